@@ -1,0 +1,688 @@
+//! What goes into a [`crate::Worker`] and what comes out: plain data, no behaviour.
+//!
+//! Owns: commands, replies, events, drop reasons.
+//! Never: JSON, HTTP or sockets; adapters translate.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::{Mid, ParticipantId, RequestId, RoomId, TrackId};
+
+/// Everything that can happen to a worker.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram came in.
+    Datagram {
+        /// Where it came from.
+        source: SocketAddr,
+        /// The advertised address it was sent to: one of [`crate::WorkerConfig::candidates`].
+        local: SocketAddr,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
+    /// The control plane wants something.
+    Command(Command),
+    /// The end of a turn, or a deadline came: touched and due transports are driven.
+    Timeout,
+}
+
+/// Audio or video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MediaKind {
+    /// An `m=audio` section.
+    Audio,
+    /// An `m=video` section.
+    Video,
+}
+
+/// What a track shows or carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// A microphone.
+    Microphone,
+    /// A camera.
+    Camera,
+    /// A shared screen.
+    Screen,
+    /// A shared screen's sound.
+    ScreenAudio,
+}
+
+impl Source {
+    /// The media kind that it is sent as.
+    #[must_use]
+    pub fn kind(self) -> MediaKind {
+        match self {
+            Self::Microphone | Self::ScreenAudio => MediaKind::Audio,
+            Self::Camera | Self::Screen => MediaKind::Video,
+        }
+    }
+}
+
+/// Which of a participant's transports is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TransportRole {
+    /// The participant sends media on it.
+    Send,
+    /// The participant receives media on it: its m-lines are slots.
+    Receive,
+}
+
+/// What a participant may do; changeable in mid-call, enforced here whatever the client sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permissions {
+    /// May publish from a microphone.
+    pub microphone: bool,
+    /// May publish from a camera.
+    pub camera: bool,
+    /// May publish a screen and its sound.
+    pub screen: bool,
+    /// May receive the media of others.
+    pub receive: bool,
+}
+
+impl Permissions {
+    /// Everything.
+    pub const ALL: Self = Self { microphone: true, camera: true, screen: true, receive: true };
+
+    /// Whether publishing `source` is allowed.
+    #[must_use]
+    pub fn may_publish(&self, source: Source) -> bool {
+        match source {
+            Source::Microphone => self.microphone,
+            Source::Camera => self.camera,
+            Source::Screen | Source::ScreenAudio => self.screen,
+        }
+    }
+}
+
+/// Declares a track and binds it to an m-line of the participant's send transport.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackDeclaration {
+    /// The publisher's own id of the track; unique among its tracks.
+    pub client_id: Arc<str>,
+    /// What it carries.
+    pub source: Source,
+    /// The m-line that carries it.
+    pub mid: Mid,
+    /// Whether it starts muted.
+    pub muted: bool,
+}
+
+/// A wish for one video slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotWish {
+    /// The slot.
+    pub mid: Mid,
+    /// What it should show.
+    pub show: Show,
+    /// The width at which it will be shown, in physical pixels, if known.
+    pub width: Option<u32>,
+    /// The height at which it will be shown, in physical pixels, if known.
+    pub height: Option<u32>,
+    /// Higher is served first.
+    pub priority: u8,
+}
+
+/// What a wish asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// This track.
+    Track(TrackId),
+    /// The camera of whoever speaks.
+    ActiveSpeaker,
+    /// The screen that is shared.
+    ScreenShare,
+}
+
+/// Commands. Each is answered by exactly one [`Event::Reply`].
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Repeated in the reply.
+    pub request: RequestId,
+    /// The room it is for.
+    pub room: RoomId,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What a command asks for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Action {
+    /// Adds a participant; makes the room if it does not exist. Answered by [`Reply::Joined`].
+    Join(JoinRequest),
+    /// Removes a participant. Answered by [`Reply::Done`], also if it is gone already.
+    Leave {
+        /// Who.
+        participant: ParticipantId,
+        /// Why; told to the others.
+        reason: LeaveReason,
+    },
+    /// Applies a new offer to a transport. Answered by [`Reply::Answer`].
+    Offer {
+        /// Whose.
+        participant: ParticipantId,
+        /// Which transport.
+        role: TransportRole,
+        /// The offer.
+        sdp: String,
+    },
+    /// Publishes a track. Answered by [`Reply::Published`].
+    Publish {
+        /// Who.
+        participant: ParticipantId,
+        /// What.
+        track: TrackDeclaration,
+    },
+    /// Stops publishing. Answered by [`Reply::Done`].
+    Unpublish {
+        /// Who.
+        participant: ParticipantId,
+        /// The track's own id.
+        client_id: Arc<str>,
+    },
+    /// Mutes or unmutes. Answered by [`Reply::Done`].
+    SetMuted {
+        /// Who.
+        participant: ParticipantId,
+        /// The track's own id.
+        client_id: Arc<str>,
+        /// The wanted state.
+        muted: bool,
+    },
+    /// Replaces the participant's view; empty means the default policy for all slots.
+    /// Answered by [`Reply::Done`].
+    SetView {
+        /// Who.
+        participant: ParticipantId,
+        /// At most one wish for a video slot.
+        wishes: Vec<SlotWish>,
+    },
+    /// Changes permissions at once; published tracks no longer allowed are unpublished.
+    /// Answered by [`Reply::Done`].
+    SetPermissions {
+        /// Who.
+        participant: ParticipantId,
+        /// The new ones.
+        permissions: Permissions,
+    },
+    /// Marks a participant reachable or not; told to the others. Answered by [`Reply::Done`].
+    SetReachable {
+        /// Who.
+        participant: ParticipantId,
+        /// Whether its signalling is attached.
+        reachable: bool,
+    },
+    /// Asks for the room as `participant` sees it. Answered by [`Reply::Snapshot`].
+    Snapshot {
+        /// For whom.
+        participant: ParticipantId,
+    },
+    /// Removes everyone. Answered by [`Reply::Done`].
+    CloseRoom {
+        /// Why.
+        reason: LeaveReason,
+    },
+}
+
+/// A participant to be.
+#[derive(Debug, Clone)]
+pub struct JoinRequest {
+    /// Its id, chosen by the caller.
+    pub participant: ParticipantId,
+    /// Who it is; opaque to the core.
+    pub identity: Arc<str>,
+    /// A name to show; opaque to the core.
+    pub display_name: Arc<str>,
+    /// What it may do.
+    pub permissions: Permissions,
+    /// The offer of its send transport, if it has one.
+    pub send_offer: Option<String>,
+    /// The offer of its receive transport, if it has one.
+    pub receive_offer: Option<String>,
+    /// Tracks published from the start.
+    pub tracks: Vec<TrackDeclaration>,
+}
+
+/// Why a participant is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LeaveReason {
+    /// It left.
+    Left,
+    /// Someone removed it.
+    Removed,
+    /// The room was closed.
+    RoomClosed,
+    /// Its signalling was lost for too long.
+    Unreachable,
+    /// Its ICE or DTLS never connected or was lost for too long.
+    MediaLost,
+    /// The node stops.
+    Stopped,
+    /// The worker failed.
+    Failed,
+}
+
+/// A published track as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackView {
+    /// Its id.
+    pub track: TrackId,
+    /// The publisher's own id.
+    pub client_id: Arc<str>,
+    /// What it carries.
+    pub source: Source,
+    /// Whether it is muted.
+    pub muted: bool,
+}
+
+/// A participant as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParticipantView {
+    /// Its id.
+    pub participant: ParticipantId,
+    /// Who it is.
+    pub identity: Arc<str>,
+    /// A name to show.
+    pub display_name: Arc<str>,
+    /// Whether its signalling is attached.
+    pub reachable: bool,
+    /// What it publishes.
+    pub tracks: Vec<TrackView>,
+}
+
+/// What a slot is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SlotState {
+    /// No track is assigned.
+    Empty,
+    /// Assigned, but the first packet (video: the keyframe) has not come.
+    Waiting,
+    /// Forwarding.
+    Active,
+    /// Assigned, deliberately not forwarded.
+    Paused,
+    /// Assigned, but the subscriber did not offer the track's codec.
+    CodecNotSupported,
+}
+
+/// A slot as its subscriber sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotView {
+    /// The m-line of the receive transport.
+    pub mid: Mid,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// The index among the slots of its kind, in m-line order.
+    pub index: u32,
+    /// What is assigned.
+    pub assigned: Option<(ParticipantId, TrackId)>,
+    /// What it is doing.
+    pub state: SlotState,
+}
+
+/// The room as one participant sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The room's state count.
+    pub version: u64,
+    /// Everyone, in order of joining, the participant itself included.
+    pub participants: Vec<ParticipantView>,
+    /// The participant's own slots, in m-line order.
+    pub slots: Vec<SlotView>,
+}
+
+/// A command's success.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Reply {
+    /// To [`Action::Join`].
+    Joined {
+        /// The answer of the send transport, if it was offered.
+        send_answer: Option<String>,
+        /// The answer of the receive transport, if it was offered.
+        receive_answer: Option<String>,
+        /// The room.
+        snapshot: Snapshot,
+    },
+    /// To [`Action::Offer`].
+    Answer {
+        /// The answer.
+        sdp: String,
+        /// All slots (receive transport only).
+        slots: Vec<SlotView>,
+    },
+    /// To [`Action::Publish`].
+    Published(TrackId),
+    /// To [`Action::Snapshot`].
+    Snapshot(Snapshot),
+    /// To everything else.
+    Done,
+}
+
+/// A command's failure. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The room does not exist.
+    #[error("no such room")]
+    NoSuchRoom,
+    /// The participant does not exist.
+    #[error("no such participant")]
+    NoSuchParticipant,
+    /// The participant id is taken.
+    #[error("participant id taken")]
+    ParticipantExists,
+    /// The participant does not publish such a track.
+    #[error("no such track: {0}")]
+    NoSuchTrack(Arc<str>),
+    /// An SDP offer could not be used.
+    #[error("{role:?} offer: {reason}")]
+    Sdp {
+        /// Which offer.
+        role: TransportRole,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A track declaration is wrong.
+    #[error("tracks[{index}]: {reason}")]
+    Track {
+        /// Which of the declarations, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A wish is wrong.
+    #[error("slots[{index}]: {reason}")]
+    View {
+        /// Which of the wishes, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A permission is missing.
+    #[error("not allowed: {0}")]
+    NotAllowed(&'static str),
+    /// A configured limit is reached.
+    #[error("limit reached: {0}")]
+    Limit(&'static str),
+    /// A fault in the core or in str0m.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+/// What a worker tells its shell.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A command was carried out or refused.
+    Reply {
+        /// The command.
+        request: RequestId,
+        /// How it went.
+        result: Result<Reply, CommandError>,
+    },
+    /// The roster changed: for everyone in the room.
+    Room {
+        /// Where.
+        room: RoomId,
+        /// The room's state count after the change.
+        version: u64,
+        /// What.
+        change: RoomChange,
+    },
+    /// Some slots of one participant changed: for that participant.
+    Slots {
+        /// Where.
+        room: RoomId,
+        /// Whose.
+        participant: ParticipantId,
+        /// The room's state count after the change.
+        version: u64,
+        /// The changed slots as they are now.
+        slots: Vec<SlotView>,
+    },
+    /// A transport's connection state changed.
+    Transport {
+        /// Where.
+        room: RoomId,
+        /// Whose.
+        participant: ParticipantId,
+        /// Which.
+        role: TransportRole,
+        /// What it is now.
+        state: TransportState,
+    },
+    /// The last participant left; the room is gone.
+    RoomClosed {
+        /// Which.
+        room: RoomId,
+    },
+}
+
+/// A change of the roster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoomChange {
+    /// Someone joined.
+    ParticipantJoined(ParticipantView),
+    /// Someone is gone, tracks included.
+    ParticipantLeft {
+        /// Who.
+        participant: ParticipantId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Someone's signalling was lost or came back.
+    Reachable {
+        /// Who.
+        participant: ParticipantId,
+        /// Whether it is attached.
+        reachable: bool,
+    },
+    /// A track appeared.
+    TrackPublished {
+        /// Whose.
+        participant: ParticipantId,
+        /// The track.
+        track: TrackView,
+    },
+    /// A track is gone.
+    TrackUnpublished {
+        /// Whose.
+        participant: ParticipantId,
+        /// Which.
+        track: TrackId,
+    },
+    /// A track was muted or unmuted.
+    TrackUpdated {
+        /// Whose.
+        participant: ParticipantId,
+        /// The track.
+        track: TrackView,
+    },
+}
+
+/// The state of a transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportState {
+    /// ICE and DTLS are up: media flows.
+    Connected,
+    /// ICE lost its peer; it may come back.
+    Disconnected,
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// The advertised address to send from (see [`Input::Datagram::local`]).
+    pub local: SocketAddr,
+    /// Where to.
+    pub destination: SocketAddr,
+    /// The bytes.
+    pub contents: Vec<u8>,
+}
+
+/// Everything that a worker has to say, in order. The shell takes it after each turn.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Datagrams to send; packets of one subscriber stand together.
+    pub transmits: Vec<Transmit>,
+    /// Events to deliver.
+    pub events: Vec<Event>,
+}
+
+/// Settings of a worker.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// The addresses that go into answers as host candidates (RFC 8839 §5.1). At least one.
+    pub candidates: Vec<SocketAddr>,
+    /// Limits.
+    pub limits: Limits,
+    /// A transport that has not connected, or has been disconnected, for this long is lost: its
+    /// participant is removed with [`LeaveReason::MediaLost`].
+    pub media_timeout: Duration,
+    /// The smallest time between two keyframe requests toward one publisher's track.
+    pub keyframe_interval: Duration,
+}
+
+/// Bounds. At the bound a command is refused with [`CommandError::Limit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rooms on one worker.
+    pub rooms: usize,
+    /// Participants on one worker.
+    pub participants: usize,
+    /// Participants in one room.
+    pub room_participants: usize,
+    /// Audio slots of one participant.
+    pub audio_slots: usize,
+    /// Video slots of one participant.
+    pub video_slots: usize,
+    /// Tracks published by one participant.
+    pub tracks: usize,
+    /// Bytes of one SDP offer.
+    pub sdp_bytes: usize,
+    /// m-lines of one SDP offer.
+    pub sdp_sections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rooms: 10_000,
+            participants: 10_000,
+            room_participants: 1_000,
+            audio_slots: 16,
+            video_slots: 64,
+            tracks: 8,
+            sdp_bytes: 256 * 1024,
+            sdp_sections: 128,
+        }
+    }
+}
+
+impl WorkerConfig {
+    /// Defaults, with these candidates.
+    #[must_use]
+    pub fn new(candidates: Vec<SocketAddr>) -> Self {
+        Self {
+            candidates,
+            limits: Limits::default(),
+            media_timeout: Duration::from_secs(30),
+            keyframe_interval: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Why a datagram or packet was dropped; counted in [`Stats::drops`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum DropReason {
+    /// The first byte belongs to no protocol of RFC 7983.
+    NotDemultiplexed,
+    /// From an unknown address, and no STUN.
+    UnknownSource,
+    /// STUN for an unknown user name.
+    UnknownUfrag,
+    /// STUN whose integrity did not hold.
+    BadIntegrity,
+    /// The transport refused it.
+    Malformed,
+    /// RTP on an m-line where nothing is published.
+    NotPublished,
+    /// RTP while the track is muted or not allowed.
+    NotAllowed,
+    /// RTP from before a switch point.
+    Late,
+    /// The transport is not connected yet.
+    NotConnected,
+}
+
+impl DropReason {
+    /// All of them, in the order of [`Stats::drops`].
+    pub const ALL: [Self; 9] = [
+        Self::NotDemultiplexed,
+        Self::UnknownSource,
+        Self::UnknownUfrag,
+        Self::BadIntegrity,
+        Self::Malformed,
+        Self::NotPublished,
+        Self::NotAllowed,
+        Self::Late,
+        Self::NotConnected,
+    ];
+
+    /// The metric label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotDemultiplexed => "not_demultiplexed",
+            Self::UnknownSource => "unknown_source",
+            Self::UnknownUfrag => "unknown_ufrag",
+            Self::BadIntegrity => "bad_integrity",
+            Self::Malformed => "malformed",
+            Self::NotPublished => "not_published",
+            Self::NotAllowed => "not_allowed",
+            Self::Late => "late",
+            Self::NotConnected => "not_connected",
+        }
+    }
+}
+
+/// Counters since the worker began, and gauges of now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Rooms now.
+    pub rooms: u64,
+    /// Participants now.
+    pub participants: u64,
+    /// Transports now.
+    pub transports: u64,
+    /// Published tracks now.
+    pub tracks: u64,
+    /// Datagrams in.
+    pub datagrams_in: u64,
+    /// Datagrams out.
+    pub datagrams_out: u64,
+    /// RTP packets in, audio and video (after SRTP).
+    pub rtp_in: [u64; 2],
+    /// RTP payload bytes in, audio and video.
+    pub rtp_bytes_in: [u64; 2],
+    /// RTP packets forwarded, audio and video.
+    pub rtp_out: [u64; 2],
+    /// RTP payload bytes forwarded, audio and video.
+    pub rtp_bytes_out: [u64; 2],
+    /// Keyframe requests heard from subscribers or made for an assignment.
+    pub keyframe_requests_in: u64,
+    /// Keyframe requests sent to publishers.
+    pub keyframe_requests_out: u64,
+    /// Times that a slot changed from one track to another.
+    pub slot_switches: u64,
+    /// Peers dropped because their handling panicked.
+    pub peer_panics: u64,
+    /// Drops, in the order of [`DropReason::ALL`].
+    pub drops: [u64; DropReason::ALL.len()],
+}

@@ -1,0 +1,75 @@
+//! Identifiers: opaque, cheap, and never reused within their scope.
+
+use std::fmt;
+
+/// One room: the unit of forwarding (RFC 7656 communication session). Chosen by the caller, unique
+/// per worker; `convoke-node` puts the worker's index into the low byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomId(pub u64);
+
+/// One participant of one room. Chosen by the caller, never 0, unique in its room and not reused
+/// while the room lives. Packets forwarded into slots carry it as CSRC (RFC 3550 §5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParticipantId(pub u32);
+
+/// One published track; unique in its room, not reused while the room lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TrackId(pub u32);
+
+/// The caller's number for a command; its [`crate::Event::Reply`] repeats it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+macro_rules! display {
+    ($($t:ident => $prefix:literal),*) => { $(
+        impl fmt::Display for $t {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{:x}"), self.0)
+            }
+        }
+    )* };
+}
+display!(RoomId => "r", ParticipantId => "p", TrackId => "t", RequestId => "q");
+
+/// An `a=mid` (RFC 5888 §4): 1 to 16 ASCII token characters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mid {
+    bytes: [u8; 16],
+    len: u8,
+}
+
+impl Mid {
+    /// `None` when `text` is empty, longer than 16 bytes, or not made of RFC 5888 token characters.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let raw = text.as_bytes();
+        let token = |b: &u8| b.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]".contains(b);
+        if raw.is_empty() || raw.len() > 16 || !raw.iter().all(token) {
+            return None;
+        }
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(raw) {
+            *to = *from;
+        }
+        Some(Self { bytes, len: u8::try_from(raw.len()).unwrap_or(16) })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let used = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        std::str::from_utf8(used).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Mid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Mid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mid({})", self.as_str())
+    }
+}

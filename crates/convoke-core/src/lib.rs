@@ -1,0 +1,29 @@
+//! Convoke's sans-IO SFU core: rooms, participants, transports, tracks, slots, forwarding.
+//!
+//! Owns: everything that decides about media. One [`Worker`] is a pure state machine:
+//! `(state, now, input) -> (state, outbox)`.
+//! Never: reads a clock, opens a socket, spawns, locks, logs per packet, or knows HTTP or JSON.
+//!
+//! A shell calls [`Worker::handle`] for each datagram and command with the same `now` for a whole
+//! turn, ends the turn with [`Input::Timeout`], sends what is in the [`Outbox`], and comes back at
+//! [`Worker::next_timeout`] at the latest.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+mod api;
+mod ids;
+
+pub use api::{
+    Action, Command, CommandError, DropReason, Event, Input, JoinRequest, LeaveReason, Limits,
+    MediaKind, Outbox, ParticipantView, Permissions, Reply, RoomChange, Show, SlotState, SlotView,
+    SlotWish, Snapshot, Source, Stats, TrackDeclaration, TrackView, Transmit, TransportRole,
+    TransportState, WorkerConfig,
+};
+pub use ids::{Mid, ParticipantId, RequestId, RoomId, TrackId};
+pub use worker::Worker;
+
+mod worker;

@@ -1,0 +1,79 @@
+//! What the server says when it refuses something.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// Stable error codes. `PROTOCOL.md` says for each what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// A message came before `hello` was accepted.
+    NotAuthenticated,
+    /// `hello.token` is empty.
+    TokenMissing,
+    /// The token is malformed, of a wrong algorithm, or its signature or key is not ours.
+    TokenInvalid,
+    /// The token's `exp` has passed.
+    TokenExpired,
+    /// The token's `nbf` has not come.
+    TokenNotYetValid,
+    /// The token is restricted to another group ID.
+    TokenWrongCall,
+    /// The token's scopes do not allow this.
+    ScopeMissing,
+    /// The client speaks another protocol version.
+    ProtocolVersion,
+    /// The group ID is not a GUID.
+    GroupIdInvalid,
+    /// No such call runs, and this token may not start one.
+    CallNotFound,
+    /// This agent is in that call already.
+    AlreadyJoined,
+    /// The message names a call that this agent is not in.
+    NotInCall,
+    /// An SDP could not be parsed or used.
+    SdpInvalid,
+    /// An SDP has no audio m-line.
+    SdpWithoutAudio,
+    /// A limit was reached; the message says which.
+    LimitExceeded,
+    /// The server is overloaded; try again later.
+    Busy,
+    /// The server is draining; join elsewhere or later.
+    Draining,
+    /// A track declaration is wrong: unknown mid, wrong kind, or used twice.
+    TrackInvalid,
+    /// No such track of this client.
+    TrackNotFound,
+    /// A view names an unknown slot or track, or a slot twice.
+    ViewInvalid,
+    /// The resume token is unknown, or its grace time is over: join anew.
+    ResumeInvalid,
+    /// The participant may not do this.
+    NotAllowed,
+    /// The message is no JSON object, or a field is missing or of a wrong type.
+    MalformedMessage,
+    /// The message's `type` is unknown.
+    UnknownType,
+    /// A fault of ours; it was logged.
+    Internal,
+}
+
+/// `error`: what was refused, why, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorReply {
+    /// The request that was refused, if it gave a number.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request_id: Option<u32>,
+    /// Stable; decide by this.
+    pub code: ErrorCode,
+    /// For people: what is wrong and how to mend it. Not stable.
+    pub message: String,
+    /// The field at fault, as a path (`tracks[0].mid`).
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub field: Option<String>,
+}

@@ -1,0 +1,40 @@
+//! The signalling messages between a client app (the *agent*) and the server.
+//!
+//! Owns: the shape of every message on the agent WebSocket, the error and end-reason vocabulary,
+//! and the parsing of group call IDs. `PROTOCOL.md` beside this crate is the written specification;
+//! the TypeScript types of the web SDK are generated from these types.
+//! Never: does I/O, keeps state, or knows the media core.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod codec;
+mod end;
+mod error;
+mod group_id;
+mod server;
+mod types;
+pub mod typescript;
+
+pub use client::{
+    ClientMessage, Hello, Join, Leave, Mute, OfferMessage, Ping, Publish, Resume, Unpublish,
+    ViewMessage,
+};
+pub use codec::{DecodeError, decode_client, decode_server, encode};
+pub use end::EndReason;
+pub use error::{ErrorCode, ErrorReply};
+pub use group_id::{GroupId, GroupIdError};
+pub use server::{
+    Ack, Answer, Ended, Joined, ParticipantJoined, ParticipantLeft, ParticipantUpdated, Pong,
+    Resumed, ServerMessage, SlotsChanged, TrackPublished, TrackUnpublished, TrackUpdated, Welcome,
+};
+pub use types::{
+    Connection, Follow, IceServer, Limits, MediaKind, Participant, Scope, SessionDescription, Slot,
+    SlotState, SlotWish, Source, Track, TrackDeclaration, TransportRole,
+};
+
+/// The protocol version that this crate speaks; sent in [`Hello`] and checked by the server.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The WebSocket subprotocol name offered by clients (RFC 6455 §1.9).
+pub const SUBPROTOCOL: &str = "convoke.v1";

@@ -1,0 +1,263 @@
+//! Messages from the server to the client app.
+//!
+//! Messages that change the picture of a call carry `version`: the call's state count after the
+//! change. A client that holds a snapshot ignores changes whose version is not greater.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::end::EndReason;
+use crate::error::ErrorReply;
+use crate::types::{
+    Connection, IceServer, Limits, Participant, Scope, SessionDescription, Slot, Track,
+    TransportRole,
+};
+
+/// Any message from the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "built once, serialised at once, never stored")]
+pub enum ServerMessage {
+    /// The token was accepted.
+    Welcome(Welcome),
+    /// The client is in the call.
+    Joined(Joined),
+    /// The client is back in the call.
+    Resumed(Resumed),
+    /// The answer to an `offer`.
+    Answer(Answer),
+    /// A request without a reply of its own was carried out.
+    Ack(Ack),
+    /// Someone joined.
+    ParticipantJoined(ParticipantJoined),
+    /// Someone left.
+    ParticipantLeft(ParticipantLeft),
+    /// Someone's connection state changed.
+    ParticipantUpdated(ParticipantUpdated),
+    /// Someone publishes a track.
+    TrackPublished(TrackPublished),
+    /// Someone stopped publishing a track.
+    TrackUnpublished(TrackUnpublished),
+    /// Someone muted or unmuted a track.
+    TrackUpdated(TrackUpdated),
+    /// Some of this client's slots changed.
+    Slots(SlotsChanged),
+    /// The client's part in the call is over.
+    Ended(Ended),
+    /// Something was refused.
+    Error(ErrorReply),
+    /// The answer to `ping`.
+    Pong(Pong),
+}
+
+macro_rules! reply {
+    ($(#[$doc:meta])* $name:ident { $( $(#[$fdoc:meta])* $field:ident : $ty:ty, )* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            /// The number of the request that this answers.
+            #[ts(optional)]
+            #[serde(skip_serializing_if = "Option::is_none", default)]
+            pub request_id: Option<u32>,
+            $( $(#[$fdoc])* pub $field: $ty, )*
+        }
+    };
+}
+
+macro_rules! change {
+    ($(#[$doc:meta])* $name:ident { $( $(#[$fdoc:meta])* $field:ident : $ty:ty, )* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            /// The call that changed.
+            pub call_id: String,
+            /// The call's state count after the change.
+            #[ts(type = "number")]
+            pub version: u64,
+            $( $(#[$fdoc])* pub $field: $ty, )*
+        }
+    };
+}
+
+reply! {
+    /// `welcome`: the agent is authenticated.
+    Welcome {
+        /// The server's id of this agent (this WebSocket).
+        agent_id: String,
+        /// The identity that the token names.
+        identity: String,
+        /// The name that others will see.
+        display_name: String,
+        /// What the token allows.
+        scopes: Vec<Scope>,
+        /// When the token expires: milliseconds since the Unix epoch.
+        #[ts(type = "number")]
+        expires_at_ms: u64,
+        /// Limits to keep.
+        limits: Limits,
+        /// Send a `ping` at least this often; twice this long without a message and the server
+        /// takes the WebSocket for dead.
+        ping_interval_ms: u32,
+        /// For both peer connections.
+        ice_servers: Vec<IceServer>,
+    }
+}
+
+reply! {
+    /// `joined`: answers, roster and slot table in one.
+    Joined {
+        /// The server's id of the call; every later message names it.
+        call_id: String,
+        /// The group ID, in canonical form (lower case with hyphens).
+        group_id: String,
+        /// This client's own id in the call.
+        participant_id: String,
+        /// Secret; opens `resume` for this participant.
+        resume_token: String,
+        /// How long a lost WebSocket may take to resume.
+        resume_grace_ms: u32,
+        /// The answer for the send transport, if it was offered.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        send: Option<SessionDescription>,
+        /// The answer for the receive transport, if it was offered.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        receive: Option<SessionDescription>,
+        /// The call's state count.
+        #[ts(type = "number")]
+        version: u64,
+        /// Everyone in the call, this client included.
+        participants: Vec<Participant>,
+        /// All of this client's slots, in m-line order.
+        slots: Vec<Slot>,
+    }
+}
+
+reply! {
+    /// `resumed`: a snapshot that replaces all that the client knew.
+    Resumed {
+        /// The call.
+        call_id: String,
+        /// The group ID, in canonical form.
+        group_id: String,
+        /// This client's own id in the call, as before.
+        participant_id: String,
+        /// Replaces the old resume token.
+        resume_token: String,
+        /// The call's state count.
+        #[ts(type = "number")]
+        version: u64,
+        /// Everyone in the call, this client included.
+        participants: Vec<Participant>,
+        /// All of this client's slots.
+        slots: Vec<Slot>,
+    }
+}
+
+reply! {
+    /// `answer`: to an `offer`.
+    Answer {
+        /// The call.
+        call_id: String,
+        /// Which transport it is for.
+        transport: TransportRole,
+        /// The SDP answer.
+        sdp: String,
+        /// All slots after the answer (receive transport only; empty otherwise).
+        slots: Vec<Slot>,
+    }
+}
+
+reply! {
+    /// `ack`: done.
+    Ack {}
+}
+
+reply! {
+    /// `pong`: to a `ping`.
+    Pong {}
+}
+
+change! {
+    /// `participantJoined`.
+    ParticipantJoined {
+        /// Who.
+        participant: Participant,
+    }
+}
+
+change! {
+    /// `participantLeft`: also ends the participant's tracks.
+    ParticipantLeft {
+        /// Who.
+        participant_id: String,
+        /// Why.
+        reason: EndReason,
+    }
+}
+
+change! {
+    /// `participantUpdated`.
+    ParticipantUpdated {
+        /// Who.
+        participant_id: String,
+        /// The new connection state.
+        connection: Connection,
+    }
+}
+
+change! {
+    /// `trackPublished`.
+    TrackPublished {
+        /// Whose.
+        participant_id: String,
+        /// What.
+        track: Track,
+    }
+}
+
+change! {
+    /// `trackUnpublished`.
+    TrackUnpublished {
+        /// Whose.
+        participant_id: String,
+        /// Which.
+        track_id: String,
+    }
+}
+
+change! {
+    /// `trackUpdated`.
+    TrackUpdated {
+        /// Whose.
+        participant_id: String,
+        /// The track as it is now.
+        track: Track,
+    }
+}
+
+change! {
+    /// `slots`: only those that changed.
+    SlotsChanged {
+        /// The slots as they are now.
+        slots: Vec<Slot>,
+    }
+}
+
+/// `ended`: the client's part in the call is over; its transports are closed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct Ended {
+    /// The `leave` that this answers, if it does.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request_id: Option<u32>,
+    /// The call.
+    pub call_id: String,
+    /// Why.
+    #[serde(flatten)]
+    pub reason: EndReason,
+}
