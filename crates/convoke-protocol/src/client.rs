@@ -3,8 +3,10 @@
 //! Every message may carry a `requestId` of the client's choice, which the reply repeats.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use ts_rs::TS;
 
+use crate::codec::BodyError;
 use crate::types::{SessionDescription, SlotWish, TrackDeclaration, TransportRole};
 
 macro_rules! client_messages {
@@ -19,6 +21,17 @@ macro_rules! client_messages {
         impl ClientMessage {
             /// The `type` of every client message.
             pub const TYPES: &'static [&'static str] = &[$($wire),*];
+
+            /// Reads the body of a message of type `name`; `None` for an unknown type. Not serde's own
+            /// way for tagged enums, since that one forgets the path of a wrong field.
+            pub(crate) fn read(name: &str, body: &Value) -> Option<Result<Self, BodyError>> {
+                match name {
+                    $( $wire => {
+                        Some(serde_path_to_error::deserialize(body).map(Self::$name))
+                    } )*
+                    _ => None,
+                }
+            }
 
             /// The request id that a reply must repeat.
             #[must_use]
@@ -98,7 +111,8 @@ body! {
         #[ts(optional)]
         #[serde(skip_serializing_if = "Option::is_none", default)]
         receive: Option<SessionDescription>,
-        /// Tracks published from the start.
+        /// Tracks published from the start; none when absent.
+        #[ts(as = "Option<Vec<TrackDeclaration>>", optional)]
         #[serde(default)]
         tracks: Vec<TrackDeclaration>,
     }

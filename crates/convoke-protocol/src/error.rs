@@ -76,4 +76,8 @@ pub struct ErrorReply {
     #[ts(optional)]
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub field: Option<String>,
+    /// How long to wait before trying again, where trying again helps.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_after_ms: Option<u32>,
 }

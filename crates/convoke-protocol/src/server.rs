@@ -4,8 +4,10 @@
 //! change. A client that holds a snapshot ignores changes whose version is not greater.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use ts_rs::TS;
 
+use crate::codec::BodyError;
 use crate::end::EndReason;
 use crate::error::ErrorReply;
 use crate::types::{
@@ -13,41 +15,66 @@ use crate::types::{
     TransportRole,
 };
 
-/// Any message from the server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-#[serde(tag = "type", rename_all = "camelCase")]
-#[expect(clippy::large_enum_variant, reason = "built once, serialised at once, never stored")]
-pub enum ServerMessage {
+macro_rules! server_messages {
+    ($( $(#[$doc:meta])* $name:ident($body:ident) = $wire:literal, )*) => {
+        /// Any message from the server.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+        #[serde(tag = "type", rename_all = "camelCase")]
+        #[expect(clippy::large_enum_variant, reason = "built once, serialised at once, not stored")]
+        pub enum ServerMessage {
+            $( $(#[$doc])* #[serde(rename = $wire)] $name($body), )*
+        }
+
+        impl ServerMessage {
+            /// The `type` of every server message.
+            pub const TYPES: &'static [&'static str] = &[$($wire),*];
+
+            /// See [`crate::ClientMessage::read`].
+            pub(crate) fn read(name: &str, body: &Value) -> Option<Result<Self, BodyError>> {
+                match name {
+                    $( $wire => {
+                        Some(serde_path_to_error::deserialize(body).map(Self::$name))
+                    } )*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+server_messages! {
     /// The token was accepted.
-    Welcome(Welcome),
+    Welcome(Welcome) = "welcome",
     /// The client is in the call.
-    Joined(Joined),
+    Joined(Joined) = "joined",
     /// The client is back in the call.
-    Resumed(Resumed),
+    Resumed(Resumed) = "resumed",
+    /// The state of the call anew, unasked for: changes before it were lost.
+    Snapshot(Snapshot) = "snapshot",
     /// The answer to an `offer`.
-    Answer(Answer),
+    Answer(Answer) = "answer",
     /// A request without a reply of its own was carried out.
-    Ack(Ack),
+    Ack(Ack) = "ack",
     /// Someone joined.
-    ParticipantJoined(ParticipantJoined),
+    ParticipantJoined(ParticipantJoined) = "participantJoined",
     /// Someone left.
-    ParticipantLeft(ParticipantLeft),
+    ParticipantLeft(ParticipantLeft) = "participantLeft",
     /// Someone's connection state changed.
-    ParticipantUpdated(ParticipantUpdated),
+    ParticipantUpdated(ParticipantUpdated) = "participantUpdated",
     /// Someone publishes a track.
-    TrackPublished(TrackPublished),
+    TrackPublished(TrackPublished) = "trackPublished",
     /// Someone stopped publishing a track.
-    TrackUnpublished(TrackUnpublished),
+    TrackUnpublished(TrackUnpublished) = "trackUnpublished",
     /// Someone muted or unmuted a track.
-    TrackUpdated(TrackUpdated),
+    TrackUpdated(TrackUpdated) = "trackUpdated",
     /// Some of this client's slots changed.
-    Slots(SlotsChanged),
+    Slots(SlotsChanged) = "slots",
     /// The client's part in the call is over.
-    Ended(Ended),
+    Ended(Ended) = "ended",
     /// Something was refused.
-    Error(ErrorReply),
+    Error(ErrorReply) = "error",
     /// The answer to `ping`.
-    Pong(Pong),
+    Pong(Pong) = "pong",
 }
 
 macro_rules! reply {
@@ -179,6 +206,17 @@ reply! {
 reply! {
     /// `pong`: to a `ping`.
     Pong {}
+}
+
+change! {
+    /// `snapshot`: replaces all that the client knew of the call. Sent unasked for when the server
+    /// had to skip changes; like every change it is ignored when its version is not greater.
+    Snapshot {
+        /// Everyone in the call, this client included.
+        participants: Vec<Participant>,
+        /// All of this client's slots.
+        slots: Vec<Slot>,
+    }
 }
 
 change! {

@@ -69,7 +69,8 @@ pub struct TrackDeclaration {
     pub source: Source,
     /// The `a=mid` of the m-line on the *send* transport that carries it.
     pub mid: String,
-    /// Whether it starts muted (published, but silent or black by intent).
+    /// Whether it starts muted (published, but silent or black by intent); false when absent.
+    #[ts(as = "Option<bool>", optional)]
     #[serde(default)]
     pub muted: bool,
 }
@@ -187,6 +188,7 @@ pub struct SlotWish {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub height: Option<u32>,
     /// Higher is served first when bandwidth is short; 0 when absent.
+    #[ts(as = "Option<u8>", optional)]
     #[serde(default)]
     pub priority: u8,
 }

@@ -1,1 +1,132 @@
-//! TODO
+//! The web SDK's protocol types, generated from the Rust ones.
+//!
+//! Owns: the text of `clients/web/src/generated/protocol.ts`, and the list of types in it.
+//! Never: writes files; `tests/typescript.rs` compares and, when asked, rewrites.
+
+use std::fmt::Write as _;
+
+use ts_rs::{Config, TS};
+
+use crate::{
+    Ack, Answer, ClientMessage, Connection, EndReason, Ended, ErrorCode, ErrorReply, Follow, Hello,
+    IceServer, Join, Joined, Leave, Limits, MediaKind, Mute, OfferMessage, PROTOCOL_VERSION,
+    Participant, ParticipantJoined, ParticipantLeft, ParticipantUpdated, Ping, Pong, Publish,
+    Resume, Resumed, SUBPROTOCOL, Scope, ServerMessage, SessionDescription, Slot, SlotState,
+    SlotWish, SlotsChanged, Snapshot, Source, Track, TrackDeclaration, TrackPublished,
+    TrackUnpublished, TrackUpdated, TransportRole, Unpublish, ViewMessage, Welcome, close,
+};
+
+const HEADER: &str = "\
+// Generated from crates/convoke-protocol; do not edit.
+// To generate anew: UPDATE_TYPESCRIPT=1 cargo test -p convoke-protocol --test typescript
+";
+
+/// The whole TypeScript file.
+#[must_use]
+pub fn generate() -> String {
+    let mut out = String::from(HEADER);
+    constants(&mut out);
+    macro_rules! types {
+        ($($t:ty),* $(,)?) => { $( declare::<$t>(&mut out); )* };
+    }
+    types!(
+        ClientMessage,
+        ServerMessage,
+        Hello,
+        Join,
+        Resume,
+        OfferMessage,
+        Publish,
+        Unpublish,
+        Mute,
+        ViewMessage,
+        Leave,
+        Ping,
+        Welcome,
+        Joined,
+        Resumed,
+        Snapshot,
+        Answer,
+        Ack,
+        Pong,
+        ParticipantJoined,
+        ParticipantLeft,
+        ParticipantUpdated,
+        TrackPublished,
+        TrackUnpublished,
+        TrackUpdated,
+        SlotsChanged,
+        Ended,
+        EndReason,
+        ErrorReply,
+        ErrorCode,
+        Participant,
+        Track,
+        TrackDeclaration,
+        Slot,
+        SlotState,
+        SlotWish,
+        Follow,
+        SessionDescription,
+        TransportRole,
+        MediaKind,
+        Source,
+        Connection,
+        Scope,
+        Limits,
+        IceServer,
+    );
+    out
+}
+
+fn constants(out: &mut String) {
+    let mut constant = |doc: &str, name: &str, value: &dyn std::fmt::Display| {
+        let _ = write!(out, "\n/** {doc} */\nexport const {name} = {value};\n");
+    };
+    constant("Sent in `hello`.", "PROTOCOL_VERSION", &PROTOCOL_VERSION);
+    constant("The WebSocket subprotocol.", "SUBPROTOCOL", &format_args!("\"{SUBPROTOCOL}\""));
+    out.push_str("\n/** WebSocket close codes of the server. */\nexport const CLOSE = {\n");
+    for (name, code, doc) in close::ALL {
+        let _ = write!(out, "  /** {doc} */\n  {name}: {code},\n");
+    }
+    out.push_str("} as const;\n");
+}
+
+fn declare<T: TS>(out: &mut String) {
+    out.push('\n');
+    for line in lay_out(&T::docs().unwrap_or_default()) {
+        let _ = writeln!(out, "{line}");
+    }
+    let declaration = T::decl(&Config::new());
+    let mut lines = lay_out(&declaration);
+    if let [line] = lines.as_mut_slice() {
+        // A union of names or messages: one alternative a line.
+        *line = line.replace(" | ", "\n  | ").replacen(" = ", " =\n  | ", 1);
+    }
+    let _ = writeln!(out, "export {}", lines.join("\n"));
+}
+
+/// Lays out what ts-rs writes: fields indented, short comments on one line, no rustdoc links.
+fn lay_out(text: &str) -> Vec<String> {
+    let plain = text.replace("[`crate::", "`").replace("[`", "`").replace("`]", "`");
+    let plain = plain.replace(", };", ",\n};");
+    let mut lines: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in plain.lines().map(str::trim_end) {
+        inside &= line != "};";
+        let indent = if inside { "  " } else { "" };
+        match lines.as_mut_slice() {
+            // Three lines of comment become one.
+            [.., open, only] if line == " */" && open.trim() == "/**" => {
+                let words = only.trim().trim_start_matches("* ").to_owned();
+                let at = open.find('/').unwrap_or(0);
+                let joined = format!("{}/** {words} */", " ".repeat(at));
+                lines.truncate(lines.len() - 2);
+                lines.push(joined);
+            }
+            _ => lines.push(format!("{indent}{line}")),
+        }
+        inside |= line.ends_with("= {");
+    }
+    lines
+}

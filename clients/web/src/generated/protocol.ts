@@ -1,0 +1,566 @@
+// Generated from crates/convoke-protocol; do not edit.
+// To generate anew: UPDATE_TYPESCRIPT=1 cargo test -p convoke-protocol --test typescript
+
+/** Sent in `hello`. */
+export const PROTOCOL_VERSION = 1;
+
+/** The WebSocket subprotocol. */
+export const SUBPROTOCOL = "convoke.v1";
+
+/** WebSocket close codes of the server. */
+export const CLOSE = {
+  /** The server stops or restarts. */
+  GOING_AWAY: 1001,
+  /** A message was larger than the limit. */
+  TOO_BIG: 1009,
+  /** A binary message came; all messages are text. */
+  NOT_TEXT: 4400,
+  /** No `hello` was accepted in time. */
+  NOT_AUTHENTICATED: 4401,
+  /** Nothing was heard from the client for too long. */
+  PING_TIMEOUT: 4408,
+  /** The participant was resumed on a newer WebSocket. */
+  TAKEN_OVER: 4409,
+  /** The client read too slowly; it may resume. */
+  SLOW_READER: 4413,
+  /** Too many messages in too short a time. */
+  TOO_MANY_MESSAGES: 4429,
+} as const;
+
+/** Any message from the client. */
+export type ClientMessage =
+  | { "type": "hello" } & Hello
+  | { "type": "join" } & Join
+  | { "type": "resume" } & Resume
+  | { "type": "offer" } & OfferMessage
+  | { "type": "publish" } & Publish
+  | { "type": "unpublish" } & Unpublish
+  | { "type": "mute" } & Mute
+  | { "type": "view" } & ViewMessage
+  | { "type": "leave" } & Leave
+  | { "type": "ping" } & Ping;
+
+/** Any message from the server. */
+export type ServerMessage =
+  | { "type": "welcome" } & Welcome
+  | { "type": "joined" } & Joined
+  | { "type": "resumed" } & Resumed
+  | { "type": "snapshot" } & Snapshot
+  | { "type": "answer" } & Answer
+  | { "type": "ack" } & Ack
+  | { "type": "participantJoined" } & ParticipantJoined
+  | { "type": "participantLeft" } & ParticipantLeft
+  | { "type": "participantUpdated" } & ParticipantUpdated
+  | { "type": "trackPublished" } & TrackPublished
+  | { "type": "trackUnpublished" } & TrackUnpublished
+  | { "type": "trackUpdated" } & TrackUpdated
+  | { "type": "slots" } & SlotsChanged
+  | { "type": "ended" } & Ended
+  | { "type": "error" } & ErrorReply
+  | { "type": "pong" } & Pong;
+
+/** `hello`: who the app acts for. Answered by `welcome`. */
+export type Hello = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** `PROTOCOL_VERSION`. */
+  protocol: number,
+  /** The access token (JWT, RFC 7519). Never put it in a URL. */
+  token: string,
+  /** A name to show where the token gives none; at most 256 bytes. */
+  displayName?: string,
+  /** Name and version of the app or SDK, for logs. */
+  userAgent?: string,
+};
+
+/** `join`: answered by `joined`, or by `error` with no state made. */
+export type Join = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** The group call ID: a GUID in any usual spelling. */
+  groupId: string,
+  /** The offer of the send transport; absent for a viewer. */
+  send?: SessionDescription,
+  /** The offer of the receive transport (its m-lines are the slots); absent for a pure sender. */
+  receive?: SessionDescription,
+  /** Tracks published from the start; none when absent. */
+  tracks?: Array<TrackDeclaration>,
+};
+
+/** `resume`: answered by `resumed`, or by `error` (`resumeInvalid`) when the grace time is over. */
+export type Resume = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  resumeToken: string,
+};
+
+/** `offer`: answered by `answer`. */
+export type OfferMessage = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** Which transport the offer is for. */
+  transport: TransportRole,
+  /** The new offer. */
+  sdp: string,
+};
+
+/** `publish`: answered by `trackPublished` to everyone and by `ack` to the publisher. */
+export type Publish = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** What is published. */
+  track: TrackDeclaration,
+};
+
+/** `unpublish`: answered by `ack`. */
+export type Unpublish = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** The track's `clientId`. */
+  clientId: string,
+};
+
+/** `mute`: answered by `ack`. */
+export type Mute = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** The track's `clientId`. */
+  clientId: string,
+  /** The wanted state. */
+  muted: boolean,
+};
+
+/**
+ * `view`: answered by `ack`; slots that are not named are filled by the default policy.
+ * `slots: null` or absent returns all of them to the default policy.
+ */
+export type ViewMessage = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** The wishes, at most one for a video slot. */
+  slots?: Array<SlotWish>,
+};
+
+/** `leave`: answered by `ended`. */
+export type Leave = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+};
+
+/** `ping`: answered by `pong`. */
+export type Ping = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+};
+
+/** `welcome`: the agent is authenticated. */
+export type Welcome = {
+  /** The number of the request that this answers. */
+  requestId?: number,
+  /** The server's id of this agent (this WebSocket). */
+  agentId: string,
+  /** The identity that the token names. */
+  identity: string,
+  /** The name that others will see. */
+  displayName: string,
+  /** What the token allows. */
+  scopes: Array<Scope>,
+  /** When the token expires: milliseconds since the Unix epoch. */
+  expiresAtMs: number,
+  /** Limits to keep. */
+  limits: Limits,
+  /**
+   * Send a `ping` at least this often; twice this long without a message and the server
+   * takes the WebSocket for dead.
+   */
+  pingIntervalMs: number,
+  /** For both peer connections. */
+  iceServers: Array<IceServer>,
+};
+
+/** `joined`: answers, roster and slot table in one. */
+export type Joined = {
+  /** The number of the request that this answers. */
+  requestId?: number,
+  /** The server's id of the call; every later message names it. */
+  callId: string,
+  /** The group ID, in canonical form (lower case with hyphens). */
+  groupId: string,
+  /** This client's own id in the call. */
+  participantId: string,
+  /** Secret; opens `resume` for this participant. */
+  resumeToken: string,
+  /** How long a lost WebSocket may take to resume. */
+  resumeGraceMs: number,
+  /** The answer for the send transport, if it was offered. */
+  send?: SessionDescription,
+  /** The answer for the receive transport, if it was offered. */
+  receive?: SessionDescription,
+  /** The call's state count. */
+  version: number,
+  /** Everyone in the call, this client included. */
+  participants: Array<Participant>,
+  /** All of this client's slots, in m-line order. */
+  slots: Array<Slot>,
+};
+
+/** `resumed`: a snapshot that replaces all that the client knew. */
+export type Resumed = {
+  /** The number of the request that this answers. */
+  requestId?: number,
+  /** The call. */
+  callId: string,
+  /** The group ID, in canonical form. */
+  groupId: string,
+  /** This client's own id in the call, as before. */
+  participantId: string,
+  /** Replaces the old resume token. */
+  resumeToken: string,
+  /** The call's state count. */
+  version: number,
+  /** Everyone in the call, this client included. */
+  participants: Array<Participant>,
+  /** All of this client's slots. */
+  slots: Array<Slot>,
+};
+
+/**
+ * `snapshot`: replaces all that the client knew of the call. Sent unasked for when the server
+ * had to skip changes; like every change it is ignored when its version is not greater.
+ */
+export type Snapshot = {
+  /** The call that changed. */
+  callId: string,
+  /** The call's state count after the change. */
+  version: number,
+  /** Everyone in the call, this client included. */
+  participants: Array<Participant>,
+  /** All of this client's slots. */
+  slots: Array<Slot>,
+};
+
+/** `answer`: to an `offer`. */
+export type Answer = {
+  /** The number of the request that this answers. */
+  requestId?: number,
+  /** The call. */
+  callId: string,
+  /** Which transport it is for. */
+  transport: TransportRole,
+  /** The SDP answer. */
+  sdp: string,
+  /** All slots after the answer (receive transport only; empty otherwise). */
+  slots: Array<Slot>,
+};
+
+/** `ack`: done. */
+export type Ack = {
+  /** The number of the request that this answers. */
+  requestId?: number,
+};
+
+/** `pong`: to a `ping`. */
+export type Pong = {
+  /** The number of the request that this answers. */
+  requestId?: number,
+};
+
+/** `participantJoined`. */
+export type ParticipantJoined = {
+  /** The call that changed. */
+  callId: string,
+  /** The call's state count after the change. */
+  version: number,
+  /** Who. */
+  participant: Participant,
+};
+
+/** `participantLeft`: also ends the participant's tracks. */
+export type ParticipantLeft = {
+  /** The call that changed. */
+  callId: string,
+  /** The call's state count after the change. */
+  version: number,
+  /** Who. */
+  participantId: string,
+  /** Why. */
+  reason: EndReason,
+};
+
+/** `participantUpdated`. */
+export type ParticipantUpdated = {
+  /** The call that changed. */
+  callId: string,
+  /** The call's state count after the change. */
+  version: number,
+  /** Who. */
+  participantId: string,
+  /** The new connection state. */
+  connection: Connection,
+};
+
+/** `trackPublished`. */
+export type TrackPublished = {
+  /** The call that changed. */
+  callId: string,
+  /** The call's state count after the change. */
+  version: number,
+  /** Whose. */
+  participantId: string,
+  /** What. */
+  track: Track,
+};
+
+/** `trackUnpublished`. */
+export type TrackUnpublished = {
+  /** The call that changed. */
+  callId: string,
+  /** The call's state count after the change. */
+  version: number,
+  /** Whose. */
+  participantId: string,
+  /** Which. */
+  trackId: string,
+};
+
+/** `trackUpdated`. */
+export type TrackUpdated = {
+  /** The call that changed. */
+  callId: string,
+  /** The call's state count after the change. */
+  version: number,
+  /** Whose. */
+  participantId: string,
+  /** The track as it is now. */
+  track: Track,
+};
+
+/** `slots`: only those that changed. */
+export type SlotsChanged = {
+  /** The call that changed. */
+  callId: string,
+  /** The call's state count after the change. */
+  version: number,
+  /** The slots as they are now. */
+  slots: Array<Slot>,
+};
+
+/** `ended`: the client's part in the call is over; its transports are closed. */
+export type Ended = {
+  /** The `leave` that this answers, if it does. */
+  requestId?: number,
+  /** The call. */
+  callId: string,
+  /** 0 for a normal end, else a SIP-like status. */
+  code: number,
+  /** The detail; see the table in `PROTOCOL.md`. */
+  subCode: number,
+  /** For people; not stable. */
+  message: string,
+};
+
+/**
+ * Why a call ended for a participant. `code` is SIP-like, `subCode` refines it (ACS words; the
+ * sub-codes from 70000 are ours).
+ */
+export type EndReason = {
+  /** 0 for a normal end, else a SIP-like status. */
+  code: number,
+  /** The detail; see the table in `PROTOCOL.md`. */
+  subCode: number,
+  /** For people; not stable. */
+  message: string,
+};
+
+/** `error`: what was refused, why, and what to do. */
+export type ErrorReply = {
+  /** The request that was refused, if it gave a number. */
+  requestId?: number,
+  /** Stable; decide by this. */
+  code: ErrorCode,
+  /** For people: what is wrong and how to mend it. Not stable. */
+  message: string,
+  /** The field at fault, as a path (`tracks[0].mid`). */
+  field?: string,
+  /** How long to wait before trying again, where trying again helps. */
+  retryAfterMs?: number,
+};
+
+/** Stable error codes. `PROTOCOL.md` says for each what to do. */
+export type ErrorCode =
+  | "notAuthenticated"
+  | "tokenMissing"
+  | "tokenInvalid"
+  | "tokenExpired"
+  | "tokenNotYetValid"
+  | "tokenWrongCall"
+  | "scopeMissing"
+  | "protocolVersion"
+  | "groupIdInvalid"
+  | "callNotFound"
+  | "alreadyJoined"
+  | "notInCall"
+  | "sdpInvalid"
+  | "sdpWithoutAudio"
+  | "limitExceeded"
+  | "busy"
+  | "draining"
+  | "trackInvalid"
+  | "trackNotFound"
+  | "viewInvalid"
+  | "resumeInvalid"
+  | "notAllowed"
+  | "malformedMessage"
+  | "unknownType"
+  | "internal";
+
+/** One participant of a call, as every other participant sees it. */
+export type Participant = {
+  /** Unique in the call, and the same over a resume. */
+  participantId: string,
+  /** The 32-bit value that this participant's packets carry as CSRC (RFC 3550 §5.1) in slots. */
+  csrc: number,
+  /** The identity named by the access token's `sub`. */
+  identity: string,
+  /** The name to show; may be empty. */
+  displayName: string,
+  /** Whether the participant's app is reachable now. */
+  connection: Connection,
+  /** What the participant publishes. */
+  tracks: Array<Track>,
+};
+
+/** A published track, as every participant sees it. */
+export type Track = {
+  /** The server's id of the track, unique in its call. */
+  trackId: string,
+  /** The publisher's own id of it. */
+  clientId: string,
+  /** What it carries. */
+  source: Source,
+  /** Whether its publisher muted it. */
+  muted: boolean,
+};
+
+/** What the client says of a track it publishes. */
+export type TrackDeclaration = {
+  /** The client's own id of the track; echoed in `Track::client_id`. 1 to 64 bytes. */
+  clientId: string,
+  /** What the track carries; decides its media kind. */
+  source: Source,
+  /** The `a=mid` of the m-line on the *send* transport that carries it. */
+  mid: string,
+  /** Whether it starts muted (published, but silent or black by intent); false when absent. */
+  muted?: boolean,
+};
+
+/** One receive slot: an m-line of the client's *receive* transport. */
+export type Slot = {
+  /** The `a=mid` of the slot's m-line. */
+  mid: string,
+  /** Audio or video. */
+  kind: MediaKind,
+  /** The slot's index among the slots of its kind, from 0, in m-line order. */
+  index: number,
+  /** Whose track is assigned, if any. */
+  participantId?: string,
+  /** Which track is assigned, if any. */
+  trackId?: string,
+  /** What the slot is doing. */
+  state: SlotState,
+};
+
+/** What a slot is doing. */
+export type SlotState =
+  | "empty"
+  | "waiting"
+  | "active"
+  | "paused"
+  | "codecNotSupported";
+
+/** What the client wants one video slot to show. Exactly one of `trackId` and `follow` is given. */
+export type SlotWish = {
+  /** The `a=mid` of a video slot. */
+  mid: string,
+  /** Show this track. */
+  trackId?: string,
+  /** Show whatever this policy chooses. */
+  follow?: Follow,
+  /** The width at which it will be shown, in physical pixels; a hint. */
+  width?: number,
+  /** The height at which it will be shown, in physical pixels; a hint. */
+  height?: number,
+  /** Higher is served first when bandwidth is short; 0 when absent. */
+  priority?: number,
+};
+
+/** A policy by which the server fills a video slot. */
+export type Follow =
+  | "activeSpeaker"
+  | "screenShare";
+
+/** An SDP body (RFC 8866). Offers travel to the server, answers to the client, never the reverse. */
+export type SessionDescription = {
+  /** The SDP text, as from `RTCSessionDescription.sdp`. */
+  sdp: string,
+};
+
+/** Which of a participant's two transports (peer connections) is meant. */
+export type TransportRole =
+  | "send"
+  | "receive";
+
+/** Audio or video (RFC 8866 media types). */
+export type MediaKind =
+  | "audio"
+  | "video";
+
+/** What a track shows or carries. */
+export type Source =
+  | "microphone"
+  | "camera"
+  | "screen"
+  | "screenAudio";
+
+/** Whether a participant's app is reachable. */
+export type Connection =
+  | "connected"
+  | "reconnecting";
+
+/** An access scope (ACS words). */
+export type Scope =
+  | "voip"
+  | "voip.join";
+
+/** Limits the client should know. */
+export type Limits = {
+  /** The largest accepted WebSocket message, in bytes; larger ones close the socket (1009). */
+  maxMessageBytes: number,
+  /** How many audio slots a client should offer. */
+  audioSlots: number,
+  /** How many video slots a client should offer. */
+  videoSlots: number,
+};
+
+/** An `RTCIceServer` (W3C WebRTC §4.2.4) to hand to the peer connections. */
+export type IceServer = {
+  /** `stun:` and `turn:` URLs. */
+  urls: Array<string>,
+  /** TURN user name. */
+  username?: string,
+  /** TURN password. */
+  credential?: string,
+};
