@@ -211,3 +211,6 @@ fn nearest(name: &str, types: &[&'static str]) -> Option<&'static str> {
 fn shorten(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

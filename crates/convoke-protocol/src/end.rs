@@ -62,4 +62,18 @@ impl EndReason {
     pub fn server_failed() -> Self {
         Self::new(500, 70002, "The server lost the call; join again.")
     }
+
+    /// All of them, for tables and tests.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        vec![
+            Self::left(),
+            Self::call_ended(),
+            Self::removed(),
+            Self::media_lost(),
+            Self::unreachable(),
+            Self::server_stopped(),
+            Self::server_failed(),
+        ]
+    }
 }

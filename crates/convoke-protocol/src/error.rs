@@ -60,6 +60,69 @@ pub enum ErrorCode {
     Internal,
 }
 
+impl ErrorCode {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::NotAuthenticated,
+        Self::TokenMissing,
+        Self::TokenInvalid,
+        Self::TokenExpired,
+        Self::TokenNotYetValid,
+        Self::TokenWrongCall,
+        Self::ScopeMissing,
+        Self::ProtocolVersion,
+        Self::GroupIdInvalid,
+        Self::CallNotFound,
+        Self::AlreadyJoined,
+        Self::NotInCall,
+        Self::SdpInvalid,
+        Self::SdpWithoutAudio,
+        Self::LimitExceeded,
+        Self::Busy,
+        Self::Draining,
+        Self::TrackInvalid,
+        Self::TrackNotFound,
+        Self::ViewInvalid,
+        Self::ResumeInvalid,
+        Self::NotAllowed,
+        Self::MalformedMessage,
+        Self::UnknownType,
+        Self::Internal,
+    ];
+
+    /// The name on the wire; also a metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAuthenticated => "notAuthenticated",
+            Self::TokenMissing => "tokenMissing",
+            Self::TokenInvalid => "tokenInvalid",
+            Self::TokenExpired => "tokenExpired",
+            Self::TokenNotYetValid => "tokenNotYetValid",
+            Self::TokenWrongCall => "tokenWrongCall",
+            Self::ScopeMissing => "scopeMissing",
+            Self::ProtocolVersion => "protocolVersion",
+            Self::GroupIdInvalid => "groupIdInvalid",
+            Self::CallNotFound => "callNotFound",
+            Self::AlreadyJoined => "alreadyJoined",
+            Self::NotInCall => "notInCall",
+            Self::SdpInvalid => "sdpInvalid",
+            Self::SdpWithoutAudio => "sdpWithoutAudio",
+            Self::LimitExceeded => "limitExceeded",
+            Self::Busy => "busy",
+            Self::Draining => "draining",
+            Self::TrackInvalid => "trackInvalid",
+            Self::TrackNotFound => "trackNotFound",
+            Self::ViewInvalid => "viewInvalid",
+            Self::ResumeInvalid => "resumeInvalid",
+            Self::NotAllowed => "notAllowed",
+            Self::MalformedMessage => "malformedMessage",
+            Self::UnknownType => "unknownType",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// `error`: what was refused, why, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
@@ -80,4 +143,16 @@ pub struct ErrorReply {
     #[ts(optional)]
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry_after_ms: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_the_one_on_the_wire() {
+        for code in ErrorCode::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+    }
 }

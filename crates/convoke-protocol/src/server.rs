@@ -20,7 +20,6 @@ macro_rules! server_messages {
         /// Any message from the server.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
         #[serde(tag = "type", rename_all = "camelCase")]
-        #[expect(clippy::large_enum_variant, reason = "built once, serialised at once, not stored")]
         pub enum ServerMessage {
             $( $(#[$doc])* #[serde(rename = $wire)] $name($body), )*
         }
