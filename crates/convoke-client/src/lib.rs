@@ -1,1 +1,16 @@
-//! stub
+//! Convoke's native client.
+//!
+//! Owns: the client half of a participant ([`media`], sans-IO), synthetic media ([`source`]), the
+//! laws that received media must keep ([`check`]), and a ready client for tokio programs
+//! ([`Client`]).
+//! Never: imports the server's core; it knows the server by its protocol only.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+pub mod check;
+pub mod media;
+pub mod source;

@@ -1,0 +1,329 @@
+//! The client half of one participant, sans-IO.
+//!
+//! Owns: a send and a receive transport (each optional), the m-lines on them, and the numbering of
+//! outgoing packets.
+//! Never: reads a clock, opens a socket, spawns, or speaks the signalling protocol.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Instant;
+//! use convoke_client::media::{Input, MediaConfig, MediaPeer};
+//!
+//! let now = Instant::now();
+//! let config = MediaConfig::new("127.0.0.1:4000".parse()?, "127.0.0.1:4001".parse()?);
+//! let (mut peer, offers) = MediaPeer::new(config, 1, now)?;
+//! assert_eq!(offers.send_mids.len(), 4);
+//! assert_eq!(offers.video_mids.len(), 16);
+//! // Send the offers by signalling, give the answers to `accept_answers`, then:
+//! peer.handle(now, Input::Timeout);
+//! while let Some(transmit) = peer.poll_transmit() {
+//!     // send transmit.contents from transmit.local to transmit.destination
+//! }
+//! while let Some(event) = peer.poll_event() {
+//!     // look at it
+//! }
+//! // come back at the latest at:
+//! let _ = peer.next_timeout();
+//! # Ok(()) }
+//! ```
+
+mod transport;
+mod types;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use convoke_protocol::{MediaKind, TransportRole};
+use str0m::media::{MediaKind as StrKind, Mid};
+use str0m::rtp::RtpPacket;
+
+use transport::{Out, Transport, Up};
+
+pub use types::{
+    Codec, Input, MediaConfig, MediaError, MediaEvent, Offers, Packet, Received, SendLine, Transmit,
+};
+
+#[derive(Debug)]
+struct Line {
+    mid: Mid,
+    kind: MediaKind,
+    ssrc: Option<u32>,
+    next_sequence: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    mid: Arc<str>,
+    kind: MediaKind,
+    index: usize,
+}
+
+/// The client half of one participant; see the module's docs.
+#[derive(Debug)]
+pub struct MediaPeer {
+    send: Option<Transport>,
+    receive: Option<Transport>,
+    lines: Vec<Line>,
+    slots: HashMap<Mid, Slot>,
+    transmits: VecDeque<Transmit>,
+    up: VecDeque<Up>,
+}
+
+fn to_str0m(kind: MediaKind) -> StrKind {
+    match kind {
+        MediaKind::Audio => StrKind::Audio,
+        MediaKind::Video => StrKind::Video,
+    }
+}
+
+impl MediaPeer {
+    /// A peer and the offers that it makes. `seed` decides the first sequence numbers; everything
+    /// that must be unpredictable on a network (ICE, DTLS, SSRCs) comes from the media stack.
+    ///
+    /// # Errors
+    /// When there is nothing to offer, or an address is no usable candidate.
+    pub fn new(config: MediaConfig, seed: u64, now: Instant) -> Result<(Self, Offers), MediaError> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let send_kinds: Vec<(StrKind, Option<u32>)> =
+            config.send.iter().map(|l| (to_str0m(l.source.kind()), l.ssrc)).collect();
+        let mut receive_kinds = vec![(StrKind::Audio, None); config.audio_slots];
+        receive_kinds.resize(config.audio_slots + config.video_slots, (StrKind::Video, None));
+        if send_kinds.is_empty() && receive_kinds.is_empty() {
+            return Err(MediaError::NothingToOffer);
+        }
+
+        let open = |role, kinds: &[(StrKind, Option<u32>)], addr, estimate| {
+            (!kinds.is_empty())
+                .then(|| Transport::offer(role, kinds, &config.video_codecs, estimate, addr, now))
+                .transpose()
+        };
+        let estimate = config.estimate_from_bps;
+        let send = open(TransportRole::Send, &send_kinds, config.send_addr, estimate)?;
+        let receive = open(TransportRole::Receive, &receive_kinds, config.receive_addr, None)?;
+        let (send, send_sdp, send_mids) = split(send);
+        let (receive, receive_sdp, receive_mids) = split(receive);
+
+        let lines = config.send.iter().zip(&send_mids).map(|(line, mid)| Line {
+            mid: *mid,
+            kind: line.source.kind(),
+            ssrc: line.ssrc,
+            // Below 2^15: the receiver's SRTP rollover counter starts right (RFC 3711 §3.3.1).
+            next_sequence: line.first_sequence.map_or_else(|| random.u64(1..1 << 15), u64::from),
+        });
+        let lines: Vec<Line> = lines.collect();
+        let texts: Vec<String> = receive_mids.iter().map(ToString::to_string).collect();
+        let (audio_mids, video_mids) = texts.split_at(config.audio_slots.min(texts.len()));
+        let offers = Offers {
+            send: send_sdp,
+            receive: receive_sdp,
+            send_mids: send_mids.iter().map(ToString::to_string).collect(),
+            audio_mids: audio_mids.to_vec(),
+            video_mids: video_mids.to_vec(),
+        };
+        let slots = slots(&receive_mids, config.audio_slots);
+        let (transmits, up) = (VecDeque::new(), VecDeque::new());
+        Ok((Self { send, receive, lines, slots, transmits, up }, offers))
+    }
+
+    /// Takes the answers to the offers of [`Self::new`].
+    ///
+    /// # Errors
+    /// When an answer is missing or unusable.
+    pub fn accept_answers(
+        &mut self,
+        now: Instant,
+        send: Option<&str>,
+        receive: Option<&str>,
+    ) -> Result<(), MediaError> {
+        if let Some(transport) = &mut self.send {
+            let sdp = send.ok_or(MediaError::NoAnswer(TransportRole::Send))?;
+            transport.accept_answer(sdp, now)?;
+            for line in &self.lines {
+                transport.prepare_stream(line.mid, to_str0m(line.kind), line.ssrc);
+            }
+        }
+        if let Some(transport) = &mut self.receive {
+            let sdp = receive.ok_or(MediaError::NoAnswer(TransportRole::Receive))?;
+            transport.accept_answer(sdp, now)?;
+        }
+        Ok(())
+    }
+
+    /// Offers an ICE restart of one transport, with `local` from a new address. Answer it with
+    /// [`Self::accept_answer`]; media goes on by the old path until then.
+    ///
+    /// # Errors
+    /// When there is no such transport or the address is no usable candidate.
+    pub fn restart_ice(
+        &mut self,
+        role: TransportRole,
+        local: Option<SocketAddr>,
+    ) -> Result<String, MediaError> {
+        self.transport(role)?.restart_ice(local)
+    }
+
+    /// Takes the answer to a later offer.
+    ///
+    /// # Errors
+    /// When there is no such transport, no open offer, or the answer is unusable.
+    pub fn accept_answer(
+        &mut self,
+        now: Instant,
+        role: TransportRole,
+        sdp: &str,
+    ) -> Result<(), MediaError> {
+        self.transport(role)?.accept_answer(sdp, now)
+    }
+
+    fn transport(&mut self, role: TransportRole) -> Result<&mut Transport, MediaError> {
+        let transport = match role {
+            TransportRole::Send => self.send.as_mut(),
+            TransportRole::Receive => self.receive.as_mut(),
+        };
+        transport.ok_or(MediaError::NoTransport(role))
+    }
+
+    /// Whether a transport exists.
+    #[must_use]
+    pub fn has(&self, role: TransportRole) -> bool {
+        match role {
+            TransportRole::Send => self.send.is_some(),
+            TransportRole::Receive => self.receive.is_some(),
+        }
+    }
+
+    /// Whether a transport is up. One that does not exist is not.
+    #[must_use]
+    pub fn connected(&self, role: TransportRole) -> bool {
+        match role {
+            TransportRole::Send => self.send.as_ref().is_some_and(Transport::connected),
+            TransportRole::Receive => self.receive.as_ref().is_some_and(Transport::connected),
+        }
+    }
+
+    /// Queues a packet on a send line. It leaves with the next [`Input::Timeout`], which is due at
+    /// once.
+    ///
+    /// # Errors
+    /// When there is no such line, or the codec does not fit or was not negotiated.
+    pub fn write(&mut self, now: Instant, line: usize, packet: Packet) -> Result<(), MediaError> {
+        let state = self.lines.get_mut(line).ok_or(MediaError::NoLine(line))?;
+        if packet.codec.kind() != state.kind {
+            return Err(MediaError::WrongKind(packet.codec));
+        }
+        let transport = self.send.as_mut().ok_or(MediaError::NoTransport(TransportRole::Send))?;
+        transport.write(now, state.mid, state.next_sequence, packet)?;
+        state.next_sequence += 1;
+        Ok(())
+    }
+
+    /// Asks the server for a keyframe on a slot (PLI). `false` when nothing came there yet.
+    pub fn request_keyframe(&mut self, now: Instant, mid: &str) -> bool {
+        match &mut self.receive {
+            Some(transport) => transport.request_keyframe(Mid::from(mid), now),
+            None => false,
+        }
+    }
+
+    /// Takes an input and drives what it touches. `now` must not go back.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        let out = &mut Out { transmits: &mut self.transmits, up: &mut self.up };
+        match input {
+            Input::Datagram { transport, source, local, bytes } => {
+                let transport = match transport {
+                    TransportRole::Send => &mut self.send,
+                    TransportRole::Receive => &mut self.receive,
+                };
+                if let Some(transport) = transport {
+                    transport.datagram(now, source, local, bytes, out);
+                }
+            }
+            Input::Timeout => {
+                for transport in [&mut self.send, &mut self.receive].into_iter().flatten() {
+                    transport.timeout(now, out);
+                }
+            }
+        }
+    }
+
+    /// Says goodbye on both transports; poll the last datagrams, then drop the peer.
+    pub fn close(&mut self, now: Instant) {
+        let out = &mut Out { transmits: &mut self.transmits, up: &mut self.up };
+        for transport in [&mut self.send, &mut self.receive].into_iter().flatten() {
+            transport.close(now, out);
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<MediaEvent> {
+        loop {
+            match self.up.pop_front()? {
+                Up::Event(event) => return Some(event),
+                Up::Keyframe(mid) => {
+                    if let Some(line) = self.lines.iter().position(|l| l.mid == mid) {
+                        return Some(MediaEvent::KeyframeRequest { line });
+                    }
+                }
+                Up::Rtp { mid, codec, packet } => {
+                    if let Some(slot) = self.slots.get(&mid) {
+                        return Some(MediaEvent::Rtp(received(slot, codec, *packet)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`Input::Timeout`] is due at the latest.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        [&self.send, &self.receive].into_iter().flatten().filter_map(Transport::deadline).min()
+    }
+}
+
+type Opened = (Transport, String, Vec<Mid>);
+
+fn split(opened: Option<Opened>) -> (Option<Transport>, Option<String>, Vec<Mid>) {
+    match opened {
+        Some((transport, sdp, mids)) => (Some(transport), Some(sdp), mids),
+        None => (None, None, Vec::new()),
+    }
+}
+
+fn slots(mids: &[Mid], audio: usize) -> HashMap<Mid, Slot> {
+    let slot = |(n, mid): (usize, &Mid)| {
+        let (kind, index) = match n.checked_sub(audio) {
+            Some(index) => (MediaKind::Video, index),
+            None => (MediaKind::Audio, n),
+        };
+        (*mid, Slot { mid: mid.to_string().into(), kind, index })
+    };
+    mids.iter().enumerate().map(slot).collect()
+}
+
+fn received(slot: &Slot, codec: Codec, packet: RtpPacket) -> Received {
+    let header = &packet.header;
+    Received {
+        at: packet.timestamp,
+        mid: slot.mid.clone(),
+        kind: slot.kind,
+        index: slot.index,
+        ssrc: *header.ssrc,
+        sequence: *packet.seq_no,
+        rtp_time: header.timestamp,
+        marker: header.marker,
+        csrc: header.csrc.first().copied().filter(|_| header.csrc_count > 0),
+        codec,
+        level: header.ext_vals.audio_level.map(|v| v.unsigned_abs().min(127)),
+        payload: packet.payload,
+    }
+}
+
+#[cfg(test)]
+mod tests;
