@@ -686,3 +686,27 @@ pub struct Stats {
     /// Drops, in the order of [`DropReason::ALL`].
     pub drops: [u64; DropReason::ALL.len()],
 }
+
+impl Stats {
+    pub(crate) fn count_drop(&mut self, reason: DropReason) {
+        if let Some(count) = self.drops.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
+    pub(crate) fn count_in(&mut self, audio: bool, bytes: usize) {
+        count(&mut self.rtp_in, &mut self.rtp_bytes_in, audio, bytes);
+    }
+
+    pub(crate) fn count_out(&mut self, audio: bool, bytes: usize) {
+        count(&mut self.rtp_out, &mut self.rtp_bytes_out, audio, bytes);
+    }
+}
+
+fn count(packets: &mut [u64; 2], sum: &mut [u64; 2], audio: bool, bytes: usize) {
+    let kind = usize::from(!audio);
+    if let (Some(packets), Some(sum)) = (packets.get_mut(kind), sum.get_mut(kind)) {
+        *packets += 1;
+        *sum += bytes as u64;
+    }
+}

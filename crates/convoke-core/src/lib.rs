@@ -15,7 +15,17 @@
 )]
 
 mod api;
+mod clock;
+mod demux;
+mod entropy;
+mod forward;
 mod ids;
+mod room;
+mod slots;
+mod speech;
+mod timers;
+mod transport;
+mod worker;
 
 pub use api::{
     Action, Command, CommandError, DropReason, Event, Input, JoinRequest, LeaveReason, Limits,
@@ -23,7 +33,6 @@ pub use api::{
     SlotWish, Snapshot, Source, Stats, TrackDeclaration, TrackView, Transmit, TransportRole,
     TransportState, WorkerConfig,
 };
+pub use entropy::Entropy;
 pub use ids::{Mid, ParticipantId, RequestId, RoomId, TrackId};
 pub use worker::Worker;
-
-mod worker;

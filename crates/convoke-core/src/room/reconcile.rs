@@ -1,0 +1,425 @@
+//! Who deserves which slot: desired state, and the edges that follow from it.
+//!
+//! Owns: ranks, placement of tracks in slots, the edges from tracks to slots.
+//! Never: numbers or sends packets.
+//!
+//! **Audio.** A participant hears the first `K` (its audio slots) of the room's unmuted audio
+//! tracks that are not its own, by rank: sound of shared screens, then whoever spoke most
+//! recently, then in order of publishing. With at most `K` of them it hears all, each in a fixed
+//! slot. A muted track keeps its slot while nobody needs it.
+//!
+//! **Video.** Slots with a wish hold what it asks for. The others hold the first of the unmuted
+//! video tracks by rank: shared screens, newest first, then cameras by who spoke most recently,
+//! then in order of publishing.
+
+use std::cmp::Reverse;
+
+use super::{Io, Room, Subscription};
+use crate::api::{Event, MediaKind, Show, SlotState, SlotWish, Source};
+use crate::slots::{Place, place};
+
+impl Room {
+    /// Puts a new track where it belongs among its kind.
+    pub(super) fn rank_new(&mut self, key: usize) {
+        let Some(track) = self.tracks.get(key) else { return };
+        let rank = self.ranks.of_mut(track.source.kind());
+        match track.source {
+            Source::Screen | Source::ScreenAudio => rank.insert(0, key),
+            Source::Camera | Source::Microphone => rank.push(key),
+        }
+    }
+
+    /// Someone speaks: its tracks come before those of others that are no screens.
+    pub(super) fn spoke(&mut self, io: &mut Io<'_>, key: usize) {
+        let Some(track) = self.tracks.get(key) else { return };
+        if track.source != Source::Microphone {
+            return;
+        }
+        let owner = track.owner;
+        let Some(participant) = self.participants.get(owner) else { return };
+        for moved in participant.tracks.clone() {
+            self.move_up(moved);
+        }
+        // Only those who lack one of the tracks, or follow the speaker, can be affected.
+        let tracks = self.participants.get(owner).map(|p| p.tracks.clone()).unwrap_or_default();
+        let affected: Vec<usize> = self
+            .order
+            .iter()
+            .copied()
+            .filter(|key| *key != owner)
+            .filter(|key| self.follows_speaker(*key) || self.lacks_any(*key, &tracks))
+            .collect();
+        self.reconcile_many(io, affected);
+    }
+
+    fn move_up(&mut self, key: usize) {
+        let Some(track) = self.tracks.get(key) else { return };
+        if !matches!(track.source, Source::Camera | Source::Microphone) {
+            return;
+        }
+        let tracks = &self.tracks;
+        let rank = self.ranks.of_mut(track.source.kind());
+        let is_screen = |key: &usize| {
+            tracks
+                .get(*key)
+                .is_some_and(|t| matches!(t.source, Source::Screen | Source::ScreenAudio))
+        };
+        let first = rank.iter().position(|key| !is_screen(key)).unwrap_or(rank.len());
+        if let Some(at) = rank.iter().position(|other| *other == key)
+            && at > first
+        {
+            rank.remove(at);
+            rank.insert(first, key);
+        }
+    }
+
+    fn follows_speaker(&self, key: usize) -> bool {
+        self.participants
+            .get(key)
+            .is_some_and(|p| p.wishes.iter().any(|wish| wish.show == Show::ActiveSpeaker))
+    }
+
+    fn lacks_any(&self, key: usize, tracks: &[usize]) -> bool {
+        let Some(participant) = self.participants.get(key) else { return false };
+        tracks.iter().any(|track| !participant.slots.iter().any(|s| s.assigned == Some(*track)))
+    }
+
+    pub(super) fn reconcile_all(&mut self, io: &mut Io<'_>) {
+        for key in self.keys() {
+            self.reconcile(io, key);
+        }
+    }
+
+    pub(super) fn reconcile_many(&mut self, io: &mut Io<'_>, mut keys: Vec<usize>) {
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            self.reconcile(io, key);
+        }
+    }
+
+    /// Replaces a participant's view. The wishes were checked by [`Self::check_view`].
+    pub(crate) fn set_view(&mut self, io: &mut Io<'_>, key: usize, wishes: Vec<SlotWish>) {
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        participant.wishes = wishes;
+        self.reconcile(io, key);
+    }
+
+    /// Whether a view can be carried out; else the first wish at fault and why.
+    pub(crate) fn check_view(
+        &self,
+        key: usize,
+        wishes: &[SlotWish],
+    ) -> Result<(), (usize, String)> {
+        let Some(participant) = self.participants.get(key) else { return Ok(()) };
+        for (index, wish) in wishes.iter().enumerate() {
+            let slot = participant.slots.iter().find(|slot| slot.mid == wish.mid);
+            let fault = if slot.is_none_or(|slot| slot.kind != MediaKind::Video) {
+                format!("mid {} is no video slot", wish.mid)
+            } else if wishes.iter().take(index).any(|earlier| earlier.mid == wish.mid) {
+                format!("mid {} is named twice", wish.mid)
+            } else if let Show::Track(track) = wish.show {
+                match self.tracks.iter().find(|(_, t)| t.id == track) {
+                    Some((_, t)) if t.source.kind() == MediaKind::Video && t.owner != key => {
+                        continue;
+                    }
+                    Some(_) => format!("track {track} is no video track of another participant"),
+                    None => format!("track {track} does not exist"),
+                }
+            } else {
+                continue;
+            };
+            return Err((index, fault));
+        }
+        Ok(())
+    }
+
+    /// A new track of the lowest rank: only who has room for it can be affected.
+    pub(super) fn reconcile_newcomer(&mut self, io: &mut Io<'_>, track: usize) {
+        let Some(state) = self.tracks.get(track) else { return };
+        if matches!(state.source, Source::Screen | Source::ScreenAudio) {
+            return self.reconcile_all(io);
+        }
+        let kind = state.source.kind();
+        let idle = |held: Option<usize>| {
+            held.and_then(|track| self.tracks.get(track)).is_none_or(|track| track.muted)
+        };
+        let has_room = |key: &usize| {
+            self.participants.get(*key).is_some_and(|participant| {
+                participant.slots.iter().any(|slot| slot.kind == kind && idle(slot.assigned))
+            })
+        };
+        let affected = self.order.iter().copied().filter(has_room).collect();
+        self.reconcile_many(io, affected);
+    }
+
+    /// Brings a participant's slots in line with what it should receive, and tells it.
+    pub(super) fn reconcile(&mut self, io: &mut Io<'_>, key: usize) {
+        for kind in [MediaKind::Audio, MediaKind::Video] {
+            let Some((slots, held)) = self.placement(io, key, kind) else { continue };
+            let moves: Vec<(usize, Option<usize>)> =
+                slots.into_iter().zip(held).filter(|(s, h)| self.holds(key, *s) != *h).collect();
+            // First clear, then fill: a track that moves must not be in two slots.
+            for (slot, _) in moves.iter().filter(|(_, to)| to.is_none()) {
+                self.release(key, *slot);
+            }
+            for (slot, to) in moves {
+                if let Some(track) = to {
+                    self.assign(io, key, slot, track);
+                }
+            }
+        }
+        self.tell_slots(io, key);
+    }
+
+    fn holds(&self, participant: usize, slot: usize) -> Option<usize> {
+        self.slot(participant, slot).and_then(|slot| slot.assigned)
+    }
+
+    /// The slots of one kind, and what each should hold.
+    fn placement(
+        &self,
+        io: &Io<'_>,
+        key: usize,
+        kind: MediaKind,
+    ) -> Option<(Vec<usize>, Vec<Option<usize>>)> {
+        let participant = self.participants.get(key)?;
+        let lines = participant.receive.and_then(|seat| io.seats.get(seat));
+        let open = |line: usize| {
+            lines.and_then(|seat| seat.transport.lines.get(line)).is_some_and(|line| line.sends)
+        };
+        let slots: Vec<usize> = participant
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.kind == kind && open(slot.line))
+            .map(|(index, _)| index)
+            .collect();
+        if slots.is_empty() {
+            return None;
+        }
+        let may_have = |track: &usize| {
+            participant.permissions.receive
+                && self.tracks.get(*track).is_some_and(|track| track.owner != key)
+        };
+        let audible = |track: &usize| self.tracks.get(*track).is_some_and(|track| !track.muted);
+        let wanted: Vec<usize> = self
+            .ranks
+            .of(kind)
+            .iter()
+            .copied()
+            .filter(|track| may_have(track) && audible(track))
+            .take(slots.len() + participant.wishes.len())
+            .collect();
+        let fixed = self.fixed(key, kind, &wanted, &slots);
+        let places: Vec<Place<usize>> = slots
+            .iter()
+            .zip(fixed)
+            .map(|(slot, fixed)| Place { current: self.holds(key, *slot), fixed })
+            .collect();
+        let tolerated = |track: usize| may_have(&track);
+        let prefer =
+            |track: usize, held: &[Option<usize>]| self.preferred(key, kind, track, &slots, held);
+        Some((slots.clone(), place(&places, &wanted, tolerated, prefer)))
+    }
+
+    /// What wishes make of each slot.
+    fn fixed(
+        &self,
+        key: usize,
+        kind: MediaKind,
+        wanted: &[usize],
+        slots: &[usize],
+    ) -> Vec<Option<Option<usize>>> {
+        let mut fixed = vec![None; slots.len()];
+        let Some(participant) = self.participants.get(key) else { return fixed };
+        if kind == MediaKind::Audio || participant.wishes.is_empty() {
+            return fixed;
+        }
+        let mut taken: Vec<usize> = Vec::new();
+        let mut wishes: Vec<&SlotWish> = participant.wishes.iter().collect();
+        // Named tracks first, then policies; the more important before the less.
+        wishes.sort_by_key(|wish| (!matches!(wish.show, Show::Track(_)), Reverse(wish.priority)));
+        for wish in wishes {
+            let place = slots.iter().position(|slot| {
+                participant.slots.get(*slot).is_some_and(|slot| slot.mid == wish.mid)
+            });
+            let source_is = |track: &usize, source: Source| {
+                self.tracks.get(*track).is_some_and(|track| track.source == source)
+            };
+            let free = |track: &usize| !taken.contains(track);
+            let choice = match wish.show {
+                Show::Track(id) => self
+                    .tracks
+                    .iter()
+                    .find(|(_, t)| t.id == id && t.owner != key && participant.permissions.receive)
+                    .map(|(track, _)| track)
+                    .filter(free),
+                Show::ScreenShare => {
+                    wanted.iter().copied().find(|t| free(t) && source_is(t, Source::Screen))
+                }
+                Show::ActiveSpeaker => {
+                    wanted.iter().copied().find(|t| free(t) && source_is(t, Source::Camera))
+                }
+            };
+            taken.extend(choice);
+            if let Some(slot) = place.and_then(|place| fixed.get_mut(place)) {
+                *slot = Some(choice);
+            }
+        }
+        fixed
+    }
+
+    /// Where a newcomer would best go: beside its owner's other kind (they share a media stream
+    /// id, so browsers lip-sync them), else where the other kind's place is free as well.
+    fn preferred(
+        &self,
+        key: usize,
+        kind: MediaKind,
+        track: usize,
+        slots: &[usize],
+        held: &[Option<usize>],
+    ) -> Option<usize> {
+        let participant = self.participants.get(key)?;
+        let owner = self.tracks.get(track)?.owner;
+        let screen = |t: &super::Track| matches!(t.source, Source::Screen | Source::ScreenAudio);
+        let is_screen = screen(self.tracks.get(track)?);
+        let others = || participant.slots.iter().filter(|slot| slot.kind != kind);
+        let index_of = |place: &usize| {
+            slots.get(*place).and_then(|slot| participant.slots.get(*slot)).map(|slot| slot.index)
+        };
+        let partner = others().find(|slot| {
+            slot.assigned
+                .and_then(|other| self.tracks.get(other))
+                .is_some_and(|other| other.owner == owner && screen(other) == is_screen)
+        });
+        let free = |place: &usize| held.get(*place).is_some_and(Option::is_none);
+        if let Some(partner) = partner {
+            return (0..slots.len()).find(|place| index_of(place) == Some(partner.index));
+        }
+        (0..slots.len()).filter(free).find(|place| {
+            others()
+                .find(|slot| Some(slot.index) == index_of(place))
+                .is_none_or(|slot| slot.assigned.is_none())
+        })
+    }
+
+    /// Gives a slot to a track.
+    fn assign(&mut self, io: &mut Io<'_>, participant: usize, slot: usize, track: usize) {
+        let muted = self.tracks.get(track).is_some_and(|track| track.muted);
+        let Some(subscriber) = self.participants.get_mut(participant) else { return };
+        // What another slot takes over must not go on here.
+        let elsewhere: Vec<usize> = subscriber.slots.iter().filter_map(|s| s.assigned).collect();
+        let Some(state) = subscriber.slots.get_mut(slot) else { return };
+        state.assigned = Some(track);
+        state.forwarder.want(track);
+        let goes_on = state.forwarder.sending();
+        if goes_on.is_some_and(|sending| sending != track && elsewhere.contains(&sending)) {
+            state.forwarder.stop();
+        }
+        state.state = match (muted, state.forwarder.sending() == Some(track)) {
+            (true, _) => SlotState::Paused,
+            (false, true) => SlotState::Active,
+            (false, false) => SlotState::Waiting,
+        };
+        self.refresh_edges(participant, slot);
+        io.stats.keyframe_requests_in += 1;
+        self.request_keyframe(io, track);
+    }
+
+    /// Empties a slot.
+    pub(super) fn release(&mut self, participant: usize, slot: usize) {
+        let state = self.participants.get_mut(participant).and_then(|p| p.slots.get_mut(slot));
+        let Some(state) = state else { return };
+        state.assigned = None;
+        state.state = SlotState::Empty;
+        state.forwarder.clear();
+        self.refresh_edges(participant, slot);
+    }
+
+    /// A track is gone: a slot that had it no longer sends or waits for it. What it is for next,
+    /// and the telling, is for [`Self::reconcile`].
+    pub(super) fn forget_track(&mut self, participant: usize, slot: usize, track: usize) {
+        let state = self.participants.get_mut(participant).and_then(|p| p.slots.get_mut(slot));
+        let Some(state) = state else { return };
+        if state.forwarder.sending() == Some(track) {
+            state.forwarder.stop();
+        }
+        if state.assigned == Some(track) {
+            state.assigned = None;
+            state.state = SlotState::Empty;
+            state.forwarder.clear();
+        }
+        self.refresh_edges(participant, slot);
+    }
+
+    /// A track was muted or unmuted: a slot that is for it stops, or waits for its start.
+    pub(super) fn pause_or_resume(
+        &mut self,
+        io: &mut Io<'_>,
+        participant: usize,
+        slot: usize,
+        track: usize,
+    ) {
+        let muted = self.tracks.get(track).is_some_and(|track| track.muted);
+        let state = self.participants.get_mut(participant).and_then(|p| p.slots.get_mut(slot));
+        let Some(state) = state else { return };
+        if state.forwarder.sending() == Some(track) {
+            state.forwarder.stop();
+        }
+        if state.assigned == Some(track) {
+            state.forwarder.want(track);
+            state.state = if muted { SlotState::Paused } else { SlotState::Waiting };
+            self.refresh_edges(participant, slot);
+            self.tell_slots(io, participant);
+        }
+    }
+
+    /// Makes the edges into a slot what its forwarder needs: the track that it is for, and the one
+    /// that it still sends.
+    pub(super) fn refresh_edges(&mut self, participant: usize, slot: usize) {
+        let edge = Subscription { participant, slot };
+        let Some(state) = self.slot(participant, slot) else { return };
+        let needed = [state.assigned, state.forwarder.sending()];
+        let known = state.edges;
+        for track in known.into_iter().flatten().filter(|track| !needed.contains(&Some(*track))) {
+            if let Some(track) = self.tracks.get_mut(track) {
+                track.subscriptions.retain(|other| *other != edge);
+            }
+        }
+        for track in needed.into_iter().flatten() {
+            if let Some(track) = self.tracks.get_mut(track)
+                && !track.subscriptions.contains(&edge)
+            {
+                track.subscriptions.push(edge);
+            }
+        }
+        if let Some(state) =
+            self.participants.get_mut(participant).and_then(|p| p.slots.get_mut(slot))
+        {
+            state.edges = needed;
+        }
+    }
+
+    /// Tells a participant of the slots that are not as it was last told.
+    pub(super) fn tell_slots(&mut self, io: &mut Io<'_>, key: usize) {
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        let id = participant.id;
+        let mut changed = Vec::new();
+        for (index, slot) in participant.slots.iter_mut().enumerate() {
+            let assigned = slot.assigned.and_then(|key| self.tracks.get(key)).map(|t| t.id);
+            let now = (assigned, slot.state);
+            if slot.told != now {
+                slot.told = now;
+                changed.push(index);
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        let slots = changed.into_iter().filter_map(|slot| self.slot_view(key, slot)).collect();
+        self.version += 1;
+        let (room, version) = (self.id, self.version);
+        io.events.push(Event::Slots { room, participant: id, version, slots });
+    }
+}

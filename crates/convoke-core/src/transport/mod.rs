@@ -1,0 +1,386 @@
+//! One transport: one BUNDLE (RFC 9143) of ICE (RFC 8445) and DTLS-SRTP (RFC 5764).
+//!
+//! Owns: everything that names str0m. SDP in and out, datagrams in and out, deadlines.
+//! Never: knows rooms, tracks or slots beyond their m-line; decides what is forwarded.
+//!
+//! The contract with str0m (each point measured or read in its source):
+//! - its RTP event slot holds one packet, so every datagram is drained at once ([`Transport::receive`]);
+//! - `write_rtp` only queues: a subscriber's packets of one turn are written, then one timeout and
+//!   one drain send them ([`Transport::drive`]); a test pins it, as str0m's documentation does not;
+//! - `direct_api()` re-arms a full poll, so SSRC lookups are kept here.
+
+mod answer;
+mod codec;
+mod dtls;
+mod egress;
+mod negotiate;
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustc_hash::FxHashMap;
+use str0m::media::KeyframeRequestKind;
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{ExtensionValues, RtpPacket, Vp8Descriptor};
+use str0m::{Event, Input, Output, Rtc};
+
+use crate::api::{MediaKind, Outbox, Transmit, TransportRole};
+use crate::ids::Mid;
+
+pub(crate) use codec::Codec;
+pub(crate) use dtls::Crypto;
+pub(crate) use egress::{Outgoing, Vp8Numbers};
+pub(crate) use negotiate::{NegotiateError, Settings};
+
+/// Deadlines this near count as due: the shell's timers tick in milliseconds.
+const SLACK: Duration = Duration::from_millis(1);
+
+/// Consecutive due deadlines handled in one drive; what remains is due at once in the next turn.
+const DEADLINES_PER_DRIVE: usize = 32;
+
+/// Remembered SSRCs of one transport; beyond that the memory is emptied and filled anew.
+const SSRCS_MAX: usize = 128;
+
+/// One m-line.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) mid: Mid,
+    pub(crate) kind: MediaKind,
+    /// Whether we send on it (a slot of the peer).
+    pub(crate) sends: bool,
+    /// Whether we receive on it.
+    pub(crate) receives: bool,
+    theirs: str0m::media::Mid,
+    /// What the peer can take or may send here, in our order of preference.
+    payloads: Vec<(u8, Codec)>,
+    /// The SSRC that we send with.
+    ssrc: Option<str0m::rtp::Ssrc>,
+}
+
+impl Line {
+    /// The payload type and codec with which a stream of `codec` can be sent here.
+    pub(crate) fn payload_for(&self, codec: Codec) -> Option<u8> {
+        let exact = self.payloads.iter().find(|(_, mine)| *mine == codec);
+        exact.or_else(|| self.payloads.iter().find(|(_, mine)| mine.decodes(codec))).map(|p| p.0)
+    }
+}
+
+/// What a transport heard.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are packets, in a reused buffer")]
+pub(crate) enum Received {
+    /// ICE and DTLS are up.
+    Connected,
+    /// A media packet on an m-line.
+    Rtp { line: usize, packet: MediaPacket },
+    /// The peer asks for a keyframe of what it receives on an m-line (PLI or FIR).
+    KeyframeRequest { line: usize },
+}
+
+/// A received media packet: SRTP, RTX and extensions undone.
+#[derive(Debug)]
+pub(crate) struct MediaPacket {
+    pub(crate) ssrc: u32,
+    /// Extended sequence number (RFC 3711 §3.3.1).
+    pub(crate) seq: u64,
+    /// RTP timestamp, in the codec's clock.
+    pub(crate) time: u32,
+    pub(crate) codec: Codec,
+    pub(crate) marker: bool,
+    pub(crate) payload: Arc<[u8]>,
+    /// Whether a receiver can start decoding here.
+    pub(crate) keyframe: bool,
+    /// RFC 6464 level in dBov (0 loudest, -127 silence), if the sender gives one.
+    pub(crate) level: Option<i8>,
+    /// When it was sampled by the sender's wall clock, from its latest sender report.
+    pub(crate) captured: Option<SystemTime>,
+    pub(crate) vp8: Option<Vp8Descriptor>,
+    ext: ExtensionValues,
+}
+
+impl MediaPacket {
+    /// VP8 PictureID, TL0PICIDX and KEYIDX (RFC 7741 §4.2).
+    pub(crate) fn vp8_numbers(&self) -> Option<Vp8Numbers> {
+        self.vp8.map(|d| Vp8Numbers {
+            picture_id: d.picture_id(),
+            tl0_pic_idx: d.tl0_pic_idx(),
+            key_idx: d.key_idx(),
+        })
+    }
+}
+
+/// One transport; see the module's docs.
+pub(crate) struct Transport {
+    rtc: Rtc,
+    pub(crate) role: TransportRole,
+    pub(crate) lines: Vec<Line>,
+    ufrag: String,
+    ssrcs: FxHashMap<u32, Option<usize>>,
+    deadline: Instant,
+    /// Whether packets or requests are queued that the next drive must send.
+    pub(crate) touched: bool,
+    pub(crate) connected: bool,
+    /// When a datagram was last accepted from the peer (or the transport was made).
+    pub(crate) heard: Instant,
+    dead: bool,
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport").field("role", &self.role).field("lines", &self.lines).finish()
+    }
+}
+
+/// How handling a datagram or deadline went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// Fine.
+    Well,
+    /// The datagram was refused; the transport goes on.
+    Refused,
+    /// The transport is beyond use (fatal error).
+    Dead,
+    /// Handling it panicked: the transport is beyond use.
+    Panicked,
+}
+
+impl Transport {
+    /// The local ICE user name fragment, by which STUN is demultiplexed.
+    pub(crate) fn ufrag(&self) -> &str {
+        &self.ufrag
+    }
+
+    /// When [`Self::drive`] is due.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    pub(crate) fn line_of(&self, mid: Mid) -> Option<usize> {
+        self.lines.iter().position(|line| line.mid == mid)
+    }
+
+    /// Whether a STUN message is truly from this transport's peer (RFC 8445 §7.3: user name and
+    /// message integrity).
+    pub(crate) fn authenticates(
+        &self,
+        now: Instant,
+        source: SocketAddr,
+        local: SocketAddr,
+        bytes: &[u8],
+    ) -> bool {
+        let check = || {
+            Receive::new(Protocol::Udp, source, local, bytes)
+                .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
+        };
+        catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
+    }
+
+    /// Takes one datagram and drains what follows from it.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        local: SocketAddr,
+        bytes: &[u8],
+        out: &mut Outbox,
+        received: &mut Vec<Received>,
+    ) -> Health {
+        if self.dead {
+            return Health::Dead;
+        }
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else {
+                return Health::Refused;
+            };
+            match self.rtc.handle_input(Input::Receive(now, receive)) {
+                // One datagram's error is that datagram's: what kills an Rtc shows in the drain.
+                Err(_) => {
+                    let _ = self.drain(now, out, received);
+                    Health::Refused
+                }
+                Ok(()) => {
+                    self.heard = now;
+                    self.drain(now, out, received)
+                }
+            }
+        }));
+        self.settle(handled)
+    }
+
+    /// Sends what was queued and serves due deadlines.
+    pub(crate) fn drive(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        received: &mut Vec<Received>,
+    ) -> Health {
+        if self.dead {
+            return Health::Dead;
+        }
+        self.touched = false;
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..DEADLINES_PER_DRIVE {
+                if self.rtc.handle_input(Input::Timeout(now)).is_err() {
+                    return Health::Dead;
+                }
+                let health = self.drain(now, out, received);
+                if health != Health::Well || self.deadline > now + SLACK {
+                    return health;
+                }
+            }
+            Health::Well
+        }));
+        self.settle(handled)
+    }
+
+    fn settle(&mut self, handled: std::thread::Result<Health>) -> Health {
+        let health = handled.unwrap_or(Health::Panicked);
+        self.dead |= matches!(health, Health::Dead | Health::Panicked);
+        health
+    }
+
+    /// The one drain loop.
+    fn drain(&mut self, now: Instant, out: &mut Outbox, received: &mut Vec<Received>) -> Health {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(deadline)) => {
+                    self.deadline = deadline;
+                    return if self.rtc.is_alive() { Health::Well } else { Health::Dead };
+                }
+                Ok(Output::Transmit(transmit)) => out.transmits.push(Transmit {
+                    local: transmit.source,
+                    destination: transmit.destination,
+                    contents: transmit.contents.into(),
+                }),
+                Ok(Output::Event(event)) => self.event(now, event, received),
+                Err(_) => return Health::Dead,
+            }
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: Event, received: &mut Vec<Received>) {
+        match event {
+            Event::RtpPacket(packet) => {
+                if let Some((line, packet)) = self.media_packet(packet) {
+                    received.push(Received::Rtp { line, packet });
+                }
+            }
+            Event::KeyframeRequest(request) => {
+                if let Some(line) = self.lines.iter().position(|l| l.theirs == request.mid) {
+                    received.push(Received::KeyframeRequest { line });
+                }
+            }
+            Event::Connected => {
+                self.connected = true;
+                self.heard = now;
+                received.push(Received::Connected);
+            }
+            // Negotiation reads str0m's state itself; ICE liveness is judged by `heard`.
+            _ => {}
+        }
+    }
+
+    fn media_packet(&mut self, packet: RtpPacket) -> Option<(usize, MediaPacket)> {
+        let ssrc = packet.header.ssrc;
+        let line = match self.ssrcs.get(&*ssrc) {
+            Some(line) => *line,
+            None => {
+                let mid = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| stream.mid());
+                let line = mid.and_then(|mid| self.lines.iter().position(|l| l.theirs == mid));
+                if self.ssrcs.len() >= SSRCS_MAX {
+                    self.ssrcs.clear();
+                }
+                self.ssrcs.insert(*ssrc, line);
+                line
+            }
+        }?;
+        let payload_type = *packet.header.payload_type;
+        let codec = self.lines.get(line)?.payloads.iter().find(|p| p.0 == payload_type)?.1;
+        let vp8 = match codec {
+            Codec::Vp8 => Some(Vp8Descriptor::parse(&packet.payload).ok()?),
+            _ => None,
+        };
+        let keyframe = match vp8 {
+            Some(descriptor) => descriptor.starts_keyframe(&packet.payload),
+            None => codec.starts_keyframe(&packet.payload),
+        };
+        let captured = packet.last_sender_info.and_then(|report| {
+            let rate = i64::from(codec.clock_rate());
+            let ticks = packet.header.timestamp.wrapping_sub(report.rtp_time.numer() as u32);
+            let micros = i64::from(ticks.cast_signed()).checked_mul(1_000_000)? / rate;
+            let distance = Duration::from_micros(micros.unsigned_abs());
+            if micros >= 0 {
+                report.ntp_time.checked_add(distance)
+            } else {
+                report.ntp_time.checked_sub(distance)
+            }
+        });
+        let packet = MediaPacket {
+            ssrc: *ssrc,
+            seq: *packet.seq_no,
+            time: packet.header.timestamp,
+            codec,
+            marker: packet.header.marker,
+            keyframe,
+            level: packet.header.ext_vals.audio_level,
+            captured,
+            vp8,
+            ext: forwarded_extensions(packet.header.ext_vals),
+            payload: packet.payload,
+        };
+        Some((line, packet))
+    }
+
+    /// Asks the peer for a keyframe of what it sends on `line`; sent by the next drive.
+    pub(crate) fn request_keyframe(&mut self, line: usize) {
+        let Some(line) = self.lines.get(line) else { return };
+        let mut api = self.rtc.direct_api();
+        if let Some(stream) = api.stream_rx_by_mid(line.theirs, None) {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+            self.touched = true;
+        }
+    }
+
+    /// Says goodbye (RTCP BYE, DTLS close_notify); the transport is of no use afterwards.
+    pub(crate) fn close(&mut self, now: Instant, out: &mut Outbox) {
+        if self.dead {
+            return;
+        }
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let mut ignored = Vec::new();
+            if self.rtc.close().is_ok() && self.rtc.handle_input(Input::Timeout(now)).is_ok() {
+                let _ = self.drain(now, out, &mut ignored);
+            }
+        }));
+        self.dead = true;
+    }
+}
+
+/// The header extensions that travel to subscribers as they came. MID, transport-wide sequence
+/// numbers and send times belong to each transport and are made anew.
+fn forwarded_extensions(from: ExtensionValues) -> ExtensionValues {
+    ExtensionValues {
+        audio_level: from.audio_level,
+        voice_activity: from.voice_activity,
+        video_orientation: from.video_orientation,
+        abs_capture_time: from.abs_capture_time,
+        play_delay_min: from.play_delay_min,
+        play_delay_max: from.play_delay_max,
+        ..ExtensionValues::default()
+    }
+}
+
+/// The local user name fragment that a STUN message is addressed to (RFC 8445 §7.2.2), if it is a
+/// STUN message with a user name.
+pub(crate) fn stun_ufrag(bytes: &[u8]) -> Option<String> {
+    let parse = || {
+        let message = str0m::ice::StunMessage::parse(bytes).ok()?;
+        message.split_username().map(|(local, _)| local.to_owned())
+    };
+    catch_unwind(parse).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! Offers in, answers out: the one SDP driver for "the client offers".
+//!
+//! Owns: the str0m configuration, the reading of negotiated m-lines, offer checks.
+//! Never: makes an offer; glare cannot happen because only clients offer.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+use str0m::change::SdpOffer;
+use str0m::{Candidate, IceCreds, Rtc};
+
+use super::answer::{Rewrite, SlotLine};
+use super::{Codec, Crypto, Line, Transport};
+use crate::api::{MediaKind, TransportRole};
+use crate::ids::Mid;
+
+/// Packets kept for retransmission per video slot: 1 s of a 2.5 Mbit/s stream at 1,100 B fits, and
+/// an idle slot costs nothing.
+const RTX_CACHE_PACKETS: usize = 512;
+const RTX_CACHE_AGE: Duration = Duration::from_secs(1);
+/// Retransmissions may be this share of what is sent; above it str0m drops all queued ones.
+const RTX_RATIO_CAP: f32 = 0.5;
+/// Sender and receiver reports: often enough for lip-sync after a switch, seldom enough that
+/// declared but idle slots cost little.
+const REPORT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What a new transport needs from its worker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings<'a> {
+    pub(crate) crypto: &'a Crypto,
+    pub(crate) candidates: &'a [SocketAddr],
+    pub(crate) sdp_bytes: usize,
+    pub(crate) sdp_sections: usize,
+}
+
+/// Why an offer could not be used; says what to mend.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NegotiateError {
+    #[error("{0}")]
+    Offer(String),
+    #[error("{0}")]
+    Internal(String),
+}
+
+fn offer_error(text: impl Into<String>) -> NegotiateError {
+    NegotiateError::Offer(text.into())
+}
+
+impl Transport {
+    /// A transport that answers `offer`. `credentials` are its (ufrag, pwd).
+    pub(crate) fn accept(
+        now: Instant,
+        role: TransportRole,
+        offer: &str,
+        credentials: (String, String),
+        settings: Settings<'_>,
+    ) -> Result<(Self, String), NegotiateError> {
+        let offer = CheckedOffer::new(offer, settings)?;
+        let rtc = catch_unwind(AssertUnwindSafe(|| build(now, &credentials, settings)))
+            .map_err(|_| NegotiateError::Internal("building a transport panicked".into()))??;
+        let mut transport = Self {
+            rtc,
+            role,
+            lines: Vec::new(),
+            ufrag: credentials.0,
+            ssrcs: FxHashMap::default(),
+            deadline: now,
+            touched: true,
+            connected: false,
+            heard: now,
+            dead: false,
+        };
+        let answer = transport.accept_in_str0m(offer)?;
+        let answer = transport.rewrite(&answer, None);
+        Ok((transport, answer))
+    }
+
+    /// Applies a further offer: more m-lines, another direction, or an ICE restart, for which
+    /// `credentials` are the new ones.
+    pub(crate) fn accept_again(
+        &mut self,
+        offer: &str,
+        credentials: (String, String),
+        settings: Settings<'_>,
+    ) -> Result<String, NegotiateError> {
+        if self.dead {
+            return Err(offer_error("this transport is closed; join again"));
+        }
+        let offer = CheckedOffer::new(offer, settings)?;
+        let before = self.rtc.direct_api().local_ice_credentials();
+        let answer = self.accept_in_str0m(offer)?;
+        let after = self.rtc.direct_api().local_ice_credentials();
+        if after == before {
+            return Ok(self.rewrite(&answer, None));
+        }
+        // An ICE restart: str0m drew the new credentials itself, from a generator not ours.
+        let (ufrag, pass) = credentials;
+        self.ufrag.clone_from(&ufrag);
+        let new = IceCreds { ufrag: ufrag.clone(), pass: pass.clone() };
+        self.rtc.direct_api().set_local_ice_credentials(new);
+        Ok(self.rewrite(&answer, Some((&ufrag, &pass))))
+    }
+
+    fn accept_in_str0m(&mut self, offer: CheckedOffer) -> Result<String, NegotiateError> {
+        let accepted = catch_unwind(AssertUnwindSafe(|| {
+            self.rtc.sdp_api().accept_offer(offer.sdp).map(|answer| answer.to_sdp_string())
+        }));
+        let answer = match accepted {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(offer_error(error.to_string())),
+            Err(_) => {
+                self.dead = true;
+                return Err(offer_error("the offer contradicts itself or an earlier one"));
+            }
+        };
+        self.read_lines(&offer.mids)?;
+        self.touched = true;
+        Ok(answer)
+    }
+
+    fn rewrite(&self, answer: &str, credentials: Option<(&str, &str)>) -> String {
+        let mut counts = [0; 2];
+        let slots: Vec<SlotLine<'_>> = self
+            .lines
+            .iter()
+            .filter(|line| line.sends)
+            .map(|line| {
+                let count = match line.kind {
+                    MediaKind::Audio => &mut counts[0],
+                    MediaKind::Video => &mut counts[1],
+                };
+                let index = *count;
+                *count += 1;
+                SlotLine { mid: line.mid.as_str(), kind: line.kind, index }
+            })
+            .collect();
+        Rewrite { slots: &slots, credentials }.apply(answer)
+    }
+
+    /// Reads the negotiated m-lines out of str0m. A line keeps its place as long as it lives.
+    fn read_lines(&mut self, mids: &[(Mid, MediaKind)]) -> Result<(), NegotiateError> {
+        for (mid, kind) in mids {
+            let theirs = str0m::media::Mid::from(mid.as_str());
+            let Some(media) = self.rtc.media(theirs) else {
+                return Err(NegotiateError::Internal(format!("m-line {mid} was not negotiated")));
+            };
+            let direction = if media.disabled() {
+                str0m::media::Direction::Inactive
+            } else {
+                media.direction()
+            };
+            let audio = *kind == MediaKind::Audio;
+            let payloads = self
+                .rtc
+                .codec_config()
+                .params()
+                .iter()
+                .filter(|p| media.remote_pts().contains(&p.pt()))
+                .filter_map(|p| Some((*p.pt(), Codec::of(p)?)))
+                .filter(|(_, codec)| codec.is_audio() == audio)
+                .collect();
+            let ssrc = self.send_stream(theirs, *kind, direction.is_sending());
+            let line = Line {
+                mid: *mid,
+                kind: *kind,
+                sends: direction.is_sending(),
+                receives: direction.is_receiving(),
+                theirs,
+                payloads,
+                ssrc,
+            };
+            match self.lines.iter_mut().find(|known| known.mid == *mid) {
+                Some(known) => *known = line,
+                None => self.lines.push(line),
+            }
+        }
+        Ok(())
+    }
+
+    fn send_stream(
+        &mut self,
+        mid: str0m::media::Mid,
+        kind: MediaKind,
+        sends: bool,
+    ) -> Option<str0m::rtp::Ssrc> {
+        if !sends {
+            return None;
+        }
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_tx_by_mid(mid, None)?;
+        if kind == MediaKind::Video {
+            stream.set_rtx_cache(RTX_CACHE_PACKETS, RTX_CACHE_AGE, Some(RTX_RATIO_CAP));
+        }
+        Some(stream.ssrc())
+    }
+}
+
+fn build(
+    now: Instant,
+    credentials: &(String, String),
+    settings: Settings<'_>,
+) -> Result<Rtc, NegotiateError> {
+    let mut rtc = Rtc::builder()
+        .set_crypto_provider(Arc::clone(&settings.crypto.provider))
+        .set_dtls_cert(settings.crypto.certificate.clone())
+        .set_local_ice_credentials(IceCreds {
+            ufrag: credentials.0.clone(),
+            pass: credentials.1.clone(),
+        })
+        .set_ice_lite(true)
+        .set_rtp_mode(true)
+        .set_rtcp_report_interval_audio(REPORT_INTERVAL)
+        .set_rtcp_report_interval_video(REPORT_INTERVAL)
+        .clear_codecs()
+        .enable_opus(true, false)
+        .enable_vp8(true)
+        .enable_vp9(true)
+        .enable_h264(true)
+        .enable_av1(true)
+        .build(now);
+    for address in settings.candidates {
+        let candidate = Candidate::host(*address, "udp")
+            .map_err(|e| NegotiateError::Internal(format!("candidate {address}: {e}")))?;
+        rtc.add_local_candidate(candidate);
+    }
+    Ok(rtc)
+}
+
+/// An offer that passed the checks that str0m leaves to us.
+struct CheckedOffer {
+    sdp: SdpOffer,
+    /// The audio and video m-lines, in order.
+    mids: Vec<(Mid, MediaKind)>,
+}
+
+impl CheckedOffer {
+    fn new(text: &str, settings: Settings<'_>) -> Result<Self, NegotiateError> {
+        if text.len() > settings.sdp_bytes {
+            return Err(offer_error(format!(
+                "{} bytes; at most {} are accepted",
+                text.len(),
+                settings.sdp_bytes
+            )));
+        }
+        let sections = text.lines().filter(|line| line.starts_with("m=")).count();
+        if sections == 0 {
+            return Err(offer_error("no m-line: offer at least one audio or video section"));
+        }
+        if sections > settings.sdp_sections {
+            return Err(offer_error(format!(
+                "{sections} m-lines; at most {} are accepted",
+                settings.sdp_sections
+            )));
+        }
+        let mids = read_mids(text)?;
+        check_bundle(text, &mids)?;
+        let parsed = catch_unwind(|| SdpOffer::from_sdp_string(text))
+            .map_err(|_| offer_error("not a session description (RFC 8866)"))?;
+        let sdp = parsed.map_err(|e| offer_error(format!("not a session description: {e}")))?;
+        Ok(Self { sdp, mids })
+    }
+}
+
+/// The mid and kind of each audio and video section.
+fn read_mids(text: &str) -> Result<Vec<(Mid, MediaKind)>, NegotiateError> {
+    let mut mids: Vec<(Mid, MediaKind)> = Vec::new();
+    let mut kind = None;
+    let mut open = false;
+    for line in text.lines() {
+        if let Some(media) = line.strip_prefix("m=") {
+            if open {
+                return Err(offer_error("an m-line has no a=mid"));
+            }
+            kind = match media.split(' ').next() {
+                Some("audio") => Some(MediaKind::Audio),
+                Some("video") => Some(MediaKind::Video),
+                _ => None,
+            };
+            open = kind.is_some();
+        } else if let (Some(value), Some(kind)) = (line.strip_prefix("a=mid:"), kind) {
+            let mid = Mid::new(value.trim_end())
+                .ok_or_else(|| offer_error("an a=mid is not 1 to 16 token characters"))?;
+            if mids.iter().any(|(known, _)| *known == mid) {
+                return Err(offer_error(format!("a=mid:{mid} occurs twice")));
+            }
+            mids.push((mid, kind));
+            open = false;
+        }
+    }
+    if open {
+        return Err(offer_error("an m-line has no a=mid"));
+    }
+    Ok(mids)
+}
+
+/// Everything must share one transport (RFC 9143): one group, one pair of ICE credentials.
+fn check_bundle(text: &str, mids: &[(Mid, MediaKind)]) -> Result<(), NegotiateError> {
+    let mut ufrags = text.lines().filter_map(|line| line.strip_prefix("a=ice-ufrag:"));
+    if let Some(first) = ufrags.next()
+        && ufrags.any(|other| other.trim_end() != first.trim_end())
+    {
+        return Err(offer_error("m-lines have different ICE credentials: bundle them (RFC 9143)"));
+    }
+    if mids.len() < 2 {
+        return Ok(());
+    }
+    let group = text.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE"));
+    let Some(group) = group else {
+        return Err(offer_error("no a=group:BUNDLE: use bundlePolicy max-bundle (RFC 9143)"));
+    };
+    let bundled = |mid: &Mid| group.split_whitespace().any(|token| token == mid.as_str());
+    match mids.iter().find(|(mid, _)| !bundled(mid)) {
+        // A section with port 0 that is not bundled is rejected or stopped: harmless.
+        Some((mid, _)) if !stopped(text, *mid) => {
+            Err(offer_error(format!("m-line {mid} is not in the BUNDLE group (RFC 9143)")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the section of `mid` has port 0.
+fn stopped(text: &str, mid: Mid) -> bool {
+    let mut port_zero = false;
+    for line in text.lines() {
+        if let Some(media) = line.strip_prefix("m=") {
+            port_zero = media.split(' ').nth(1) == Some("0");
+        } else if line.strip_prefix("a=mid:").is_some_and(|m| m.trim_end() == mid.as_str()) {
+            return port_zero;
+        }
+    }
+    false
+}

@@ -1,0 +1,419 @@
+//! One worker: demultiplexing, rooms, transports and deadlines behind one entry point.
+//!
+//! Owns: every transport and room, and the order in which they are driven.
+//! Never: decides what is forwarded (rooms do) or names str0m (transports do).
+//!
+//! A turn: datagrams and commands come in, each handled at once; packets toward subscribers are
+//! only queued. [`Input::Timeout`] ends the turn: every transport that was touched, and every one
+//! whose deadline is due, is driven once, so that a subscriber's packets leave together.
+
+/// What a room needs of its worker, borrowed by field so that the room can be borrowed beside it.
+macro_rules! io {
+    ($worker:ident, $now:ident, $out:ident) => {
+        Io {
+            now: $now,
+            seats: &mut $worker.seats,
+            touched: &mut $worker.touched,
+            stats: &mut $worker.stats,
+            events: &mut $out.events,
+            keyframe_interval: $worker.config.keyframe_interval,
+        }
+    };
+}
+
+mod commands;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use crate::api::{
+    DropReason, Event, Input, LeaveReason, Outbox, Stats, TransportRole, TransportState,
+    WorkerConfig,
+};
+use crate::demux::{Class, Demux, classify};
+use crate::entropy::{Entropy, Random};
+use crate::ids::RoomId;
+use crate::room::{Io, Room, Seat};
+use crate::timers::{Due, Timers};
+use crate::transport::{Crypto, Health, Received, stun_ufrag};
+
+/// Deadlines this near count as due: the shell's timers tick in milliseconds.
+const SLACK: Duration = Duration::from_millis(1);
+
+/// Deadlines served in one turn at most; the rest is due at once in the next.
+const DEADLINES_PER_TURN: usize = 4_096;
+
+/// A peer that is silent for this part of the media timeout is told to be disconnected.
+const SILENCE_DIVISOR: u32 = 3;
+
+/// One worker; see the module's docs.
+#[derive(Debug)]
+pub struct Worker {
+    config: WorkerConfig,
+    crypto: Option<Crypto>,
+    random: Random,
+    seats: Slab<Seat>,
+    rooms: Slab<Room>,
+    room_keys: FxHashMap<RoomId, usize>,
+    demux: Demux,
+    timers: Timers,
+    touched: Vec<usize>,
+    stats: Stats,
+    /// Scratch: what a transport heard.
+    received: Vec<Received>,
+    /// When the present turn began, while something waits for its end.
+    turn: Option<Instant>,
+}
+
+impl Worker {
+    /// A worker with no rooms. `entropy` feeds all its randomness but DTLS keys.
+    #[must_use]
+    pub fn new(config: WorkerConfig, entropy: Entropy, _now: Instant) -> Self {
+        Self {
+            config,
+            crypto: Crypto::shared(),
+            random: Random::new(entropy),
+            seats: Slab::new(),
+            rooms: Slab::new(),
+            room_keys: FxHashMap::default(),
+            demux: Demux::default(),
+            timers: Timers::default(),
+            touched: Vec::new(),
+            stats: Stats::default(),
+            received: Vec::new(),
+            turn: None,
+        }
+    }
+
+    /// Handles one input. `now` must not go back.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Outbox) {
+        let before = out.transmits.len();
+        match input {
+            Input::Datagram { source, local, bytes } => {
+                self.stats.datagrams_in += 1;
+                self.datagram(now, source, local, bytes, out);
+            }
+            Input::Command(command) => {
+                self.command(now, command, out);
+            }
+            Input::Timeout => self.end_turn(now, out),
+        }
+        self.stats.datagrams_out += (out.transmits.len() - before) as u64;
+    }
+
+    /// When [`Input::Timeout`] is due at the latest; in the past while a turn is open.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match (self.turn, self.timers.next()) {
+            (Some(turn), Some(next)) => Some(turn.min(next)),
+            (turn, next) => turn.or(next),
+        }
+    }
+
+    /// Counters and gauges.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            rooms: self.rooms.len() as u64,
+            participants: self.participants() as u64,
+            transports: self.seats.len() as u64,
+            tracks: self.rooms.iter().map(|(_, room)| room.track_count() as u64).sum(),
+            ..self.stats
+        }
+    }
+
+    fn participants(&self) -> usize {
+        self.rooms.iter().map(|(_, room)| room.len()).sum()
+    }
+
+    fn datagram(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        local: SocketAddr,
+        bytes: &[u8],
+        out: &mut Outbox,
+    ) {
+        let known = self.demux.by_pair(source, local);
+        let key = match (classify(bytes), known) {
+            (Class::Unknown, _) => return self.stats.count_drop(DropReason::NotDemultiplexed),
+            (Class::Stun, _) => match self.route_stun(now, source, local, bytes, known) {
+                Ok(key) => key,
+                Err(reason) => return self.stats.count_drop(reason),
+            },
+            (Class::Dtls | Class::Rtp, Some(key)) => key,
+            (Class::Dtls | Class::Rtp, None) => {
+                return self.stats.count_drop(DropReason::UnknownSource);
+            }
+        };
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        let mut received = std::mem::take(&mut self.received);
+        let health = seat.transport.receive(now, source, local, bytes, out, &mut received);
+        if health == Health::Refused {
+            self.stats.count_drop(DropReason::Malformed);
+        }
+        self.heard(now, key, &mut received, out);
+        self.received = received;
+        self.after(now, key, health, out);
+    }
+
+    /// STUN goes by its user name, whatever its address; only a message whose integrity holds
+    /// teaches a new address.
+    fn route_stun(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        local: SocketAddr,
+        bytes: &[u8],
+        known: Option<usize>,
+    ) -> Result<usize, DropReason> {
+        let Some(ufrag) = stun_ufrag(bytes) else {
+            return known.ok_or(DropReason::UnknownSource);
+        };
+        let key = self.demux.by_ufrag(&ufrag).ok_or(DropReason::UnknownUfrag)?;
+        if known == Some(key) {
+            return Ok(key);
+        }
+        let seat = self.seats.get(key).ok_or(DropReason::UnknownUfrag)?;
+        if !seat.transport.authenticates(now, source, local, bytes) {
+            return Err(DropReason::BadIntegrity);
+        }
+        self.demux.learn(key, source, local);
+        Ok(key)
+    }
+
+    /// Hands what a transport heard to its room.
+    fn heard(&mut self, now: Instant, key: usize, received: &mut Vec<Received>, out: &mut Outbox) {
+        if received.is_empty() {
+            return;
+        }
+        let Some(seat) = self.seats.get(key) else { return received.clear() };
+        let (room_key, participant, role) = (seat.room, seat.participant, seat.transport.role);
+        let Some(room) = self.rooms.get_mut(room_key) else { return received.clear() };
+        let mut io = io!(self, now, out);
+        for heard in received.drain(..) {
+            match heard {
+                Received::Rtp { line, packet } => {
+                    io.stats.count_in(packet.codec.is_audio(), packet.payload.len());
+                    room.forward(&mut io, participant, line, &packet);
+                }
+                Received::KeyframeRequest { line } => {
+                    room.keyframe_wanted(&mut io, participant, line);
+                }
+                Received::Connected => {
+                    let id = room.participant(participant).map(|p| p.id);
+                    if let Some(participant) = id {
+                        let (room, state) = (room.id, TransportState::Connected);
+                        io.events.push(Event::Transport { room, participant, role, state });
+                    }
+                    room.connected(&mut io, participant, role);
+                }
+            }
+        }
+        self.schedule_keyframes(room_key);
+    }
+
+    /// Looks after a transport that was handled: its deadline, its end.
+    fn after(&mut self, now: Instant, key: usize, health: Health, out: &mut Outbox) {
+        if health == Health::Panicked {
+            self.stats.peer_panics += 1;
+        }
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        if matches!(health, Health::Dead | Health::Panicked) {
+            let reason = match health {
+                Health::Panicked => LeaveReason::Failed,
+                _ if seat.transport.connected => LeaveReason::Left,
+                _ => LeaveReason::MediaLost,
+            };
+            let (room, participant) = (seat.room, seat.participant);
+            self.remove_participant(now, room, participant, reason, out);
+            return;
+        }
+        if seat.silent && seat.transport.heard == now {
+            seat.silent = false;
+            self.tell_transport(key, TransportState::Connected, out);
+        }
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        let deadline = seat.transport.deadline();
+        self.timers.set(&mut seat.drive_scheduled, deadline, Due::Transport(key));
+        if !self.touched.is_empty() {
+            self.turn.get_or_insert(now);
+        }
+    }
+
+    fn tell_transport(&self, key: usize, state: TransportState, out: &mut Outbox) {
+        let Some(seat) = self.seats.get(key) else { return };
+        let Some(room) = self.rooms.get(seat.room) else { return };
+        let Some(participant) = room.participant(seat.participant) else { return };
+        out.events.push(Event::Transport {
+            room: room.id,
+            participant: participant.id,
+            role: seat.transport.role,
+            state,
+        });
+    }
+
+    fn end_turn(&mut self, now: Instant, out: &mut Outbox) {
+        self.turn = None;
+        // Driving may touch others (a keyframe request, a forwarded packet): two rounds settle
+        // what belongs to this turn, what then remains is due at once.
+        for _ in 0..2 {
+            self.drive_touched(now, out);
+        }
+        for _ in 0..DEADLINES_PER_TURN {
+            let Some((at, due)) = self.timers.pop(now + SLACK) else { break };
+            self.due(now, at, due, out);
+        }
+        self.drive_touched(now, out);
+        if !self.touched.is_empty() {
+            self.turn = Some(now);
+        }
+        if self.seats.is_empty() && self.rooms.is_empty() {
+            self.timers.clear();
+        }
+    }
+
+    fn drive_touched(&mut self, now: Instant, out: &mut Outbox) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            if self.seats.get(key).is_some_and(|seat| seat.transport.touched) {
+                self.drive(now, key, out);
+            }
+        }
+        // Keep the larger allocation.
+        if self.touched.is_empty() {
+            self.touched = touched;
+        }
+    }
+
+    fn drive(&mut self, now: Instant, key: usize, out: &mut Outbox) {
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        let mut received = std::mem::take(&mut self.received);
+        let health = seat.transport.drive(now, out, &mut received);
+        self.heard(now, key, &mut received, out);
+        self.received = received;
+        self.after(now, key, health, out);
+    }
+
+    fn due(&mut self, now: Instant, at: Instant, due: Due, out: &mut Outbox) {
+        match due {
+            Due::Transport(key) => {
+                let Some(seat) = self.seats.get_mut(key) else { return };
+                if seat.drive_scheduled != Some(at) {
+                    return;
+                }
+                seat.drive_scheduled = None;
+                if seat.transport.deadline() <= now + SLACK {
+                    self.drive(now, key, out);
+                } else {
+                    let deadline = seat.transport.deadline();
+                    self.timers.set(&mut seat.drive_scheduled, deadline, due);
+                }
+            }
+            Due::Liveness(key) => self.check_liveness(now, at, key, out),
+            Due::Keyframes(key) => {
+                let Some(room) = self.rooms.get_mut(key) else { return };
+                if room.keyframes_scheduled != Some(at) {
+                    return;
+                }
+                room.keyframes_scheduled = None;
+                let mut io = io!(self, now, out);
+                room.poll_keyframes(&mut io);
+                self.schedule_keyframes(key);
+            }
+        }
+    }
+
+    fn schedule_keyframes(&mut self, key: usize) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        if let Some(at) = room.keyframe_poll.take() {
+            self.timers.set(&mut room.keyframes_scheduled, at, Due::Keyframes(key));
+        }
+    }
+
+    fn check_liveness(&mut self, now: Instant, at: Instant, key: usize, out: &mut Outbox) {
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        if seat.liveness_scheduled != Some(at) {
+            return;
+        }
+        seat.liveness_scheduled = None;
+        let lost = seat.transport.heard + self.config.media_timeout;
+        if lost <= now + SLACK {
+            let (room, participant) = (seat.room, seat.participant);
+            return self.remove_participant(now, room, participant, LeaveReason::MediaLost, out);
+        }
+        let silent = seat.transport.heard + self.config.media_timeout / SILENCE_DIVISOR;
+        let next = if seat.silent || silent <= now + SLACK { lost } else { silent };
+        self.timers.set(&mut seat.liveness_scheduled, next, Due::Liveness(key));
+        if silent <= now + SLACK && !seat.silent && seat.transport.connected {
+            seat.silent = true;
+            self.tell_transport(key, TransportState::Disconnected, out);
+        }
+    }
+
+    /// The one ending of a participant, whatever the reason; ends the room with its last.
+    fn remove_participant(
+        &mut self,
+        now: Instant,
+        room_key: usize,
+        participant: usize,
+        reason: LeaveReason,
+        out: &mut Outbox,
+    ) {
+        let Some(room) = self.rooms.get_mut(room_key) else { return };
+        let mut io = io!(self, now, out);
+        let transports = room.remove(&mut io, participant, reason);
+        for key in transports.into_iter().flatten() {
+            self.close_seat(now, key, out);
+        }
+        self.close_if_empty(room_key, out);
+        if !self.touched.is_empty() {
+            self.turn.get_or_insert(now);
+        }
+    }
+
+    fn close_seat(&mut self, now: Instant, key: usize, out: &mut Outbox) {
+        if let Some(mut seat) = self.seats.try_remove(key) {
+            seat.transport.close(now, out);
+        }
+        self.demux.remove(key);
+    }
+
+    fn close_if_empty(&mut self, room_key: usize, out: &mut Outbox) {
+        if self.rooms.get(room_key).is_some_and(|room| room.len() == 0)
+            && let Some(room) = self.rooms.try_remove(room_key)
+        {
+            self.room_keys.remove(&room.id);
+            out.events.push(Event::RoomClosed { room: room.id });
+        }
+    }
+
+    /// Seats a transport; its room and participant keys must be right already.
+    fn seat(&mut self, now: Instant, seat: Seat) -> usize {
+        let ufrag = seat.transport.ufrag().to_owned();
+        let key = self.seats.insert(seat);
+        self.demux.add(key, &ufrag);
+        if let Some(seat) = self.seats.get_mut(key) {
+            let deadline = seat.transport.deadline();
+            self.timers.set(&mut seat.drive_scheduled, deadline, Due::Transport(key));
+            let at = now + self.config.media_timeout / SILENCE_DIVISOR;
+            self.timers.set(&mut seat.liveness_scheduled, at, Due::Liveness(key));
+        }
+        self.touched.push(key);
+        key
+    }
+
+    fn role_of(room: &Room, participant: usize, role: TransportRole) -> Option<usize> {
+        let participant = room.participant(participant)?;
+        match role {
+            TransportRole::Send => participant.send,
+            TransportRole::Receive => participant.receive,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
