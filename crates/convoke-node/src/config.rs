@@ -1,0 +1,83 @@
+//! The settings of a node.
+//!
+//! Owns: [`NodeConfig`] and its defaults.
+//! Never: reads files or the environment; the binary does.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use convoke_core::{Limits, WorkerConfig};
+use tokio::sync::Semaphore;
+
+/// Workers that a node can have: a room's id names its worker in one byte.
+pub(crate) const WORKERS_MAX: usize = 256;
+
+/// Settings of a node. [`NodeConfig::new`] has the defaults.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Worker threads; 0 = one per core. At most 256.
+    pub workers: usize,
+    /// The address that media sockets are bound to.
+    pub bind: IpAddr,
+    /// The first worker's UDP port; worker `n` takes `port + n`. 0 = any free ports.
+    pub port: u16,
+    /// The addresses that clients are told (candidates), instead of `bind`; needed behind NAT or
+    /// in Docker, and when `bind` is a wildcard.
+    pub advertise: Vec<IpAddr>,
+    /// Limits of each worker.
+    pub limits: Limits,
+    /// See [`convoke_core::WorkerConfig::media_timeout`].
+    pub media_timeout: Duration,
+    /// See [`convoke_core::WorkerConfig::keyframe_interval`].
+    pub keyframe_interval: Duration,
+    /// Commands that may wait for a worker; beyond that [`crate::HandleError::Busy`]. At least 2:
+    /// a join takes two places until it is answered, one for itself and one for its undoing.
+    pub inbox: usize,
+    /// Events that may wait for their reader; beyond that they are dropped and
+    /// [`crate::NodeEvent::Lagged`] says so.
+    pub events: usize,
+    /// Datagrams handled in one turn at most, so that a flood does not starve timers and commands.
+    pub datagrams_per_turn: usize,
+    /// Asked-for socket buffers, in bytes.
+    pub socket_buffer: usize,
+    /// Datagrams of each worker that may wait while the kernel takes none; beyond that the oldest
+    /// media is dropped.
+    pub send_queue: usize,
+}
+
+impl NodeConfig {
+    /// The defaults: one worker per core, nothing advertised but `bind`, an inbox of 1,024
+    /// commands, 65,536 events, 256 datagrams per turn, socket buffers of 4 MiB, a send queue of
+    /// 4,096 datagrams; the core's own defaults for the rest.
+    #[must_use]
+    pub fn new(bind: IpAddr, port: u16) -> Self {
+        let core = WorkerConfig::new(Vec::new());
+        Self {
+            workers: 0,
+            bind,
+            port,
+            advertise: Vec::new(),
+            limits: core.limits,
+            media_timeout: core.media_timeout,
+            keyframe_interval: core.keyframe_interval,
+            inbox: 1_024,
+            events: 65_536,
+            datagrams_per_turn: 256,
+            socket_buffer: 4 * 1024 * 1024,
+            send_queue: 4_096,
+        }
+    }
+
+    /// With every bound in the range that works.
+    pub(crate) fn bounded(mut self) -> Self {
+        if self.workers == 0 {
+            self.workers = std::thread::available_parallelism().map_or(1, usize::from);
+        }
+        self.workers = self.workers.min(WORKERS_MAX);
+        self.inbox = self.inbox.clamp(2, Semaphore::MAX_PERMITS);
+        self.events = self.events.clamp(1, Semaphore::MAX_PERMITS);
+        self.datagrams_per_turn = self.datagrams_per_turn.max(1);
+        self.send_queue = self.send_queue.max(1);
+        self
+    }
+}

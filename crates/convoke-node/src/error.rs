@@ -1,0 +1,51 @@
+//! Why a node did not start, and why a command was not carried out.
+//!
+//! Owns: the error types of the public API.
+//! Never: text for end users; the control plane words those.
+
+use std::net::{IpAddr, SocketAddr};
+
+use convoke_core::CommandError;
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// The worker's inbox is full.
+    #[error("the worker is busy; try again")]
+    Busy,
+    /// The worker is gone (stopped, or it panicked over this).
+    #[error("the worker is gone")]
+    Gone,
+    /// The core refused.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A socket could not be bound.
+    #[error("media socket {addr}: {source}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// `bind` is a wildcard and nothing is advertised, or what is advertised is no host's address.
+    #[error("{0} cannot be told to clients: set the advertised address")]
+    NothingToAdvertise(IpAddr),
+    /// An advertised address is of a family that the bound socket does not speak.
+    #[error("{advertised} is advertised, but a socket bound to {bind} does not hear it")]
+    NotServed {
+        /// The advertised address.
+        advertised: IpAddr,
+        /// The bound one.
+        bind: IpAddr,
+    },
+    /// A thread could not be started.
+    #[error("worker thread: {0}")]
+    Thread(std::io::Error),
+}

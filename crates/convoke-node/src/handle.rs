@@ -1,0 +1,216 @@
+//! The handle: how any task drives the workers.
+//!
+//! Owns: [`Handle`], placement of rooms, and the promise that a join whose caller is gone leaves
+//! no participant behind.
+//! Never: blocks, or waits for a place in an inbox: a full one is [`HandleError::Busy`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use convoke_core::{
+    Action, Command, CommandError, JoinRequest, LeaveReason, ParticipantId, Reply, RequestId,
+    RoomId, Snapshot,
+};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
+
+use crate::desk::{Join, Message};
+use crate::error::HandleError;
+use crate::stats::{StatsBlock, WorkerStats};
+
+/// Drives a node from any task. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// A successful join.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// The answer of the send transport, if it was offered.
+    pub send_answer: Option<String>,
+    /// The answer of the receive transport, if it was offered.
+    pub receive_answer: Option<String>,
+    /// The room as the new participant sees it.
+    pub snapshot: Snapshot,
+}
+
+#[derive(Debug)]
+struct Shared {
+    workers: Vec<WorkerLink>,
+    next_request: AtomicU64,
+    next_room: AtomicU64,
+}
+
+/// A worker as its handles know it.
+#[derive(Debug)]
+pub(crate) struct WorkerLink {
+    pub(crate) inbox: mpsc::Sender<Message>,
+    pub(crate) stats: Arc<StatsBlock>,
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+impl Handle {
+    pub(crate) fn new(workers: Vec<WorkerLink>) -> Self {
+        let shared =
+            Shared { workers, next_request: AtomicU64::new(1), next_room: AtomicU64::new(1) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The id for a new room, placed on the least loaded worker. The room itself is made by its
+    /// first join.
+    #[must_use]
+    pub fn new_room(&self) -> RoomId {
+        let workers = self.shared.workers.iter().enumerate();
+        let least = workers.min_by_key(|(_, worker)| worker.stats.load());
+        let index = least.map_or(0, |(index, worker)| {
+            worker.stats.room_placed();
+            index
+        });
+        let number = self.shared.next_room.fetch_add(1, Relaxed);
+        RoomId(number << 8 | u64::try_from(index).unwrap_or(0))
+    }
+
+    /// A fresh random participant id (never 0).
+    #[must_use]
+    pub fn new_participant(&self) -> ParticipantId {
+        ParticipantId(rand::random::<u32>().max(1))
+    }
+
+    /// Adds a participant. If the returned future is dropped before it is done, the participant is
+    /// not added, or removed again.
+    ///
+    /// # Errors
+    /// See [`HandleError`]; nothing was changed.
+    pub async fn join(&self, room: RoomId, join: JoinRequest) -> Result<Joined, HandleError> {
+        match self.command(room, Action::Join(join)).await? {
+            Reply::Joined { send_answer, receive_answer, snapshot } => {
+                Ok(Joined { send_answer, receive_answer, snapshot })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes a participant; also fine if it is gone.
+    ///
+    /// # Errors
+    /// See [`HandleError`].
+    pub async fn leave(
+        &self,
+        room: RoomId,
+        participant: ParticipantId,
+        reason: LeaveReason,
+    ) -> Result<(), HandleError> {
+        self.command(room, Action::Leave { participant, reason }).await.map(|_| ())
+    }
+
+    /// Any other command. Sent when the future is first polled; a dropped future does not take it
+    /// back, but for a join (see [`Handle::join`]).
+    ///
+    /// # Errors
+    /// See [`HandleError`]; nothing was changed.
+    pub async fn command(&self, room: RoomId, action: Action) -> Result<Reply, HandleError> {
+        let worker = self.worker(room)?;
+        let request = RequestId(self.shared.next_request.fetch_add(1, Relaxed));
+        let place = worker.inbox.try_reserve().map_err(|e| worker.refused(&e))?;
+        let mut guard = match &action {
+            Action::Join(join) => Some(worker.guard(request, room, join.participant)?),
+            _ => None,
+        };
+        let (reply, answer) = oneshot::channel();
+        let command = Command { request, room, action };
+        place.send(Message::Command {
+            command,
+            reply,
+            join: guard.as_ref().map(|guard| guard.join.clone()),
+        });
+        let result = answer.await;
+        if let Some(guard) = &mut guard {
+            guard.disarm();
+        }
+        Ok(result.map_err(|_| HandleError::Gone)??)
+    }
+
+    /// Every worker, by index.
+    #[must_use]
+    pub fn stats(&self) -> Vec<WorkerStats> {
+        let now = Instant::now();
+        self.shared.workers.iter().map(|worker| worker.stats.read(now)).collect()
+    }
+
+    /// The advertised media addresses of every worker.
+    #[must_use]
+    pub fn media_addresses(&self) -> Vec<SocketAddr> {
+        self.shared.workers.iter().flat_map(|worker| worker.addresses.iter().copied()).collect()
+    }
+
+    /// Makes the worker of `room` panic, to test what happens then.
+    #[cfg(any(test, feature = "test-failure"))]
+    #[doc(hidden)]
+    pub fn fail_worker(&self, room: RoomId) {
+        if let Ok(worker) = self.worker(room) {
+            // A full inbox: the test will notice.
+            let _ = worker.inbox.try_send(Message::Fail);
+        }
+    }
+
+    fn worker(&self, room: RoomId) -> Result<&WorkerLink, HandleError> {
+        let index = usize::try_from(room.0 & 0xff).ok();
+        let worker = index.and_then(|index| self.shared.workers.get(index));
+        worker.ok_or(HandleError::Refused(CommandError::NoSuchRoom))
+    }
+}
+
+fn unexpected(reply: &Reply) -> HandleError {
+    CommandError::Internal(format!("unexpected reply: {reply:?}")).into()
+}
+
+impl WorkerLink {
+    fn guard(
+        &self,
+        request: RequestId,
+        room: RoomId,
+        participant: ParticipantId,
+    ) -> Result<JoinGuard, HandleError> {
+        let place = self.inbox.clone().try_reserve_owned().map_err(|e| self.refused(&e))?;
+        let join = Join { participant, succeeded: Arc::default() };
+        Ok(JoinGuard { place: Some(place), request, room, join })
+    }
+
+    fn refused<T>(&self, error: &TrySendError<T>) -> HandleError {
+        match error {
+            TrySendError::Full(_) => {
+                self.stats.command_refused();
+                HandleError::Busy
+            }
+            TrySendError::Closed(_) => HandleError::Gone,
+        }
+    }
+}
+
+/// Undoes a join whose caller is gone. It holds a place in the inbox from the start, so that the
+/// undoing always gets through, and behind the join.
+#[derive(Debug)]
+struct JoinGuard {
+    place: Option<mpsc::OwnedPermit<Message>>,
+    request: RequestId,
+    room: RoomId,
+    join: Join,
+}
+
+impl JoinGuard {
+    fn disarm(&mut self) {
+        self.place = None;
+    }
+}
+
+impl Drop for JoinGuard {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            let (request, room, join) = (self.request, self.room, self.join.clone());
+            place.send(Message::Undo { request, room, join });
+        }
+    }
+}

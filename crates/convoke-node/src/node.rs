@@ -1,0 +1,210 @@
+//! A node: starts the workers and stops them.
+//!
+//! Owns: [`Node`], the threads and their runtimes.
+//! Never: needs a particular runtime of its host; takes part in anything after the start.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+use std::{fmt, io};
+
+use convoke_core::WorkerConfig;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Span;
+
+use crate::addresses::advertised;
+use crate::config::NodeConfig;
+use crate::desk::Desk;
+use crate::error::StartError;
+use crate::events::{self, EventSender, Events};
+use crate::handle::{Handle, WorkerLink};
+use crate::port::BoundPort;
+use crate::stats::{Meter, StatsBlock};
+use crate::worker_loop::{LoopConfig, Stop, WorkerLoop};
+
+/// A running node. Dropping it stops its workers: everyone is removed, but nobody waits for
+/// goodbyes to be heard; [`Node::shutdown`] does.
+pub struct Node {
+    handle: Handle,
+    threads: Threads,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("workers", &self.threads.running.len()).finish()
+    }
+}
+
+impl Node {
+    /// Binds the sockets and starts the workers.
+    ///
+    /// # Errors
+    /// When a socket or thread cannot be had, or no address can be told to clients.
+    pub async fn start(config: NodeConfig) -> Result<(Self, Events), StartError> {
+        let config = config.bounded();
+        let told = advertised(config.bind, &config.advertise)?;
+        let ports = bind_all(&config, &told)?;
+        let node = tracing::info_span!("node", bind = %config.bind);
+        let (sender, events) = events::channel(config.events);
+        let mut threads = Threads::new();
+        let mut links = Vec::new();
+        let mut started = Vec::new();
+        for (index, port) in ports.into_iter().enumerate() {
+            let addresses = port.candidates();
+            let seat = Seat {
+                span: tracing::info_span!(parent: &node, "worker", index),
+                events: EventSender::new(index, sender.clone()),
+                stop: threads.stop.subscribe(),
+                index,
+            };
+            let (link, ready) = seat.start(&config, port, addresses, &mut threads.running)?;
+            links.push(link);
+            started.push(ready);
+        }
+        for ready in started {
+            let outcome = ready.await.unwrap_or_else(|_| Err(io::Error::other("ended at once")));
+            outcome.map_err(StartError::Thread)?;
+        }
+        node.in_scope(|| tracing::info!(workers = links.len(), ?told, "media workers run"));
+        Ok((Self { handle: Handle::new(links), threads }, events))
+    }
+
+    /// A handle to drive the node.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Removes everyone with [`convoke_core::LeaveReason::Stopped`], lets the goodbyes out and
+    /// stops the workers. Events up to the end can still be read.
+    pub async fn shutdown(mut self) {
+        self.threads.stop.send_replace(Stop::Drain);
+        for thread in &mut self.threads.running {
+            // Ends when the thread drops its side.
+            let _ = (&mut thread.ended).await;
+        }
+    }
+}
+
+/// One port per worker: `port`, `port + 1`, …
+fn bind_all(config: &NodeConfig, told: &[IpAddr]) -> Result<Vec<BoundPort>, StartError> {
+    let mut ports = Vec::new();
+    for index in 0..config.workers {
+        let number = match config.port {
+            0 => Some(0),
+            first => u16::try_from(index).ok().and_then(|index| first.checked_add(index)),
+        };
+        let addr = SocketAddr::new(config.bind, number.unwrap_or(u16::MAX));
+        let bind_error = |source| StartError::Bind { addr, source };
+        if number.is_none() {
+            return Err(bind_error(io::Error::other("no port above it for the next worker")));
+        }
+        let port = BoundPort::bind(addr, told).map_err(bind_error)?;
+        let granted = port.ask_for_buffers(config.socket_buffer).map_err(bind_error)?;
+        if index == 0 && granted.receive.min(granted.send) < config.socket_buffer {
+            tracing::warn!(
+                asked = config.socket_buffer,
+                receive = granted.receive,
+                send = granted.send,
+                "socket buffers are smaller than asked, bursts may be lost: raise the sysctls \
+                 net.core.rmem_max and net.core.wmem_max",
+            );
+        }
+        ports.push(port);
+    }
+    Ok(ports)
+}
+
+/// What a worker gets from its node.
+struct Seat {
+    index: usize,
+    span: Span,
+    events: EventSender,
+    stop: watch::Receiver<Stop>,
+}
+
+type Ready = oneshot::Receiver<Result<(), io::Error>>;
+
+impl Seat {
+    fn start(
+        self,
+        config: &NodeConfig,
+        port: BoundPort,
+        addresses: Vec<SocketAddr>,
+        running: &mut Vec<RunningThread>,
+    ) -> Result<(WorkerLink, Ready), StartError> {
+        let mut core = WorkerConfig::new(addresses.clone());
+        core.limits = config.limits;
+        core.media_timeout = config.media_timeout;
+        core.keyframe_interval = config.keyframe_interval;
+        let loop_config = LoopConfig { core, datagrams_per_turn: config.datagrams_per_turn };
+        let send_queue = config.send_queue;
+        let now = Instant::now();
+        let stats = Arc::new(StatsBlock::new(now));
+        let meter = Meter::new(Arc::clone(&stats), now);
+        let (inbox, messages) = mpsc::channel(config.inbox);
+        let (ended_sender, ended) = oneshot::channel::<()>();
+        let (ready_sender, ready) = oneshot::channel();
+        let name = format!("convoke-worker-{}", self.index);
+        let work = move || {
+            let _ended = ended_sender;
+            let _entered = self.span.enter();
+            let desk = Desk::new(messages, self.events);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let opened = runtime.and_then(|runtime| {
+                let guard = runtime.enter();
+                let port = port.open(send_queue)?;
+                let worker = WorkerLoop::new(loop_config, port, desk, self.stop, meter);
+                drop(guard);
+                Ok((runtime, worker))
+            });
+            match opened {
+                Ok((runtime, worker)) => {
+                    let _ = ready_sender.send(Ok(()));
+                    runtime.block_on(worker.run());
+                    tracing::debug!("worker stopped");
+                }
+                Err(e) => drop(ready_sender.send(Err(e))),
+            }
+        };
+        let thread = thread::Builder::new().name(name).spawn(work).map_err(StartError::Thread)?;
+        running.push(RunningThread { thread: Some(thread), ended });
+        Ok((WorkerLink { inbox, stats, addresses }, ready))
+    }
+}
+
+/// The worker threads; dropping stops and joins them.
+struct Threads {
+    stop: watch::Sender<Stop>,
+    running: Vec<RunningThread>,
+}
+
+struct RunningThread {
+    thread: Option<thread::JoinHandle<()>>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Threads {
+    fn new() -> Self {
+        Self { stop: watch::Sender::new(Stop::No), running: Vec::new() }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop.send_if_modified(|stop| {
+            let goes_on = *stop == Stop::No;
+            if goes_on {
+                *stop = Stop::Now;
+            }
+            goes_on
+        });
+        for running in &mut self.running {
+            // A turn or two at most; after `shutdown` the threads have ended already.
+            if running.thread.take().is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A worker's UDP port: socket, receive batch, addresses, send queue.
+//!
+//! Owns: every system call on the way of a packet.
+//! Never: knows what the datagrams mean; logs about one of them.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Instant;
+
+use convoke_core::{Input, Outbox, Transmit, Worker};
+use quinn_udp::{UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
+
+use crate::addresses::AddressMap;
+use crate::receive::ReceiveBatch;
+use crate::send::{SendCounts, SendQueue, Sink};
+
+/// A bound socket that is not yet in a runtime.
+#[derive(Debug)]
+pub(crate) struct BoundPort {
+    socket: UdpSocket,
+    addresses: AddressMap,
+}
+
+/// What the kernel granted of the asked-for buffers, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Buffers {
+    pub(crate) receive: usize,
+    pub(crate) send: usize,
+}
+
+impl BoundPort {
+    /// Binds `addr` and no other: a port in use is an error (`SO_REUSEADDR` stays off).
+    pub(crate) fn bind(addr: SocketAddr, told: &[IpAddr]) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+        if addr.is_ipv6() {
+            // `::` hears IPv4 too.
+            socket.set_only_v6(!addr.ip().is_unspecified())?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        let socket = UdpSocket::from(socket);
+        let addresses = AddressMap::new(socket.local_addr()?, told);
+        Ok(Self { socket, addresses })
+    }
+
+    /// Asks for buffers of `bytes` and says what was granted.
+    pub(crate) fn ask_for_buffers(&self, bytes: usize) -> io::Result<Buffers> {
+        let socket = SockRef::from(&self.socket);
+        socket.set_recv_buffer_size(bytes)?;
+        socket.set_send_buffer_size(bytes)?;
+        // Linux reports twice what it grants: socket(7).
+        let share = if cfg!(target_os = "linux") { 2 } else { 1 };
+        Ok(Buffers {
+            receive: socket.recv_buffer_size()? / share,
+            send: socket.send_buffer_size()? / share,
+        })
+    }
+
+    /// The advertised addresses.
+    pub(crate) fn candidates(&self) -> Vec<SocketAddr> {
+        self.addresses.candidates()
+    }
+
+    /// Enters the current runtime.
+    pub(crate) fn open(self, send_queue: usize) -> io::Result<Port> {
+        let state = UdpSocketState::new(UdpSockRef::from(&self.socket))?;
+        let socket = tokio::net::UdpSocket::from_std(self.socket)?;
+        Ok(Port {
+            wire: Wire { socket, state, addresses: self.addresses },
+            batch: ReceiveBatch::new(),
+            queue: SendQueue::new(send_queue),
+            receive_calls: 0,
+            receive_drops: 0,
+        })
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Port {
+    wire: Wire,
+    batch: ReceiveBatch,
+    queue: SendQueue,
+    receive_calls: u64,
+    receive_drops: u64,
+}
+
+impl Port {
+    /// Waits until there is something to do here.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        let interest = match self.queue.waits() {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        self.wire.socket.ready(interest).await.map(|_| ())
+    }
+
+    /// Whether received datagrams wait for the next turn.
+    pub(crate) fn has_received(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// Whether datagrams wait for the kernel.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.queue.waits()
+    }
+
+    /// Hands received datagrams to the core, at most `limit`.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        limit: usize,
+        core: &mut Worker,
+        out: &mut Outbox,
+    ) {
+        let mut handled = 0;
+        while handled < limit {
+            let Some(datagram) = self.batch.next() else {
+                if self.refill().is_err() {
+                    return;
+                }
+                continue;
+            };
+            handled += 1;
+            let arrived = self.wire.addresses.arrived(datagram.source, datagram.destination);
+            let Some(local) = arrived else {
+                self.receive_drops += 1;
+                continue;
+            };
+            let input = Input::Datagram { source: datagram.source, local, bytes: datagram.bytes };
+            core.handle(now, input, out);
+        }
+    }
+
+    /// An error, would-block above all, ends the reading of this turn.
+    fn refill(&mut self) -> io::Result<()> {
+        let Wire { socket, state, .. } = &self.wire;
+        let calls = &mut self.receive_calls;
+        self.batch.refill(|buffers, metas| {
+            socket.try_io(Interest::READABLE, || {
+                *calls += 1;
+                state.recv(UdpSockRef::from(socket), buffers, metas)
+            })
+        })
+    }
+
+    /// Sends; leaves `transmits` empty.
+    pub(crate) fn flush(&mut self, transmits: &mut Vec<Transmit>) {
+        self.queue.flush(&mut self.wire, transmits);
+    }
+
+    /// Send counters so far.
+    pub(crate) fn send_counts(&self) -> SendCounts {
+        self.queue.counts()
+    }
+
+    /// Receive calls so far, and datagrams that could not be answered and were dropped.
+    pub(crate) fn receive_counts(&self) -> (u64, u64) {
+        (self.receive_calls, self.receive_drops)
+    }
+}
+
+#[derive(Debug)]
+struct Wire {
+    socket: tokio::net::UdpSocket,
+    state: UdpSocketState,
+    addresses: AddressMap,
+}
+
+impl Sink for Wire {
+    fn segments_max(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    fn send(
+        &mut self,
+        local: SocketAddr,
+        destination: SocketAddr,
+        contents: &[u8],
+        segment: Option<usize>,
+    ) -> io::Result<()> {
+        let transmit = quinn_udp::Transmit {
+            destination: self.addresses.for_socket(destination),
+            ecn: None,
+            contents,
+            segment_size: segment,
+            src_ip: self.addresses.source_ip(local, &destination),
+        };
+        self.socket.try_io(Interest::WRITABLE, || {
+            self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+        })
+    }
+}

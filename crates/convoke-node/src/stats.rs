@@ -1,0 +1,290 @@
+//! What a worker publishes about itself, once a turn and without a lock.
+//!
+//! Owns: [`WorkerStats`], the block of atomics behind it, the worker's meter.
+//! Never: names a metric; the control plane does.
+//!
+//! Each value is read and written alone, so two values of one reading may be a turn apart.
+
+use std::array;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use convoke_core::{DropReason, Stats};
+
+use crate::send::SendCounts;
+
+/// One worker as seen from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerStats {
+    /// The core's counters (over restarts) and gauges, at most a second old.
+    pub core: Stats,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Time spent in turns, without waiting.
+    pub busy: Duration,
+    /// Time since the loop last came round: under a second unless a turn takes that long.
+    pub last_turn: Duration,
+    /// `sendmsg` calls.
+    pub send_calls: u64,
+    /// `recvmsg`/`recvmmsg` calls.
+    pub receive_calls: u64,
+    /// Datagrams that the kernel would not take.
+    pub send_drops: u64,
+    /// Datagrams that could not be answered (source port 0, a family that is not advertised) and
+    /// were not shown to the core.
+    pub receive_drops: u64,
+    /// `sendmsg` calls that carried several datagrams (segmentation offload).
+    pub gso_calls: u64,
+    /// Datagrams that those carried.
+    pub gso_datagrams: u64,
+    /// Events dropped because the reader was slow.
+    pub events_dropped: u64,
+    /// Commands refused with [`crate::HandleError::Busy`].
+    pub commands_refused: u64,
+    /// Times that the worker panicked and was restarted empty.
+    pub failures: u64,
+}
+
+/// Gauges, the first of [`encode`]'s values.
+const GAUGES: usize = 4;
+/// All of [`encode`]'s values.
+const VALUES: usize = GAUGES + 2 + 8 + 4 + DropReason::ALL.len();
+
+/// Every value in a fixed order, gauges first. Exhaustive, so that a new one cannot be forgotten.
+fn encode(stats: &Stats) -> [u64; VALUES] {
+    let Stats {
+        rooms,
+        participants,
+        transports,
+        tracks,
+        datagrams_in,
+        datagrams_out,
+        rtp_in,
+        rtp_bytes_in,
+        rtp_out,
+        rtp_bytes_out,
+        keyframe_requests_in,
+        keyframe_requests_out,
+        slot_switches,
+        peer_panics,
+        drops,
+    } = *stats;
+    let gauges = [rooms, participants, transports, tracks, datagrams_in, datagrams_out];
+    let media = [rtp_in, rtp_bytes_in, rtp_out, rtp_bytes_out];
+    let rest = [keyframe_requests_in, keyframe_requests_out, slot_switches, peer_panics];
+    let mut all = gauges.into_iter().chain(media.into_iter().flatten()).chain(rest).chain(drops);
+    array::from_fn(|_| all.next().unwrap_or(0))
+}
+
+fn decode(values: impl IntoIterator<Item = u64>) -> Stats {
+    let mut values = values.into_iter();
+    let mut next = || values.next().unwrap_or(0);
+    Stats {
+        rooms: next(),
+        participants: next(),
+        transports: next(),
+        tracks: next(),
+        datagrams_in: next(),
+        datagrams_out: next(),
+        rtp_in: [next(), next()],
+        rtp_bytes_in: [next(), next()],
+        rtp_out: [next(), next()],
+        rtp_bytes_out: [next(), next()],
+        keyframe_requests_in: next(),
+        keyframe_requests_out: next(),
+        slot_switches: next(),
+        peer_panics: next(),
+        drops: array::from_fn(|_| next()),
+    }
+}
+
+/// Written by one worker, read by anyone. Alone on its cache lines.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct StatsBlock {
+    epoch: Instant,
+    core: [AtomicU64; VALUES],
+    turns: AtomicU64,
+    busy_ns: AtomicU64,
+    last_turn_ns: AtomicU64,
+    sends: [AtomicU64; 4],
+    receives: [AtomicU64; 2],
+    events_dropped: AtomicU64,
+    failures: AtomicU64,
+    busy_permille: AtomicU64,
+    /// Written by the handles, so on lines of its own.
+    demand: Demand,
+}
+
+/// What the handles count about a worker.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Demand {
+    recent_rooms: AtomicU64,
+    commands_refused: AtomicU64,
+}
+
+impl StatsBlock {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            epoch: now,
+            core: array::from_fn(|_| AtomicU64::default()),
+            turns: AtomicU64::default(),
+            busy_ns: AtomicU64::default(),
+            last_turn_ns: AtomicU64::default(),
+            sends: array::from_fn(|_| AtomicU64::default()),
+            receives: array::from_fn(|_| AtomicU64::default()),
+            events_dropped: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            busy_permille: AtomicU64::default(),
+            demand: Demand::default(),
+        }
+    }
+
+    pub(crate) fn read(&self, now: Instant) -> WorkerStats {
+        let [send_calls, gso_calls, gso_datagrams, send_drops] = load(&self.sends);
+        let [receive_calls, receive_drops] = load(&self.receives);
+        let last_turn = self.epoch + Duration::from_nanos(self.last_turn_ns.load(Relaxed));
+        WorkerStats {
+            core: decode(load(&self.core)),
+            turns: self.turns.load(Relaxed),
+            busy: Duration::from_nanos(self.busy_ns.load(Relaxed)),
+            last_turn: now.saturating_duration_since(last_turn),
+            send_calls,
+            receive_calls,
+            send_drops,
+            receive_drops,
+            gso_calls,
+            gso_datagrams,
+            events_dropped: self.events_dropped.load(Relaxed),
+            commands_refused: self.demand.commands_refused.load(Relaxed),
+            failures: self.failures.load(Relaxed),
+        }
+    }
+
+    /// How loaded the worker is, in participants: those it has, its busy share (a full core counts
+    /// as 1,000), and 4 for each room that was placed on it of late and may not be filled yet.
+    pub(crate) fn load(&self) -> u64 {
+        let participants = self.core.get(1).map_or(0, |p| p.load(Relaxed));
+        let recent = self.demand.recent_rooms.load(Relaxed);
+        participants + self.busy_permille.load(Relaxed) + 4 * recent
+    }
+
+    /// A room was placed here.
+    pub(crate) fn room_placed(&self) {
+        self.demand.recent_rooms.fetch_add(1, Relaxed);
+    }
+
+    /// A command found no place.
+    pub(crate) fn command_refused(&self) {
+        self.demand.commands_refused.fetch_add(1, Relaxed);
+    }
+}
+
+fn load<const N: usize>(values: &[AtomicU64; N]) -> [u64; N] {
+    values.each_ref().map(|value| value.load(Relaxed))
+}
+
+fn store<const N: usize>(values: &[AtomicU64; N], now: [u64; N]) {
+    for (value, now) in values.iter().zip(now) {
+        value.store(now, Relaxed);
+    }
+}
+
+/// Over this time the busy share is taken, and half of the recently placed rooms forgotten.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// What the shell counts in one turn, beside the core.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ShellCounts {
+    pub(crate) send: SendCounts,
+    /// Calls and drops.
+    pub(crate) receive: (u64, u64),
+    pub(crate) events_dropped: u64,
+}
+
+/// The worker's side of a [`StatsBlock`].
+#[derive(Debug)]
+pub(crate) struct Meter {
+    block: Arc<StatsBlock>,
+    turns: u64,
+    busy: Duration,
+    failures: u64,
+    /// The counters of the cores that failed.
+    before: [u64; VALUES],
+    last: [u64; VALUES],
+    window_start: Instant,
+    window_busy: Duration,
+}
+
+impl Meter {
+    pub(crate) fn new(block: Arc<StatsBlock>, now: Instant) -> Self {
+        Self {
+            block,
+            turns: 0,
+            busy: Duration::ZERO,
+            failures: 0,
+            before: [0; VALUES],
+            last: [0; VALUES],
+            window_start: now,
+            window_busy: Duration::ZERO,
+        }
+    }
+
+    /// A turn from `start` to `end` is over: publishes everything.
+    pub(crate) fn turn(&mut self, start: Instant, end: Instant, core: &Stats, shell: ShellCounts) {
+        let spent = end.saturating_duration_since(start);
+        self.turns += 1;
+        self.busy += spent;
+        self.window_busy += spent;
+        self.last = encode(core);
+        let mut values = self.last;
+        for (value, before) in values.iter_mut().zip(self.before).skip(GAUGES) {
+            *value += before;
+        }
+        let SendCounts { calls, gso_calls, gso_datagrams, drops } = shell.send;
+        let block = &self.block;
+        store(&block.core, values);
+        store(&block.sends, [calls, gso_calls, gso_datagrams, drops]);
+        store(&block.receives, shell.receive.into());
+        block.turns.store(self.turns, Relaxed);
+        block.busy_ns.store(nanoseconds(self.busy), Relaxed);
+        block.events_dropped.store(shell.events_dropped, Relaxed);
+        let since_epoch = end.saturating_duration_since(block.epoch);
+        block.last_turn_ns.store(nanoseconds(since_epoch), Relaxed);
+        self.close_window(end);
+    }
+
+    /// The core failed: its counters go on from where they were.
+    pub(crate) fn failed(&mut self) {
+        self.failures += 1;
+        self.block.failures.store(self.failures, Relaxed);
+        for (before, last) in self.before.iter_mut().zip(self.last).skip(GAUGES) {
+            *before += last;
+        }
+        self.last = [0; VALUES];
+    }
+
+    fn close_window(&mut self, now: Instant) {
+        let window = now.saturating_duration_since(self.window_start);
+        if window < WINDOW {
+            return;
+        }
+        let share = 1_000 * self.window_busy.as_nanos() / window.as_nanos();
+        self.block.busy_permille.store(u64::try_from(share).unwrap_or(1_000).min(1_000), Relaxed);
+        let recent = &self.block.demand.recent_rooms;
+        // Placed meanwhile: counted the next time.
+        let forgotten = recent.load(Relaxed).div_ceil(2);
+        recent.fetch_sub(forgotten, Relaxed);
+        self.window_start = now;
+        self.window_busy = Duration::ZERO;
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

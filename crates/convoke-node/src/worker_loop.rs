@@ -1,0 +1,230 @@
+//! The loop of one worker thread.
+//!
+//! Owns: the order of things in a turn, the one clock reading per turn, what happens on a panic
+//! and at the end.
+//! Never: blocks but in `wait`; decides about media.
+//!
+//! ```text
+//! wait for datagrams, messages, a deadline or the end
+//! turn: receive <= datagrams_per_turn -> messages <= MESSAGES_PER_TURN -> core: Timeout, again
+//!       while deadlines are due -> replies and events -> send -> publish counters
+//! ```
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use convoke_core::{Entropy, Input, Outbox, Worker, WorkerConfig};
+use tokio::sync::watch;
+use tokio::time::Sleep;
+
+use crate::desk::Desk;
+use crate::port::Port;
+use crate::stats::{Meter, ShellCounts};
+
+/// Messages in one turn at most.
+const MESSAGES_PER_TURN: usize = 64;
+/// After this long in a turn no further message is begun: a join costs far more than a datagram,
+/// and a storm of them must not be heard in running calls.
+const MESSAGES_TIME: Duration = Duration::from_millis(2);
+/// Times that the core is driven in one turn at most; then sockets and messages have their turn.
+const DRIVES_PER_TURN: usize = 32;
+/// The core counts a deadline this near as due: tokio's timers are as coarse, and pacers ask for
+/// microseconds. So it is called this much early rather than late.
+const SLACK: Duration = Duration::from_millis(1);
+/// The loop comes round this often, so that its health can be seen.
+const TICK: Duration = Duration::from_millis(500);
+/// Transports have this long to say goodbye when the node stops.
+const GOODBYE_MAX: Duration = Duration::from_millis(250);
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Yes.
+    No,
+    /// Stop, with goodbyes.
+    Drain,
+    /// Stop at once.
+    Now,
+}
+
+/// Settings of a loop.
+#[derive(Debug, Clone)]
+pub(crate) struct LoopConfig {
+    pub(crate) core: WorkerConfig,
+    pub(crate) datagrams_per_turn: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct WorkerLoop {
+    config: LoopConfig,
+    core: Worker,
+    outbox: Outbox,
+    port: Port,
+    desk: Desk,
+    stop: watch::Receiver<Stop>,
+    meter: Meter,
+    sleep: Pin<Box<Sleep>>,
+    tick: Instant,
+    /// The time of the turn: when it began.
+    now: Instant,
+    /// When the last turn was over, by the clock.
+    idle_since: Instant,
+}
+
+impl WorkerLoop {
+    /// Must be called within the worker's runtime.
+    pub(crate) fn new(
+        config: LoopConfig,
+        port: Port,
+        desk: Desk,
+        stop: watch::Receiver<Stop>,
+        meter: Meter,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            core: fresh_core(&config, now),
+            config,
+            outbox: Outbox::default(),
+            port,
+            desk,
+            stop,
+            meter,
+            sleep: Box::pin(tokio::time::sleep_until(now.into())),
+            tick: now,
+            now,
+            idle_since: now,
+        }
+    }
+
+    /// Until stopped.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.wait().await;
+            if !self.turn_or_restart() {
+                return;
+            }
+            match self.stop.has_changed() {
+                Ok(false) => continue,
+                Ok(true) => {}
+                Err(_) => return self.finish(Stop::Now).await,
+            }
+            let stop = *self.stop.borrow_and_update();
+            if stop != Stop::No {
+                return self.finish(stop).await;
+            }
+        }
+    }
+
+    /// Until there is something to do. What is left over from the last turn is done after a glance
+    /// at the sockets only.
+    async fn wait(&mut self) {
+        let due = self.core.next_timeout().map(|at| at.checked_sub(SLACK).unwrap_or(at));
+        let is_due = due.is_some_and(|at| at <= self.idle_since);
+        if is_due || self.port.has_received() || self.desk.has_message() {
+            return tokio::task::yield_now().await;
+        }
+        let wake = due.map_or(self.tick, |at| at.min(self.tick)).into();
+        if self.sleep.deadline() != wake || self.sleep.is_elapsed() {
+            self.sleep.as_mut().reset(wake);
+        }
+        tokio::select! {
+            biased;
+            _ = self.port.ready() => {}
+            () = self.desk.ready() => {}
+            _ = self.stop.changed() => self.stop.mark_changed(),
+            () = &mut self.sleep => {}
+        }
+    }
+
+    /// `false` when there is no core any more.
+    fn turn_or_restart(&mut self) -> bool {
+        self.now = Instant::now();
+        if self.now >= self.tick {
+            self.tick = self.now + TICK;
+        }
+        let turned = catch_unwind(AssertUnwindSafe(|| self.turn()));
+        // A core that cannot even be made again ends the thread; its handles say `Gone`.
+        let alive = turned.is_ok() || catch_unwind(AssertUnwindSafe(|| self.restart())).is_ok();
+        self.idle_since = Instant::now();
+        let shell = ShellCounts {
+            send: self.port.send_counts(),
+            receive: self.port.receive_counts(),
+            events_dropped: self.desk.events_dropped(),
+        };
+        self.meter.turn(self.now, self.idle_since, &self.core.stats(), shell);
+        alive
+    }
+
+    fn turn(&mut self) {
+        let limit = self.config.datagrams_per_turn;
+        self.port.receive(self.now, limit, &mut self.core, &mut self.outbox);
+        self.handle_messages();
+        self.drive();
+        if self.desk.deliver(&mut self.outbox.events) {
+            self.desk.undo(self.now, &mut self.core, &mut self.outbox);
+            self.core.handle(self.now, Input::Timeout, &mut self.outbox);
+            self.desk.deliver(&mut self.outbox.events);
+        }
+        self.port.flush(&mut self.outbox.transmits);
+    }
+
+    fn handle_messages(&mut self) {
+        for _ in 0..MESSAGES_PER_TURN {
+            if !self.desk.handle_next(self.now, &mut self.core, &mut self.outbox)
+                || self.now.elapsed() >= MESSAGES_TIME
+            {
+                return;
+            }
+        }
+    }
+
+    /// Ends the core's turn, and again while it says that more is due at once.
+    fn drive(&mut self) {
+        for _ in 0..DRIVES_PER_TURN {
+            self.core.handle(self.now, Input::Timeout, &mut self.outbox);
+            if self.core.next_timeout().is_none_or(|deadline| deadline > self.now) {
+                return;
+            }
+        }
+    }
+
+    /// A fresh core on the same port. The rooms are told to be gone.
+    fn restart(&mut self) {
+        tracing::error!("worker failed: its rooms are lost, it starts again empty");
+        self.meter.failed();
+        self.outbox = Outbox::default();
+        self.desk.fail();
+        let fresh = fresh_core(&self.config, self.now);
+        let failed = std::mem::replace(&mut self.core, fresh);
+        // Its invariants are broken: it may panic again.
+        let _ = catch_unwind(AssertUnwindSafe(move || {
+            let _failed = failed;
+        }));
+    }
+
+    /// The end: everyone is removed, and told as far as time allows.
+    async fn finish(mut self, stop: Stop) {
+        self.desk.close();
+        let removed = catch_unwind(AssertUnwindSafe(|| {
+            self.desk.close_rooms(self.now, &mut self.core, &mut self.outbox);
+        }));
+        if removed.is_err() || !self.turn_or_restart() || stop == Stop::Now {
+            return;
+        }
+        let end = self.now + GOODBYE_MAX;
+        while self.idle_since < end && (self.core.stats().transports > 0 || self.port.has_unsent())
+        {
+            self.tick = end;
+            self.wait().await;
+            if !self.turn_or_restart() {
+                return;
+            }
+        }
+    }
+}
+
+fn fresh_core(config: &LoopConfig, now: Instant) -> Worker {
+    Worker::new(config.core.clone(), Entropy::from_bytes(rand::random()), now)
+}
