@@ -1,0 +1,366 @@
+/**
+ * A group call as an app sees it; names and states follow the ACS calling SDK.
+ *
+ * Owns: the public face of one call: state, participants, local media, events.
+ * Never: speaks to the server or to a peer connection itself; `CallSession` does.
+ */
+import type { Backoff } from '../backoff.js';
+import type { Environment } from '../environment.js';
+import { ConvokeError } from '../errors.js';
+import { Emitter } from '../events.js';
+import type { EndReason } from '../generated/protocol.js';
+import type { DeviceManager } from '../local/deviceManager.js';
+import { LocalMedia, type LocalMediaEvents } from '../local/localMedia.js';
+import type { LocalVideoStream } from '../local/localVideoStream.js';
+import { type PublicationOp, Publications } from '../local/publications.js';
+import { SEND_SOURCES } from '../media/sendTransport.js';
+import { type CallStats, type Counters, readStats, summarise } from '../media/stats.js';
+import type { KeeperTimings } from '../media/transportKeeper.js';
+import { AudioPlayback } from '../remote/audioPlayback.js';
+import type { RemoteParticipant } from '../remote/remoteParticipant.js';
+import { type ParticipantsUpdated, RemoteParticipants } from '../remote/remoteParticipants.js';
+import { SELF, SpeakingMonitor } from '../remote/speaking.js';
+import { ViewKeeper, type ViewWish } from '../remote/viewKeeper.js';
+import type { AgentConnection } from '../signalling/agentConnection.js';
+import { slotsOfKind } from '../signalling/slotTable.js';
+import { type CallConnectionState, CallSession } from './session.js';
+
+export type CallState = 'None' | 'Connecting' | 'Connected' | 'Disconnecting' | 'Disconnected';
+
+/** As in ACS: `code` is SIP-like, `subCode` refines it. */
+export type CallEndReason = EndReason;
+
+export interface JoinCallOptions {
+  readonly videoOptions?: { readonly localVideoStreams?: readonly LocalVideoStream[] };
+  readonly audioOptions?: { readonly muted?: boolean };
+}
+
+export interface CallEvents extends LocalMediaEvents {
+  idChanged: undefined;
+  stateChanged: undefined;
+  connectionStateChanged: undefined;
+  remoteParticipantsUpdated: ParticipantsUpdated;
+  /** Whether our own microphone hears us speak. */
+  isSpeakingChanged: undefined;
+  /** The browser will not play sound until `resumeAudio` is called from a click or key press. */
+  audioPlaybackBlocked: undefined;
+  audioPlaybackResumed: undefined;
+}
+
+/** @internal */
+export interface CallDependencies {
+  readonly connection: AgentConnection;
+  readonly environment: Environment;
+  readonly devices: DeviceManager;
+  readonly backoff: Backoff;
+  readonly keeper: KeeperTimings;
+}
+
+export class Call extends Emitter<CallEvents> {
+  readonly #session: CallSession;
+  readonly #publications: Publications;
+  readonly #local: LocalMedia;
+  readonly #remote = new RemoteParticipants();
+  readonly #audio: AudioPlayback;
+  readonly #speaking: SpeakingMonitor;
+  readonly #view: ViewKeeper;
+  readonly #devices: DeviceManager;
+  readonly #offNetwork: () => void;
+  #state: CallState = 'None';
+  #endReason: CallEndReason | undefined;
+  #error: ConvokeError | undefined;
+  #isSpeaking = false;
+  #statsBefore: { nowMs: number; counters: Counters } | undefined;
+
+  /** @internal */
+  constructor(groupId: string, options: JoinCallOptions, dependencies: CallDependencies) {
+    super();
+    const { connection, environment, devices, backoff, keeper } = dependencies;
+    this.#devices = devices;
+    this.#publications = new Publications((op) => this.#sendPublication(op));
+    this.#local = new LocalMedia(devices, this.#publications);
+    this.#session = new CallSession({
+      groupId,
+      connection,
+      environment,
+      publications: this.#publications,
+      attachLocal: (transport) => this.#local.attach(transport),
+      backoff,
+      keeper,
+    });
+    this.#audio = new AudioPlayback((blocked) =>
+      this.emit(blocked ? 'audioPlaybackBlocked' : 'audioPlaybackResumed', undefined),
+    );
+    this.#speaking = new SpeakingMonitor(
+      {
+        audioSlots: () => slotsOfKind(this.#session.slots, 'audio').filter((slot) => slot.trackId),
+        receiver: (mid) => this.#session.receiver(mid),
+        participantOfCsrc: (csrc) => this.#participantOfCsrc(csrc),
+        ownLevel: () => this.#ownLevel(),
+      },
+      (id, speaking) => this.#onSpeaking(id, speaking),
+    );
+    this.#view = new ViewKeeper({
+      slots: () => this.#session.slots,
+      send: async (slots) => {
+        const callId = this.#session.callId;
+        await this.#session.request({
+          type: 'view',
+          callId,
+          ...(slots === undefined ? {} : { slots }),
+        });
+      },
+    });
+    this.#forwardLocalEvents();
+    this.#listenToSession();
+    devices.on('selectedSpeakerChanged', this.#onSpeakerSelected);
+    this.#offNetwork = environment.onNetworkChange(() => this.#session.restartMedia());
+    this.#onSpeakerSelected();
+    queueMicrotask(() => this.#start(options));
+  }
+
+  /** The server's id of the call; empty until connected. */
+  get id(): string {
+    return this.#session.callId;
+  }
+
+  /** The group call ID; in canonical form once connected. */
+  get groupId(): string {
+    return this.#session.groupId;
+  }
+
+  /** Our own id among the participants; empty until connected. */
+  get participantId(): string {
+    return this.#session.participantId;
+  }
+
+  get state(): CallState {
+    return this.#state;
+  }
+
+  /** Finer than `state`: says also whether media and signalling are up at this moment. */
+  get connectionState(): CallConnectionState {
+    return this.#session.connectionState;
+  }
+
+  /** Set once the state is `Disconnected`. */
+  get callEndReason(): CallEndReason | undefined {
+    return this.#endReason;
+  }
+
+  /** The error that ended the call, where one did. */
+  get error(): ConvokeError | undefined {
+    return this.#error;
+  }
+
+  get remoteParticipants(): readonly RemoteParticipant[] {
+    return this.#remote.all;
+  }
+
+  get localVideoStreams(): readonly LocalVideoStream[] {
+    return this.#local.videoStreams;
+  }
+
+  /** True also while there is no microphone. */
+  get isMuted(): boolean {
+    return this.#local.isMuted;
+  }
+
+  get isScreenSharingOn(): boolean {
+    return this.#local.isScreenSharingOn;
+  }
+
+  get isSpeaking(): boolean {
+    return this.#isSpeaking;
+  }
+
+  get isAudioPlaybackBlocked(): boolean {
+    return this.#audio.blocked;
+  }
+
+  mute(): Promise<void> {
+    return this.#local.mute();
+  }
+
+  /** Opens the microphone if it is not open yet; rejects with `microphoneDenied` and the like. */
+  unmute(): Promise<void> {
+    return this.#local.unmute();
+  }
+
+  startVideo(stream: LocalVideoStream): Promise<void> {
+    return this.#local.startVideo(stream);
+  }
+
+  stopVideo(stream: LocalVideoStream): Promise<void> {
+    return this.#local.stopVideo(stream);
+  }
+
+  /** Must be called from a click or key press. */
+  startScreenSharing(): Promise<void> {
+    return this.#local.startScreenSharing();
+  }
+
+  stopScreenSharing(): Promise<void> {
+    return this.#local.stopScreenSharing();
+  }
+
+  /** Says what the video slots should show; null leaves it to the server. */
+  setView(wishes: readonly ViewWish[] | null): Promise<void> {
+    return this.#view.set(wishes);
+  }
+
+  /** Plays the call's sound after `audioPlaybackBlocked`; from a click or key press. */
+  resumeAudio(): Promise<void> {
+    return this.#audio.resume();
+  }
+
+  /** Leaves the call. */
+  async hangUp(): Promise<void> {
+    if (this.#state === 'Disconnecting' || this.#state === 'Disconnected') return;
+    this.#setState('Disconnecting');
+    await this.#session.leave();
+  }
+
+  /** A digest per slot and per local track; rates are since the call before. */
+  async getStats(): Promise<CallStats> {
+    const transports = this.#session.transports;
+    if (transports === undefined) throw new ConvokeError('notConnected', 'No media runs now.');
+    const [send, receive] = await Promise.all([
+      readStats(transports.send.pc),
+      readStats(transports.receive.pc),
+    ]);
+    const nowMs = Date.now();
+    const local = SEND_SOURCES.filter((source) => this.#local.track(source) !== undefined);
+    const { stats, counters } = summarise({
+      nowMs,
+      send,
+      receive,
+      slots: [...this.#session.slots.byMid.values()],
+      local: local.map((source) => ({
+        source,
+        mid: transports.send.mid(source),
+        clientId: this.#publications.get(source)?.clientId,
+      })),
+      before: this.#statsBefore,
+    });
+    this.#statsBefore = { nowMs, counters };
+    return stats;
+  }
+
+  /** The peer connections, for diagnosis and tests. Changing them breaks the call. */
+  get peerConnections(): { send: RTCPeerConnection; receive: RTCPeerConnection } | undefined {
+    const transports = this.#session.transports;
+    return transports && { send: transports.send.pc, receive: transports.receive.pc };
+  }
+
+  #start(options: JoinCallOptions): void {
+    if (this.#state !== 'None') return;
+    this.#setState('Connecting');
+    // Neither device holds up the join: what is open in time is part of it, the rest follows.
+    if (options.audioOptions?.muted !== true) void this.#local.startMicrophone();
+    for (const stream of options.videoOptions?.localVideoStreams ?? []) {
+      void this.#local.startVideo(stream).catch(() => undefined);
+    }
+    this.#session.start();
+  }
+
+  #forwardLocalEvents(): void {
+    const local = this.#local;
+    local.on('isMutedChanged', () => this.emit('isMutedChanged', undefined));
+    local.on('isScreenSharingOnChanged', () => this.emit('isScreenSharingOnChanged', undefined));
+    local.on('localVideoStreamsUpdated', (event) => this.emit('localVideoStreamsUpdated', event));
+    local.on('microphoneFailed', (error) => this.emit('microphoneFailed', error));
+  }
+
+  #listenToSession(): void {
+    const session = this.#session;
+    session.on('joined', ({ fresh }) => {
+      if (this.#state === 'Connecting') {
+        this.emit('idChanged', undefined);
+        this.#setState('Connected');
+        this.#speaking.start();
+      }
+      if (fresh) {
+        this.#statsBefore = undefined;
+        this.#view.reset();
+      }
+      void this.#publications.sync();
+    });
+    session.on('changed', () => this.#update());
+    session.on('connectionStateChanged', () => this.emit('connectionStateChanged', undefined));
+    session.on('ended', ({ reason, error }) => this.#onEnded(reason, error));
+  }
+
+  #update(): void {
+    const session = this.#session;
+    const receiver = (mid: string) => session.receiver(mid);
+    const { roster, slots, participantId } = session;
+    this.#audio.update(slotsOfKind(slots, 'audio'), receiver);
+    const updated = this.#remote.update(roster, participantId, slots, receiver);
+    if (updated.added.length + updated.removed.length > 0) {
+      this.emit('remoteParticipantsUpdated', updated);
+    }
+    this.#view.refresh();
+  }
+
+  #onEnded(reason: EndReason, error: ConvokeError | undefined): void {
+    this.#endReason = reason;
+    this.#error = error;
+    this.#speaking.stop();
+    this.#offNetwork();
+    this.#devices.off('selectedSpeakerChanged', this.#onSpeakerSelected);
+    this.#local.close();
+    this.#audio.close();
+    this.#setState('Disconnected');
+  }
+
+  async #sendPublication(op: PublicationOp): Promise<void> {
+    const session = this.#session;
+    const callId = session.callId;
+    if (op.type === 'publish') {
+      const mid = session.transports?.send.mid(op.wanted.source) ?? '';
+      await session.request({ type: 'publish', callId, track: { ...op.wanted, mid } });
+    } else {
+      await session.request({ ...op, callId });
+    }
+  }
+
+  #participantOfCsrc(csrc: number): string | undefined {
+    for (const participant of this.#session.roster.participants.values()) {
+      if (participant.csrc === csrc) return participant.participantId;
+    }
+    return undefined;
+  }
+
+  /** The level of the microphone that is sent, from the browser's own meter. */
+  async #ownLevel(): Promise<number | undefined> {
+    const sender = this.#session.transports?.send.sender('microphone');
+    if (this.isMuted || sender === undefined) return undefined;
+    let level: number | undefined;
+    (await sender.getStats()).forEach((row: { type: string; audioLevel?: number }) => {
+      if (row.type === 'media-source') level = row.audioLevel;
+    });
+    return level;
+  }
+
+  #onSpeaking(id: string, speaking: boolean): void {
+    if (id !== SELF) {
+      this.#remote.get(id)?.setSpeaking(speaking);
+      return;
+    }
+    if (this.#isSpeaking === speaking) return;
+    this.#isSpeaking = speaking;
+    this.emit('isSpeakingChanged', undefined);
+  }
+
+  readonly #onSpeakerSelected = (): void => {
+    const speaker = this.#devices.selectedSpeaker;
+    if (speaker !== undefined) this.#audio.setSpeaker(speaker.id);
+  };
+
+  #setState(state: CallState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.emit('stateChanged', undefined);
+  }
+}

@@ -1,0 +1,444 @@
+/**
+ * One participant's presence in a call: joined, resumed, joined afresh, ended.
+ *
+ * Owns: the two transports, the roster and slot table, the resume token, and every way in or out.
+ * Never: opens devices or makes objects for apps; `Call` and `LocalMedia` do.
+ */
+import { type Backoff, delayMs } from '../backoff.js';
+import type { Environment } from '../environment.js';
+import { ConvokeError, type ConvokeErrorCode, endReasonOf } from '../errors.js';
+import { Emitter } from '../events.js';
+import type {
+  EndReason,
+  Joined,
+  Resumed,
+  ServerMessage,
+  Slot,
+  Snapshot,
+  Track,
+  TransportRole,
+} from '../generated/protocol.js';
+import type { Publications } from '../local/publications.js';
+import { ReceiveTransport } from '../media/receiveTransport.js';
+import { SendTransport } from '../media/sendTransport.js';
+import { type KeeperTimings, TransportKeeper } from '../media/transportKeeper.js';
+import type { AgentConnection } from '../signalling/agentConnection.js';
+import type { ClientRequest } from '../signalling/agentSocket.js';
+import { applyChange, EMPTY_ROSTER, type Roster, rosterFrom } from '../signalling/roster.js';
+import { applySlots, NO_SLOTS, type SlotTable, slotTableFrom } from '../signalling/slotTable.js';
+
+export type CallConnectionState = 'Connecting' | 'Connected' | 'Reconnecting' | 'Disconnected';
+
+interface SessionEvents {
+  /** In the call; `fresh` when as a new participant, false after a resume. */
+  joined: { readonly fresh: boolean };
+  /** Roster or slots changed. */
+  changed: undefined;
+  connectionStateChanged: undefined;
+  ended: { readonly reason: EndReason; readonly error: ConvokeError | undefined };
+}
+
+export interface SessionOptions {
+  readonly groupId: string;
+  readonly connection: AgentConnection;
+  readonly environment: Environment;
+  readonly publications: Publications;
+  /** Puts the local tracks onto a new transport. */
+  readonly attachLocal: (transport: SendTransport) => Promise<void>;
+  readonly backoff: Backoff;
+  readonly keeper: KeeperTimings;
+}
+
+/** The connection was lost under a request; its return starts over. */
+const LOST = new Set<ConvokeErrorCode>(['notConnected', 'connectionLost', 'takenOver']);
+/** Worth another attempt after a while. */
+const TRY_AGAIN = new Set<ConvokeErrorCode>([
+  'busy',
+  'draining',
+  'internal',
+  'requestTimeout',
+  // After a restart of the server, whoever may start the call may come back later than we.
+  'callNotFound',
+]);
+/** The sub-code of "the server lost the call; join again". */
+const SERVER_FAILED = 70002;
+/** A server that loses the call this often in a row will not keep it. */
+const MAX_REJOINS = 5;
+
+interface Transports {
+  readonly send: SendTransport;
+  readonly receive: ReceiveTransport;
+  readonly keepers: readonly TransportKeeper[];
+}
+
+export class CallSession extends Emitter<SessionEvents> {
+  readonly #options: SessionOptions;
+  #phase: 'joining' | 'joined' | 'ended' = 'joining';
+  #everJoined = false;
+  #transports: Transports | undefined;
+  #mediaWasUp = false;
+  #callId = '';
+  #groupId: string;
+  #participantId = '';
+  #resumeToken = '';
+  #resuming = false;
+  #rejoins = 0;
+  #roster: Roster = EMPTY_ROSTER;
+  #slots: SlotTable = NO_SLOTS;
+  #state: CallConnectionState = 'Connecting';
+  #joining = 0;
+
+  constructor(options: SessionOptions) {
+    super();
+    this.#options = options;
+    this.#groupId = options.groupId;
+    const { connection } = options;
+    connection.on('message', this.#onMessage);
+    connection.on('lost', this.#onLost);
+    connection.on('reconnected', this.#onReconnected);
+    connection.on('failed', this.#onFailed);
+  }
+
+  get callId(): string {
+    return this.#callId;
+  }
+
+  get groupId(): string {
+    return this.#groupId;
+  }
+
+  get participantId(): string {
+    return this.#participantId;
+  }
+
+  get roster(): Roster {
+    return this.#roster;
+  }
+
+  get slots(): SlotTable {
+    return this.#slots;
+  }
+
+  get connectionState(): CallConnectionState {
+    return this.#state;
+  }
+
+  get transports(): { send: SendTransport; receive: ReceiveTransport } | undefined {
+    return this.#transports;
+  }
+
+  receiver(mid: string): RTCRtpReceiver | undefined {
+    return this.#transports?.receive.receiver(mid);
+  }
+
+  /** Joins; the outcome is an event. */
+  start(): void {
+    void this.#join();
+  }
+
+  /** Sends a request about this call. */
+  async request(message: ClientRequest): Promise<ServerMessage> {
+    if (this.#phase === 'ended') throw new ConvokeError('callEnded', 'The call has ended.');
+    if (this.#phase !== 'joined' || this.#resuming) {
+      throw new ConvokeError('notConnected', 'The call is not connected now.');
+    }
+    try {
+      return await this.#options.connection.request(message);
+    } catch (cause) {
+      const error = ConvokeError.from(cause);
+      // The server has forgotten us without a word.
+      if (error.code === 'notInCall' && this.#phase === 'joined') void this.#rejoin();
+      throw error;
+    }
+  }
+
+  /** Says good-bye if it can, and ends. */
+  async leave(): Promise<void> {
+    if (this.#phase === 'joined') {
+      const answered = this.request({ type: 'leave', callId: this.#callId }).catch(() => undefined);
+      // The media stops at once; the server's answer changes nothing any more.
+      this.#closeTransports();
+      await Promise.race([answered, new Promise((resolve) => setTimeout(resolve, 2_000))]);
+    }
+    this.#end({ code: 0, subCode: 0, message: 'You left the call.' }, undefined);
+  }
+
+  /** The network changed: old paths are probably dead, whatever their state says. */
+  restartMedia(): void {
+    for (const keeper of this.#transports?.keepers ?? []) keeper.restart();
+  }
+
+  async #join(): Promise<void> {
+    this.#joining += 1;
+    const turn = this.#joining;
+    const current = () => turn === this.#joining && this.#phase !== 'ended';
+    this.#phase = 'joining';
+    this.#resumeToken = '';
+    this.#updateState();
+    try {
+      const { send, receive, keepers } = this.#createTransports();
+      const [sendOffer, receiveOffer] = await Promise.all([
+        offerOf(send.pc),
+        offerOf(receive.pc),
+        this.#options.attachLocal(send),
+      ]);
+      if (!current()) return;
+      const reply = await this.#options.connection.request(
+        {
+          type: 'join',
+          groupId: this.#options.groupId,
+          send: { sdp: sendOffer },
+          receive: { sdp: receiveOffer },
+          tracks: this.#options.publications.declarations((source) => send.mid(source)),
+        },
+        (message) => {
+          // An answer that comes after we hung up: undo what the server has just done.
+          if (message.type !== 'joined') return;
+          if (current()) this.#adopt(message);
+          else this.#leaveQuietly(message.callId);
+        },
+      );
+      if (reply.type !== 'joined' || !current()) return;
+      await Promise.all([answer(send.pc, reply.send), answer(receive.pc, reply.receive)]);
+      if (!current()) return;
+      this.#everJoined = true;
+      this.emit('joined', { fresh: true });
+      this.emit('changed', undefined);
+      for (const keeper of keepers) if (keeper.pc.connectionState === 'failed') keeper.restart();
+    } catch (cause) {
+      if (current()) await this.#joinFailed(ConvokeError.from(cause));
+    }
+  }
+
+  async #joinFailed(error: ConvokeError): Promise<void> {
+    this.#closeTransports();
+    if (LOST.has(error.code)) return;
+    // Someone who was in the call and lost it by the server's fault is worth some patience.
+    const again = this.#everJoined && TRY_AGAIN.has(error.code) && this.#rejoins < MAX_REJOINS;
+    if (!again) {
+      this.#end(endReasonOf(error), error);
+      return;
+    }
+    await this.#rejoin(error.retryAfterMs);
+  }
+
+  async #rejoin(retryAfterMs?: number): Promise<void> {
+    const { backoff, environment, connection } = this.#options;
+    this.#phase = 'joining';
+    this.#resumeToken = '';
+    this.#updateState();
+    const turn = this.#joining;
+    const delay = delayMs(this.#rejoins, backoff, environment.random());
+    this.#rejoins += 1;
+    await new Promise((resolve) => setTimeout(resolve, Math.max(delay, retryAfterMs ?? 0)));
+    if (this.#phase !== 'joining' || turn !== this.#joining) return;
+    // Without a connection, its return joins.
+    if (connection.state === 'Connected') await this.#join();
+  }
+
+  async #resume(): Promise<void> {
+    this.#resuming = true;
+    this.#updateState();
+    try {
+      await this.#options.connection.request(
+        { type: 'resume', resumeToken: this.#resumeToken },
+        (message) => {
+          if (message.type === 'resumed' && this.#phase !== 'ended') this.#adopt(message);
+        },
+      );
+    } catch (cause) {
+      const error = ConvokeError.from(cause);
+      if (this.#phase === 'ended' || LOST.has(error.code)) return;
+      this.#resuming = false;
+      await this.#rejoin(error.retryAfterMs);
+      return;
+    }
+    if (this.#phase !== 'joined') return;
+    this.emit('joined', { fresh: false });
+    this.emit('changed', undefined);
+    for (const keeper of this.#transports?.keepers ?? []) keeper.signallingRestored();
+  }
+
+  /** Takes a whole picture in place of the old one; runs before any later message is handled. */
+  #adopt(message: Joined | Resumed): void {
+    this.#phase = 'joined';
+    this.#resuming = false;
+    this.#callId = message.callId;
+    this.#groupId = message.groupId;
+    this.#participantId = message.participantId;
+    this.#resumeToken = message.resumeToken;
+    this.#replace(message);
+    this.#updateState();
+  }
+
+  #replace(snapshot: Pick<Snapshot, 'version' | 'participants' | 'slots'>): void {
+    this.#roster = rosterFrom(snapshot);
+    this.#slots = slotTableFrom(snapshot);
+    this.#options.publications.confirm(this.#ownTracks());
+  }
+
+  #ownTracks(): readonly Track[] {
+    return this.#roster.participants.get(this.#participantId)?.tracks ?? [];
+  }
+
+  #createTransports(): Transports {
+    this.#closeTransports();
+    const { connection, environment } = this.#options;
+    const welcome = connection.welcome;
+    if (welcome === undefined) throw new ConvokeError('notConnected', 'There is no connection.');
+    const create = () =>
+      environment.createPeerConnection({
+        bundlePolicy: 'max-bundle',
+        iceServers: welcome.iceServers,
+      });
+    const { audioSlots, videoSlots } = welcome.limits;
+    const send = new SendTransport(create());
+    const receive = new ReceiveTransport(create(), audioSlots, videoSlots);
+    const keep = (role: TransportRole, pc: RTCPeerConnection) =>
+      new TransportKeeper(role, pc, this.#keeperLink, this.#options.keeper);
+    this.#mediaWasUp = false;
+    this.#transports = {
+      send,
+      receive,
+      keepers: [keep('send', send.pc), keep('receive', receive.pc)],
+    };
+    return this.#transports;
+  }
+
+  readonly #keeperLink = {
+    ready: (): boolean =>
+      this.#phase === 'joined' && !this.#resuming && this.#options.connection.state === 'Connected',
+    exchange: async (transport: TransportRole, sdp: string): Promise<string> => {
+      const reply = await this.request({ type: 'offer', callId: this.#callId, transport, sdp });
+      if (reply.type !== 'answer') throw new ConvokeError('internal', 'No answer came.');
+      if (reply.slots.length > 0) this.#setSlots(reply.slots);
+      return reply.sdp;
+    },
+    onStateChange: (): void => this.#updateState(),
+  };
+
+  #setSlots(slots: readonly Slot[]): void {
+    this.#slots = slotTableFrom({ version: this.#slots.snapshotVersion, slots });
+    this.emit('changed', undefined);
+  }
+
+  readonly #onMessage = (message: ServerMessage): void => {
+    if (this.#phase !== 'joined') return;
+    if (!('callId' in message) || message.callId !== this.#callId) return;
+    switch (message.type) {
+      case 'participantJoined':
+      case 'participantLeft':
+      case 'participantUpdated':
+      case 'trackPublished':
+      case 'trackUnpublished':
+      case 'trackUpdated': {
+        const roster = applyChange(this.#roster, message);
+        if (roster === this.#roster) return;
+        this.#roster = roster;
+        this.emit('changed', undefined);
+        return;
+      }
+      case 'slots': {
+        const slots = applySlots(this.#slots, message);
+        if (slots === this.#slots) return;
+        this.#slots = slots;
+        this.emit('changed', undefined);
+        return;
+      }
+      case 'snapshot':
+        if (message.version <= this.#roster.snapshotVersion) return;
+        this.#replace(message);
+        this.emit('changed', undefined);
+        void this.#options.publications.sync();
+        return;
+      case 'ended':
+        this.#onEnded({ code: message.code, subCode: message.subCode, message: message.message });
+        return;
+      default:
+        return;
+    }
+  };
+
+  #onEnded(reason: EndReason): void {
+    if (reason.subCode === SERVER_FAILED && this.#rejoins < MAX_REJOINS) {
+      this.#closeTransports();
+      void this.#rejoin();
+      return;
+    }
+    this.#end(reason, undefined);
+  }
+
+  readonly #onLost = (): void => {
+    this.#resuming = this.#phase === 'joined';
+    this.#updateState();
+  };
+
+  readonly #onReconnected = (): void => {
+    if (this.#phase === 'ended') return;
+    if (this.#phase === 'joined') void this.#resume();
+    else void this.#join();
+  };
+
+  readonly #onFailed = (error: ConvokeError): void => {
+    this.#end(endReasonOf(error), error);
+  };
+
+  #leaveQuietly(callId: string): void {
+    this.#options.connection.request({ type: 'leave', callId }).catch(() => undefined);
+  }
+
+  #end(reason: EndReason, error: ConvokeError | undefined): void {
+    if (this.#phase === 'ended') return;
+    this.#phase = 'ended';
+    const { connection } = this.#options;
+    connection.off('message', this.#onMessage);
+    connection.off('lost', this.#onLost);
+    connection.off('reconnected', this.#onReconnected);
+    connection.off('failed', this.#onFailed);
+    this.#closeTransports();
+    this.#updateState();
+    this.emit('ended', { reason, error });
+  }
+
+  #closeTransports(): void {
+    const transports = this.#transports;
+    this.#transports = undefined;
+    if (transports === undefined) return;
+    for (const keeper of transports.keepers) keeper.close();
+    transports.send.close();
+    transports.receive.close();
+  }
+
+  #updateState(): void {
+    const state = this.#currentState();
+    if (state === this.#state) return;
+    this.#state = state;
+    this.emit('connectionStateChanged', undefined);
+  }
+
+  #currentState(): CallConnectionState {
+    if (this.#phase === 'ended') return 'Disconnected';
+    if (this.#phase === 'joining') return this.#everJoined ? 'Reconnecting' : 'Connecting';
+    if (this.#resuming || this.#options.connection.state !== 'Connected') return 'Reconnecting';
+    const up = this.#transports?.keepers.every((keeper) => keeper.healthy) ?? false;
+    if (up) {
+      this.#mediaWasUp = true;
+      this.#rejoins = 0;
+      return 'Connected';
+    }
+    return this.#mediaWasUp || this.#state === 'Reconnecting' ? 'Reconnecting' : 'Connecting';
+  }
+}
+
+async function offerOf(pc: RTCPeerConnection): Promise<string> {
+  await pc.setLocalDescription(await pc.createOffer());
+  return pc.localDescription?.sdp ?? '';
+}
+
+async function answer(
+  pc: RTCPeerConnection,
+  description: { readonly sdp: string } | undefined,
+): Promise<void> {
+  if (description === undefined) throw new ConvokeError('sdpInvalid', 'An answer is missing.');
+  await pc.setRemoteDescription({ type: 'answer', sdp: description.sdp });
+}

@@ -1,0 +1,107 @@
+/**
+ * Keeps one peer connection alive by ICE restarts (RFC 8445 §9), offered by this side only.
+ *
+ * Owns: when to restart; at most one offer in flight, later wishes joined into one.
+ * Never: gives up by itself; the server ends a participant whose media stays away.
+ */
+import type { TransportRole } from '../generated/protocol.js';
+
+/** When to do what, in milliseconds. */
+export interface KeeperTimings {
+  /** How long `disconnected` may last; ICE often recovers by itself. */
+  readonly patienceMs: number;
+  /** How long a restart may take before the next one. */
+  readonly restartMs: number;
+}
+
+export const DEFAULT_KEEPER: KeeperTimings = { patienceMs: 3_000, restartMs: 8_000 };
+
+/** What the keeper needs from its call. */
+export interface KeeperLink {
+  /** Carries an offer to the server; resolves to the answer's SDP. */
+  exchange(role: TransportRole, sdp: string): Promise<string>;
+  /** Whether `exchange` can work now. */
+  ready(): boolean;
+  onStateChange(): void;
+}
+
+export class TransportKeeper {
+  readonly pc: RTCPeerConnection;
+  readonly role: TransportRole;
+  readonly #link: KeeperLink;
+  readonly #timings: KeeperTimings;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #inFlight = false;
+  #wanted = false;
+  #closed = false;
+
+  constructor(
+    role: TransportRole,
+    pc: RTCPeerConnection,
+    link: KeeperLink,
+    timings: KeeperTimings,
+  ) {
+    this.role = role;
+    this.pc = pc;
+    this.#link = link;
+    this.#timings = timings;
+    pc.addEventListener('connectionstatechange', this.#onState);
+  }
+
+  get healthy(): boolean {
+    return this.pc.connectionState === 'connected';
+  }
+
+  /** Restarts as soon as signalling allows. */
+  restart(): void {
+    if (this.#closed) return;
+    this.#wanted = true;
+    void this.#run();
+  }
+
+  /** Signalling is back: do what had to wait, and restart what broke meanwhile. */
+  signallingRestored(): void {
+    if (this.#wanted || !this.healthy) this.restart();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.pc.removeEventListener('connectionstatechange', this.#onState);
+  }
+
+  readonly #onState = (): void => {
+    clearTimeout(this.#timer);
+    const state = this.pc.connectionState;
+    if (state === 'failed') this.restart();
+    if (state === 'disconnected') {
+      this.#timer = setTimeout(() => this.restart(), this.#timings.patienceMs);
+    }
+    this.#link.onStateChange();
+  };
+
+  async #run(): Promise<void> {
+    if (this.#inFlight || !this.#link.ready()) return;
+    this.#inFlight = true;
+    this.#wanted = false;
+    clearTimeout(this.#timer);
+    try {
+      const offer = await this.pc.createOffer({ iceRestart: true });
+      await this.pc.setLocalDescription(offer);
+      const sdp = await this.#link.exchange(this.role, this.pc.localDescription?.sdp ?? '');
+      if (!this.#closed) await this.pc.setRemoteDescription({ type: 'answer', sdp });
+    } catch {
+      // Signalling was lost, or the answer is of no use: the timer below tries again.
+    }
+    this.#inFlight = false;
+    if (this.#closed) return;
+    if (this.#wanted) {
+      void this.#run();
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      if (!this.healthy) this.restart();
+    }, this.#timings.restartMs);
+  }
+}

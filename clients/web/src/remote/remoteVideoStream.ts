@@ -1,0 +1,110 @@
+/**
+ * The camera or screen of someone else, followed over slots.
+ *
+ * Owns: whether it is published, which slot carries it now, its size.
+ * Never: creates elements; `VideoStreamRenderer` does.
+ */
+import { Emitter } from '../events.js';
+import type { Slot, SlotState, Track } from '../generated/protocol.js';
+import type { MediaStreamType } from '../local/localVideoStream.js';
+
+/** @internal Where the packets of a stream come in. */
+export interface Attachment {
+  readonly mid: string;
+  readonly trackId: string;
+  readonly receiver: RTCRtpReceiver;
+  /** What the packets of this stream carry. */
+  readonly csrc: number;
+  /** Whether the server says that packets flow; the CSRC may say so earlier. */
+  readonly flowing: boolean;
+}
+
+export interface RemoteVideoStreamEvents {
+  isAvailableChanged: undefined;
+  /** Packets of it began or ceased to come. */
+  isReceivingChanged: undefined;
+  sizeChanged: undefined;
+  /** @internal */
+  attachmentChanged: Attachment | undefined;
+}
+
+export class RemoteVideoStream extends Emitter<RemoteVideoStreamEvents> {
+  readonly mediaStreamType: MediaStreamType;
+  #track: Track | undefined;
+  #slot: Slot | undefined;
+  #attachment: Attachment | undefined;
+  #size = { width: 0, height: 0 };
+
+  /** @internal */
+  constructor(mediaStreamType: MediaStreamType) {
+    super();
+    this.mediaStreamType = mediaStreamType;
+  }
+
+  /** The server's id of the published track; changes when it is published anew. */
+  get id(): string | undefined {
+    return this.#track?.trackId;
+  }
+
+  /** Whether it is published and not muted. */
+  get isAvailable(): boolean {
+    return this.#track !== undefined && !this.#track.muted;
+  }
+
+  /** Whether packets of it come. */
+  get isReceiving(): boolean {
+    return this.#slot?.state === 'active';
+  }
+
+  /** The `a=mid` of the slot that carries it, if one does. */
+  get slotMid(): string | undefined {
+    return this.#slot?.mid;
+  }
+
+  /** Why nothing is shown, where nothing is. */
+  get slotState(): SlotState | undefined {
+    return this.#slot?.state;
+  }
+
+  /** The size of the last picture shown; zeros before the first. */
+  get size(): { readonly width: number; readonly height: number } {
+    return this.#size;
+  }
+
+  /** @internal */
+  get attachment(): Attachment | undefined {
+    return this.#attachment;
+  }
+
+  /** @internal */
+  update(
+    track: Track | undefined,
+    slot: Slot | undefined,
+    attachment: Attachment | undefined,
+  ): void {
+    const { isAvailable, isReceiving } = this;
+    const old = this.#attachment;
+    this.#track = track;
+    this.#slot = slot;
+    this.#attachment = attachment;
+    if (!same(old, attachment)) this.emit('attachmentChanged', attachment);
+    if (this.isAvailable !== isAvailable) this.emit('isAvailableChanged', undefined);
+    if (this.isReceiving !== isReceiving) this.emit('isReceivingChanged', undefined);
+  }
+
+  /** @internal */
+  reportSize(width: number, height: number): void {
+    if (this.#size.width === width && this.#size.height === height) return;
+    this.#size = { width, height };
+    this.emit('sizeChanged', undefined);
+  }
+}
+
+function same(a: Attachment | undefined, b: Attachment | undefined): boolean {
+  return (
+    a?.trackId === b?.trackId &&
+    a?.mid === b?.mid &&
+    a?.receiver === b?.receiver &&
+    a?.flowing === b?.flowing
+  );
+}

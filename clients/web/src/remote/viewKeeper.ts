@@ -1,0 +1,86 @@
+/**
+ * Keeps the server told of what this client wants to see.
+ *
+ * Owns: the app's last view; it is sent anew when a wished stream is published anew, and after a
+ * resume or a fresh join.
+ * Never: sends twice what the server already has.
+ */
+import { ConvokeError } from '../errors.js';
+import type { Follow, SlotWish } from '../generated/protocol.js';
+import { type SlotTable, slotsOfKind } from '../signalling/slotTable.js';
+import { assignView, type ResolvedWish } from '../signalling/view.js';
+import type { RemoteVideoStream } from './remoteVideoStream.js';
+
+interface WishHints {
+  /** The size at which it is shown, in physical pixels. */
+  readonly width?: number;
+  readonly height?: number;
+  /** 0 to 255; higher is served first when bandwidth is short. */
+  readonly priority?: number;
+}
+
+/** What an app wants in one video slot: a stream, or whatever a policy chooses. */
+export type ViewWish = WishHints &
+  ({ readonly stream: RemoteVideoStream } | { readonly follow: Follow });
+
+/** @internal */
+export interface ViewLink {
+  slots(): SlotTable;
+  send(wishes: SlotWish[] | undefined): Promise<void>;
+}
+
+export class ViewKeeper {
+  readonly #link: ViewLink;
+  #wishes: readonly ViewWish[] | undefined;
+  /** What the server has, but for slots: those may move without need of a new view. */
+  #sent = 'default';
+
+  constructor(link: ViewLink) {
+    this.#link = link;
+  }
+
+  /** Wishes for now; null returns all slots to the server's default policy. */
+  set(wishes: readonly ViewWish[] | null): Promise<void> {
+    this.#wishes = wishes ?? undefined;
+    return this.#send();
+  }
+
+  /** A fresh participant has no view yet. */
+  reset(): void {
+    this.#sent = 'default';
+  }
+
+  /** Something changed: sends only if the wishes now mean other tracks. */
+  refresh(): void {
+    // A refusal means that the picture changed meanwhile; that change comes here as well.
+    this.#send().catch(() => undefined);
+  }
+
+  async #send(): Promise<void> {
+    const resolved = this.#wishes?.flatMap(resolve);
+    const text = resolved === undefined ? 'default' : JSON.stringify(resolved);
+    if (text === this.#sent) return;
+    const before = this.#sent;
+    this.#sent = text;
+    const slots = slotsOfKind(this.#link.slots(), 'video');
+    try {
+      await this.#link.send(resolved && assignView(resolved, slots));
+    } catch (cause) {
+      if (this.#sent === text) this.#sent = before;
+      const error = ConvokeError.from(cause);
+      // Without a connection the wish waits for the next one.
+      if (error.code !== 'notConnected' && error.code !== 'connectionLost') throw error;
+    }
+  }
+}
+
+function resolve(wish: ViewWish): ResolvedWish[] {
+  const hints = {
+    ...(wish.width === undefined ? {} : { width: Math.max(1, Math.round(wish.width)) }),
+    ...(wish.height === undefined ? {} : { height: Math.max(1, Math.round(wish.height)) }),
+    ...(wish.priority === undefined ? {} : { priority: wish.priority }),
+  };
+  if ('follow' in wish) return [{ ...hints, follow: wish.follow }];
+  const trackId = wish.stream.isAvailable ? wish.stream.id : undefined;
+  return trackId === undefined ? [] : [{ ...hints, trackId }];
+}

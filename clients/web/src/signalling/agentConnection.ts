@@ -1,0 +1,235 @@
+/**
+ * The agent: an authenticated WebSocket that is replaced when it is lost.
+ *
+ * Owns: connecting, `hello`, renewal of the token, and reconnection with backoff.
+ * Never: touches media; calls hear `connected` and `lost` and resume by themselves.
+ */
+import { type Backoff, delayMs } from '../backoff.js';
+import type { Environment } from '../environment.js';
+import { ConvokeError, type ConvokeErrorCode } from '../errors.js';
+import { Emitter } from '../events.js';
+import { PROTOCOL_VERSION, type ServerMessage, type Welcome } from '../generated/protocol.js';
+import { AgentSocket, type ClientRequest, type SignallingTimeouts } from './agentSocket.js';
+import { renewalDelayMs, type TokenSource, tokenOf } from './tokenCredential.js';
+
+export type AgentConnectionState = 'Connecting' | 'Connected' | 'Reconnecting' | 'Disconnected';
+
+export interface AgentConnectionOptions {
+  readonly url: string;
+  readonly tokens: TokenSource;
+  readonly displayName: string | undefined;
+  readonly userAgent: string;
+  readonly environment: Environment;
+  readonly backoff: Backoff;
+  readonly timeouts: SignallingTimeouts;
+}
+
+interface ConnectionEvents {
+  stateChanged: AgentConnectionState;
+  message: ServerMessage;
+  /** A new socket is authenticated after one was lost. */
+  reconnected: Welcome;
+  lost: ConvokeError;
+  /** No further attempt will be made. */
+  failed: ConvokeError;
+}
+
+/** Refusals that no further attempt can mend. */
+const FINAL = new Set<ConvokeErrorCode>([
+  'tokenMissing',
+  'tokenInvalid',
+  'tokenExpired',
+  'tokenNotYetValid',
+  'scopeMissing',
+  'protocolVersion',
+  'takenOver',
+]);
+
+export class AgentConnection extends Emitter<ConnectionEvents> {
+  readonly #options: AgentConnectionOptions;
+  readonly #offNetwork: () => void;
+  #socket: AgentSocket | undefined;
+  #state: AgentConnectionState = 'Connecting';
+  #welcome: Welcome | undefined;
+  #renewTimer: ReturnType<typeof setTimeout> | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(options: AgentConnectionOptions) {
+    super();
+    this.#options = options;
+    this.#offNetwork = options.environment.onNetworkChange(() => this.checkNow());
+  }
+
+  get state(): AgentConnectionState {
+    return this.#state;
+  }
+
+  /** What the server said last; undefined before the first `welcome`. */
+  get welcome(): Welcome | undefined {
+    return this.#welcome;
+  }
+
+  /** The first connection: one attempt, whose failure is the caller's to show. */
+  async connect(): Promise<Welcome> {
+    try {
+      const welcome = await this.#attempt();
+      this.#setState('Connected');
+      return welcome;
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  /** See `AgentSocket.request`; rejects with `notConnected` while there is no socket. */
+  request(
+    message: ClientRequest,
+    onReply?: (reply: ServerMessage) => void,
+  ): Promise<ServerMessage> {
+    if (this.#socket === undefined || this.#state !== 'Connected') {
+      return Promise.reject(
+        new ConvokeError('notConnected', 'There is no connection to the server.'),
+      );
+    }
+    return this.#socket.request(message, onReply);
+  }
+
+  /** The network may have changed: test the socket, or stop waiting for the next attempt. */
+  checkNow(): void {
+    this.#socket?.check();
+    this.#wake?.();
+  }
+
+  dispose(): void {
+    if (this.#state === 'Disconnected') return;
+    this.#setState('Disconnected');
+    this.#offNetwork();
+    clearTimeout(this.#renewTimer);
+    this.#wake?.();
+    const socket = this.#socket;
+    this.#socket = undefined;
+    socket?.close(new ConvokeError('disposed', 'The agent was disposed.'));
+  }
+
+  async #attempt(): Promise<Welcome> {
+    const { url, environment, timeouts, tokens, displayName, userAgent } = this.#options;
+    const token = await tokenOf(tokens);
+    const socket: AgentSocket = await AgentSocket.open(
+      url,
+      environment,
+      {
+        onMessage: (message) => this.emit('message', message),
+        onClosed: (error) => this.#onClosed(socket, error),
+      },
+      timeouts,
+    );
+    try {
+      const reply = await socket.request({
+        type: 'hello',
+        protocol: PROTOCOL_VERSION,
+        token,
+        userAgent,
+        ...(displayName === undefined ? {} : { displayName }),
+      });
+      if (reply.type !== 'welcome') {
+        throw new ConvokeError('connectionFailed', `The server answered hello by ${reply.type}.`);
+      }
+      if (this.#state === 'Disconnected') throw new ConvokeError('disposed', 'The agent is gone.');
+      this.#socket = socket;
+      this.#accept(socket, reply);
+      return reply;
+    } catch (error) {
+      socket.close(ConvokeError.from(error));
+      throw error;
+    }
+  }
+
+  #accept(socket: AgentSocket, welcome: Welcome): void {
+    this.#welcome = welcome;
+    socket.keep(welcome.limits, welcome.pingIntervalMs);
+    clearTimeout(this.#renewTimer);
+    const delay = renewalDelayMs(this.#options.tokens, welcome.expiresAtMs, Date.now());
+    if (delay !== undefined) this.#renewTimer = setTimeout(() => this.#renew(), delay);
+  }
+
+  /** A failed renewal is tried again by the next one; the server decides when it is too late. */
+  async #renew(): Promise<void> {
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    try {
+      const { tokens, displayName, userAgent } = this.#options;
+      const reply = await socket.request({
+        type: 'hello',
+        protocol: PROTOCOL_VERSION,
+        token: await tokenOf(tokens),
+        userAgent,
+        ...(displayName === undefined ? {} : { displayName }),
+      });
+      if (reply.type === 'welcome' && this.#socket === socket) this.#accept(socket, reply);
+    } catch {
+      if (this.#socket === socket) this.#renewTimer = setTimeout(() => this.#renew(), 10_000);
+    }
+  }
+
+  #onClosed(socket: AgentSocket, error: ConvokeError): void {
+    if (this.#socket !== socket) return;
+    this.#socket = undefined;
+    clearTimeout(this.#renewTimer);
+    if (this.#state === 'Disconnected') return;
+    if (FINAL.has(error.code)) {
+      this.#fail(error);
+      return;
+    }
+    this.#setState('Reconnecting');
+    this.emit('lost', error);
+    void this.#reconnect();
+  }
+
+  async #reconnect(): Promise<void> {
+    const { backoff, environment } = this.#options;
+    const giveUpAt = Date.now() + backoff.giveUpMs;
+    for (let attempt = 0; this.#state === 'Reconnecting'; attempt += 1) {
+      await this.#sleep(delayMs(attempt, backoff, environment.random()));
+      if (this.#state !== 'Reconnecting') return;
+      try {
+        const welcome = await this.#attempt();
+        this.#setState('Connected');
+        this.emit('reconnected', welcome);
+        return;
+      } catch (cause) {
+        const error = ConvokeError.from(cause);
+        if (FINAL.has(error.code) || Date.now() >= giveUpAt) {
+          this.#fail(error);
+          return;
+        }
+        if (error.retryAfterMs !== undefined) {
+          await this.#sleep(Math.min(error.retryAfterMs, backoff.maxMs));
+        }
+      }
+    }
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#wake = undefined;
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      this.#wake = done;
+    });
+  }
+
+  #fail(error: ConvokeError): void {
+    if (this.#state === 'Disconnected') return;
+    this.dispose();
+    this.emit('failed', error);
+  }
+
+  #setState(state: AgentConnectionState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.emit('stateChanged', state);
+  }
+}

@@ -1,0 +1,114 @@
+/** Peer connections without a network: offers are text, states are set by tests. */
+
+export class FakeSender {
+  track: MediaStreamTrack | null = null;
+  parameters = { encodings: [{ maxBitrate: 0 }] };
+  readonly history: (MediaStreamTrack | null)[] = [];
+
+  async replaceTrack(track: MediaStreamTrack | null): Promise<void> {
+    this.track = track;
+    this.history.push(track);
+  }
+
+  getParameters() {
+    return this.parameters;
+  }
+
+  async setParameters(parameters: typeof this.parameters): Promise<void> {
+    this.parameters = parameters;
+  }
+
+  async getStats() {
+    return new Map();
+  }
+}
+
+export class FakeReceiver {
+  readonly track: { kind: string };
+  sources: RTCRtpContributingSource[] = [];
+
+  constructor(kind: string) {
+    this.track = { kind };
+  }
+
+  getContributingSources() {
+    return this.sources;
+  }
+
+  getSynchronizationSources() {
+    return [];
+  }
+}
+
+interface FakeTransceiver {
+  mid: string | null;
+  kind: string;
+  direction: string;
+  sender: FakeSender;
+  receiver: FakeReceiver;
+  setCodecPreferences(): void;
+}
+
+let connections = 0;
+
+export class FakePeerConnection extends EventTarget {
+  connectionState: RTCPeerConnectionState = 'new';
+  signalingState: RTCSignalingState = 'stable';
+  localDescription: { sdp: string } | null = null;
+  readonly remote: string[] = [];
+  readonly transceivers: FakeTransceiver[] = [];
+  readonly name: string;
+  restarts = 0;
+
+  constructor() {
+    super();
+    connections += 1;
+    this.name = `pc${connections}`;
+  }
+
+  addTransceiver(kind: string, init: { direction: string }): FakeTransceiver {
+    const transceiver = {
+      mid: null,
+      kind,
+      direction: init.direction,
+      sender: new FakeSender(),
+      receiver: new FakeReceiver(kind),
+      setCodecPreferences: () => undefined,
+    };
+    this.transceivers.push(transceiver);
+    return transceiver;
+  }
+
+  getTransceivers(): FakeTransceiver[] {
+    return this.transceivers;
+  }
+
+  async createOffer(options?: { iceRestart?: boolean }) {
+    if (options?.iceRestart) this.restarts += 1;
+    return { type: 'offer', sdp: `${this.name}-offer-${this.restarts}` };
+  }
+
+  async setLocalDescription(description: { sdp: string }): Promise<void> {
+    this.localDescription = description;
+    for (const [index, transceiver] of this.transceivers.entries()) transceiver.mid = String(index);
+  }
+
+  async setRemoteDescription(description: { sdp: string }): Promise<void> {
+    this.remote.push(description.sdp);
+    if (this.connectionState === 'new') this.become('connected');
+  }
+
+  become(state: RTCPeerConnectionState): void {
+    this.connectionState = state;
+    this.dispatchEvent(new Event('connectionstatechange'));
+  }
+
+  close(): void {
+    this.connectionState = 'closed';
+    this.signalingState = 'closed';
+  }
+
+  async getStats() {
+    return new Map();
+  }
+}
