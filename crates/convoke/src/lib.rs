@@ -1,1 +1,3 @@
-//! stub
+//! Convoke: group calls inside any tokio program.
+
+#![forbid(unsafe_code)]

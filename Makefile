@@ -1,0 +1,75 @@
+# Convoke's commands. `make run` and `make test` do all the set-up they need.
+#
+# CARGO_PROFILE  debug (default) or release: how `make run` and the browser tests build the server
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+CARGO_PROFILE ?= debug
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+CARGO_FLAGS := --locked $(if $(filter release,$(CARGO_PROFILE)),--release,)
+BINARY := $(abspath $(TARGET_DIR)/$(CARGO_PROFILE)/convoke)
+NPM_CI := npm ci --no-audit --no-fund --loglevel=error
+WEB := clients/web
+E2E := tests/e2e
+DATA_DIR ?= data
+
+.PHONY: help run test lint fmt web web-test rust-test e2e server browser bench-join
+
+help: ## lists the commands
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: server ## builds everything and starts a server to try out, with the demo at /
+	$(BINARY) serve --dev --data-dir $(DATA_DIR)
+
+test: lint web-test rust-test e2e ## runs every check and test there is
+
+lint: web ## formatting, clippy and documentation, warnings refused
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+
+fmt: ## formats the Rust code
+	cargo fmt --all
+
+# The demo and SDK are embedded in the server, so they are built first.
+web: $(WEB)/dist-demo/index.html ## builds the web SDK and the demo
+
+WEB_SOURCES := $(shell find $(WEB) -type f -not -path '*/node_modules/*' -not -path '*/dist*' 2>/dev/null)
+
+$(WEB)/dist-demo/index.html: $(WEB)/node_modules/.package-lock.json $(WEB_SOURCES)
+	cd $(WEB) && npm run build
+	@test -f $@ && touch $@
+
+%/node_modules/.package-lock.json: %/package.json %/package-lock.json
+	cd $* && $(NPM_CI)
+	@touch $@
+
+web-test: web ## tests of the web SDK and the demo
+	cd $(WEB) && npm test
+
+rust-test: web ## every Rust test, documentation examples included
+	@if command -v cargo-nextest >/dev/null; then \
+	  set -x; \
+	  cargo nextest run --locked --workspace; \
+	  cargo test --locked --workspace --doc; \
+	else \
+	  set -x; \
+	  cargo test --locked --workspace; \
+	fi
+
+server: web
+	cargo build $(CARGO_FLAGS) --package convoke --bin convoke
+
+e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in real calls
+	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm test
+
+bench-join: browser $(E2E)/node_modules/.package-lock.json ## measures joins in Chromium (release build)
+	$(MAKE) server CARGO_PROFILE=release
+	cd $(E2E) && CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) node bench/join-time.mjs
+
+# Debian's Chromium and a font, from Debian's own archive, only where they are absent.
+browser:
+	@$(E2E)/install-browser.sh

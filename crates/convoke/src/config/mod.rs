@@ -1,0 +1,326 @@
+//! The configuration: read, checked, and turned into what the parts of the server take.
+//!
+//! Owns: [`Config`] and the checks of one key against another.
+//! Never: reads the command line, or keeps a secret: keys are named by file until they are needed.
+
+mod error;
+mod load;
+mod raw;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use convoke_control::{Key, KeySet, MAX_LEEWAY, TokenRules};
+use convoke_node::NodeConfig;
+use convoke_node::core::Limits;
+
+pub(crate) use error::ConfigError;
+pub(crate) use load::Source;
+pub(crate) use raw::{LogFormat, RawLog};
+use raw::{RawAlgorithm, RawConfig, RawKey};
+use units::{Size, Text};
+
+use crate::keyfile;
+
+/// The file that `convoke config example` prints.
+pub(crate) const EXAMPLE: &str = include_str!("../../../../config/convoke.example.toml");
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Where HTTP and WebSocket clients connect.
+    pub(crate) listen: SocketAddr,
+    /// Where metrics are.
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// For the media node.
+    pub(crate) node: NodeConfig,
+    /// For the control plane.
+    pub(crate) control: ControlSettings,
+    /// What tokens must fulfil beside their signature.
+    pub(crate) rules: TokenRules,
+    /// The keys that tokens may be signed with.
+    pub(crate) keys: Vec<KeySource>,
+    /// How long calls may take to end when the server is told to stop.
+    pub(crate) drain: Duration,
+    /// What is logged, and how.
+    pub(crate) log: RawLog,
+}
+
+/// One configured token key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeySource {
+    /// Its name in tokens.
+    pub(crate) kid: String,
+    /// What it is and where.
+    pub(crate) material: KeyMaterial,
+}
+
+/// Which algorithm, and the file that holds the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeyMaterial {
+    /// A shared secret.
+    Hs256(PathBuf),
+    /// An Ed25519 public key.
+    EdDsa(PathBuf),
+}
+
+impl Config {
+    /// Reads and checks.
+    pub(crate) fn load(source: &Source) -> Result<Self, ConfigError> {
+        Self::check(source.parse()?, source)
+    }
+
+    /// Reads the key files.
+    pub(crate) fn key_set(&self) -> Result<KeySet, ConfigError> {
+        if self.keys.is_empty() {
+            return Err(ConfigError::NoKey);
+        }
+        let mut keys = Vec::new();
+        for (index, source) in self.keys.iter().enumerate() {
+            let key = source.read().map_err(|message| ConfigError::Key { index, message })?;
+            keys.push(key);
+        }
+        KeySet::new(keys, self.rules.clone())
+            .map_err(|error| ConfigError::Key { index: 0, message: error.to_string() })
+    }
+}
+
+impl KeySource {
+    fn read(&self) -> Result<Key, String> {
+        let key = match &self.material {
+            KeyMaterial::Hs256(file) => {
+                let secret = keyfile::read_secret(file).map_err(|error| error.to_string())?;
+                Key::hs256(self.kid.as_str(), &secret)
+            }
+            KeyMaterial::EdDsa(file) => {
+                let pem = keyfile::read_pem(file, "PUBLIC KEY").map_err(|e| e.to_string())?;
+                Key::eddsa_pem(self.kid.as_str(), &pem)
+            }
+        };
+        key.map_err(|error| error.to_string())
+    }
+}
+
+/// Settings of the control plane, keys apart.
+#[derive(Debug, Clone)]
+pub(crate) struct ControlSettings {
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) max_message: usize,
+    pub(crate) audio_slots: u32,
+    pub(crate) video_slots: u32,
+    pub(crate) resume_grace: Duration,
+}
+
+impl Config {
+    fn check(raw: RawConfig, source: &Source) -> Result<Self, ConfigError> {
+        check_ranges(&raw, source)?;
+        check_together(&raw, source)?;
+        let keys = keys(&raw.tokens.keys, source)?;
+        let RawConfig { http, media, tokens, calls, limits, shutdown, log } = raw;
+        Ok(Self {
+            listen: http.listen,
+            metrics_listen: http.metrics_listen,
+            node: NodeConfig {
+                workers: media.workers,
+                bind: media.bind,
+                port: media.port,
+                advertise: media.advertise,
+                limits: Limits {
+                    rooms: limits.worker_calls,
+                    participants: limits.worker_participants,
+                    room_participants: limits.call_participants,
+                    audio_slots: limits.audio_slots,
+                    video_slots: limits.video_slots,
+                    tracks: limits.tracks,
+                    sdp_bytes: limits.sdp.0,
+                    sdp_sections: limits.sdp_sections,
+                },
+                media_timeout: media.timeout,
+                keyframe_interval: media.keyframe_interval,
+                inbox: media.command_queue,
+                events: media.event_queue,
+                datagrams_per_turn: media.datagrams_per_turn,
+                socket_buffer: media.socket_buffer.0,
+                send_queue: media.send_queue,
+            },
+            control: ControlSettings {
+                allowed_origins: http.allowed_origins,
+                max_message: http.max_message.0,
+                audio_slots: calls.audio_slots,
+                video_slots: calls.video_slots,
+                resume_grace: calls.resume_grace,
+            },
+            rules: TokenRules {
+                leeway: tokens.leeway,
+                issuer: tokens.issuer,
+                audience: tokens.audience,
+            },
+            keys,
+            drain: shutdown.drain,
+            log,
+        })
+    }
+}
+
+/// A mistake at `key`.
+fn wrong(
+    source: &Source,
+    key: &str,
+    found: impl ToString,
+    expected: impl Into<String>,
+) -> ConfigError {
+    ConfigError::Value {
+        place: source.place(key),
+        key: key.to_owned(),
+        found: found.to_string(),
+        expected: expected.into(),
+    }
+}
+
+/// Each number in its range.
+fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+    let (media, limits, calls) = (&raw.media, &raw.limits, &raw.calls);
+    let counts = [
+        ("media.workers", media.workers, 0, 256),
+        ("media.datagrams_per_turn", media.datagrams_per_turn, 1, 65_536),
+        ("media.command_queue", media.command_queue, 2, 1 << 24),
+        ("media.event_queue", media.event_queue, 1, 1 << 24),
+        ("media.send_queue", media.send_queue, 1, 1 << 24),
+        ("limits.worker_calls", limits.worker_calls, 1, 1 << 24),
+        ("limits.worker_participants", limits.worker_participants, 1, 1 << 24),
+        ("limits.call_participants", limits.call_participants, 1, 1 << 20),
+        ("limits.audio_slots", limits.audio_slots, 1, 256),
+        ("limits.video_slots", limits.video_slots, 0, 256),
+        ("limits.tracks", limits.tracks, 1, 256),
+        ("limits.sdp_sections", limits.sdp_sections, 1, 1_024),
+        ("calls.audio_slots", calls.audio_slots as usize, 1, 256),
+        ("calls.video_slots", calls.video_slots as usize, 0, 256),
+    ];
+    for (key, value, least, most) in counts {
+        if !(least..=most).contains(&value) {
+            return Err(wrong(source, key, value, format!("a number from {least} to {most}")));
+        }
+    }
+    let sizes = [
+        ("http.max_message", raw.http.max_message, 16 << 10, 16 << 20),
+        ("media.socket_buffer", media.socket_buffer, 64 << 10, 1 << 30),
+        ("limits.sdp", limits.sdp, 4 << 10, 16 << 20),
+    ];
+    for (key, value, least, most) in sizes {
+        if !(least..=most).contains(&value.0) {
+            let range = format!("from {} to {}", Size(least).spell(), Size(most).spell());
+            return Err(wrong(source, key, value.spell(), range));
+        }
+    }
+    let durations = [
+        ("media.timeout", media.timeout, Duration::from_secs(1), DAY),
+        ("media.keyframe_interval", media.keyframe_interval, Duration::from_millis(50), DAY),
+        ("tokens.leeway", raw.tokens.leeway, Duration::ZERO, MAX_LEEWAY),
+        ("calls.resume_grace", calls.resume_grace, Duration::ZERO, DAY),
+        ("shutdown.drain", raw.shutdown.drain, Duration::ZERO, DAY),
+    ];
+    for (key, value, least, most) in durations {
+        if !(least..=most).contains(&value) {
+            let range = format!("from {} to {}", least.spell(), most.spell());
+            return Err(wrong(source, key, value.spell(), range));
+        }
+    }
+    Ok(())
+}
+
+/// Keys that must fit each other.
+fn check_together(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
+    let (http, media) = (&raw.http, &raw.media);
+    if http.metrics_listen == Some(http.listen) && http.listen.port() != 0 {
+        let expected = "another address than `http.listen`, or \"\" for none";
+        return Err(wrong(source, "http.metrics_listen", http.listen, expected));
+    }
+    for origin in &http.allowed_origins {
+        let scheme = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let host = scheme.is_some_and(|rest| !rest.is_empty() && !rest.contains('/'));
+        if origin != "*" && !host {
+            let expected = "origins such as \"https://app.example.com\" (no path), or \"*\"";
+            return Err(wrong(source, "http.allowed_origins", format!("{origin:?}"), expected));
+        }
+    }
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = if media.workers == 0 { cores } else { media.workers };
+    if usize::from(media.port) + workers > usize::from(u16::MAX) + 1 {
+        let expected = format!("a port with room for {workers} workers above it");
+        return Err(wrong(source, "media.port", media.port, expected));
+    }
+    check_addresses(media, source)?;
+    let slots = [
+        ("calls.audio_slots", raw.calls.audio_slots, "limits.audio_slots", raw.limits.audio_slots),
+        ("calls.video_slots", raw.calls.video_slots, "limits.video_slots", raw.limits.video_slots),
+    ];
+    for (key, value, limit, most) in slots {
+        if value as usize > most {
+            return Err(wrong(source, key, value, format!("at most `{limit}`, which is {most}")));
+        }
+    }
+    Ok(())
+}
+
+fn check_addresses(media: &raw::RawMedia, source: &Source) -> Result<(), ConfigError> {
+    for ip in &media.advertise {
+        let key = "media.advertise";
+        if ip.is_unspecified() || ip.is_multicast() {
+            return Err(wrong(source, key, ip, "an address that clients can send to"));
+        }
+        let dual = media.bind.is_ipv6() && media.bind.is_unspecified();
+        if ip.to_canonical().is_ipv4() != media.bind.is_ipv4() && !dual {
+            let expected = format!("addresses that a socket bound to {} hears", media.bind);
+            return Err(wrong(source, key, ip, expected));
+        }
+    }
+    Ok(())
+}
+
+/// The token keys, each with exactly the file that its algorithm needs.
+fn keys(raw: &[RawKey], source: &Source) -> Result<Vec<KeySource>, ConfigError> {
+    let mut keys: Vec<KeySource> = Vec::new();
+    for (index, key) in raw.iter().enumerate() {
+        let at = |name: &str| format!("tokens.keys.{index}.{name}");
+        if key.kid.is_empty() || keys.iter().any(|other| other.kid == key.kid) {
+            let expected = "a name that no other key has";
+            return Err(wrong(source, &at("kid"), format!("{:?}", key.kid), expected));
+        }
+        let (needed, other, name, unused) = match key.algorithm {
+            RawAlgorithm::Hs256 => {
+                (&key.secret_file, &key.public_key_file, "secret_file", "public_key_file")
+            }
+            RawAlgorithm::EdDsa => {
+                (&key.public_key_file, &key.secret_file, "public_key_file", "secret_file")
+            }
+        };
+        let Some(file) = needed else {
+            return Err(ConfigError::Missing {
+                place: source.place(&at("algorithm")),
+                key: at(name),
+            });
+        };
+        if other.is_some() {
+            let expected = format!("only `{name}` with this algorithm");
+            return Err(wrong(source, &at(unused), "given", expected));
+        }
+        let file = resolve(source.directory(), file);
+        let material = match key.algorithm {
+            RawAlgorithm::Hs256 => KeyMaterial::Hs256(file),
+            RawAlgorithm::EdDsa => KeyMaterial::EdDsa(file),
+        };
+        keys.push(KeySource { kid: key.kid.clone(), material });
+    }
+    Ok(keys)
+}
+
+fn resolve(directory: &Path, file: &Path) -> PathBuf {
+    directory.join(file)
+}

@@ -1,0 +1,184 @@
+//! The configuration file as it is written, with the default of every key.
+//!
+//! Owns: names, defaults and types of the keys. Keys that are not here are refused.
+//! Never: checks one key against another or opens a file; [`super::Config`] does.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{self, Size};
+
+/// Declares a section: its keys with their defaults.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident {
+        $( $(#[$attr:meta])* $key:ident: $type:ty = $default:expr, )*
+    }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(crate) struct $name { $( $(#[$attr])* pub(crate) $key: $type, )* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $key: $default, )* }
+            }
+        }
+    };
+}
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawConfig {
+    pub(crate) http: RawHttp,
+    pub(crate) media: RawMedia,
+    pub(crate) tokens: RawTokens,
+    pub(crate) calls: RawCalls,
+    pub(crate) limits: RawLimits,
+    pub(crate) shutdown: RawShutdown,
+    pub(crate) log: RawLog,
+}
+
+section! {
+    /// `[http]`
+    RawHttp {
+        #[serde(with = "units::text")]
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        #[serde(with = "units::text")]
+        metrics_listen: Option<SocketAddr> = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
+        #[serde(with = "units::list")]
+        allowed_origins: Vec<String> = Vec::new(),
+        #[serde(with = "units::text")]
+        max_message: Size = Size(256 << 10),
+    }
+}
+
+section! {
+    /// `[media]`
+    RawMedia {
+        #[serde(with = "units::text")]
+        bind: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        port: u16 = 40_000,
+        workers: usize = 0,
+        #[serde(with = "units::list")]
+        advertise: Vec<IpAddr> = Vec::new(),
+        #[serde(with = "units::text")]
+        timeout: Duration = Duration::from_secs(30),
+        #[serde(with = "units::text")]
+        keyframe_interval: Duration = Duration::from_millis(500),
+        #[serde(with = "units::text")]
+        socket_buffer: Size = Size(4 << 20),
+        datagrams_per_turn: usize = 256,
+        command_queue: usize = 1_024,
+        event_queue: usize = 65_536,
+        send_queue: usize = 4_096,
+    }
+}
+
+section! {
+    /// `[tokens]`
+    RawTokens {
+        keys: Vec<RawKey> = Vec::new(),
+        #[serde(with = "units::text")]
+        leeway: Duration = Duration::from_secs(10),
+        #[serde(with = "units::text")]
+        issuer: Option<String> = None,
+        #[serde(with = "units::text")]
+        audience: Option<String> = None,
+    }
+}
+
+/// One of `[[tokens.keys]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawKey {
+    pub(crate) kid: String,
+    pub(crate) algorithm: RawAlgorithm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secret_file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) public_key_file: Option<PathBuf>,
+}
+
+/// What a key may sign with. It is pinned here; a token's header cannot choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RawAlgorithm {
+    Hs256,
+    EdDsa,
+}
+
+section! {
+    /// `[calls]`
+    RawCalls {
+        audio_slots: u32 = 8,
+        video_slots: u32 = 16,
+        #[serde(with = "units::text")]
+        resume_grace: Duration = Duration::from_secs(30),
+    }
+}
+
+section! {
+    /// `[limits]`
+    RawLimits {
+        worker_calls: usize = 10_000,
+        worker_participants: usize = 10_000,
+        call_participants: usize = 1_000,
+        audio_slots: usize = 16,
+        video_slots: usize = 64,
+        tracks: usize = 8,
+        #[serde(with = "units::text")]
+        sdp: Size = Size(256 << 10),
+        sdp_sections: usize = 128,
+    }
+}
+
+section! {
+    /// `[shutdown]`
+    RawShutdown {
+        #[serde(with = "units::text")]
+        drain: Duration = Duration::from_secs(600),
+    }
+}
+
+section! {
+    /// `[log]`
+    RawLog {
+        format: LogFormat = LogFormat::Human,
+        #[serde(with = "units::text")]
+        level: LogLevel = LogLevel("info".to_owned()),
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Human,
+    Json,
+}
+
+/// A filter of `tracing_subscriber::EnvFilter`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogLevel(pub(crate) String);
+
+impl units::Text for LogLevel {
+    const EXPECTED: &'static str =
+        "a level, perhaps with exceptions, such as \"info\" or \"info,convoke_control=debug\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let named = text.split(',').all(|part| {
+            let level = part.rsplit('=').next().unwrap_or_default();
+            level.parse::<tracing::level_filters::LevelFilter>().is_ok()
+        });
+        let valid = named && tracing_subscriber::EnvFilter::try_new(text).is_ok();
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    fn spell(&self) -> String {
+        self.0.clone()
+    }
+}

@@ -1,0 +1,205 @@
+//! The laws of the configuration: the example is the default, every key is documented, checked and
+//! read, and mistakes are said so that they can be mended.
+
+use std::collections::BTreeSet;
+
+use super::raw::RawConfig;
+use super::{Config, EXAMPLE, Source};
+
+fn load(text: &str) -> Result<Config, String> {
+    Config::load(&Source::text(text)).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn refused(text: &str, words: &[&str]) {
+    let message = load(text).expect_err(text);
+    for word in words {
+        assert!(message.contains(word), "{text}\n gave: {message}\n without: {word}");
+    }
+}
+
+/// `section.key` of every key of a document.
+fn keys(document: &toml::Table) -> BTreeSet<String> {
+    let of = |(section, keys): (&String, &toml::Value)| -> Vec<String> {
+        let table = keys.as_table().expect("a section");
+        table.keys().map(|key| format!("{section}.{key}")).collect()
+    };
+    document.iter().flat_map(of).collect()
+}
+
+fn defaults() -> toml::Table {
+    toml::Table::try_from(RawConfig::default()).expect("serialisable")
+}
+
+#[test]
+fn the_example_is_the_default() {
+    let example = Source::text(EXAMPLE).parse().expect("the example is valid");
+    assert_eq!(example, RawConfig::default());
+    assert_eq!(format!("{:?}", load(EXAMPLE)), format!("{:?}", load("")));
+}
+
+#[test]
+fn the_example_documents_every_key() {
+    let example: toml::Table = EXAMPLE.parse().expect("TOML");
+    assert_eq!(keys(&example), keys(&defaults()));
+    // Each stands below a comment, alone or with the key before it.
+    let mut documented = false;
+    for line in EXAMPLE.lines() {
+        match line.chars().next() {
+            Some('#') => documented = true,
+            Some('[') | None => documented = false,
+            Some(_) => assert!(documented, "no comment above: {line}"),
+        }
+    }
+}
+
+#[test]
+fn the_keys_that_the_example_shows_in_comments_are_valid() {
+    let shown: String = EXAMPLE
+        .lines()
+        .skip_while(|line| *line != "# [[tokens.keys]]")
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| format!("{}\n", line.trim_start_matches("# ").trim_start_matches('#')))
+        .collect();
+    let config = load(&shown).expect("valid keys");
+    assert_eq!(config.keys.len(), 2);
+}
+
+/// A value of the same type that differs from the default, and is valid beside it.
+fn another(key: &str, value: &toml::Value) -> toml::Value {
+    let text = |text: &str| toml::Value::String(text.to_owned());
+    match key {
+        "http.listen" => text("127.0.0.2:9000"),
+        "http.metrics_listen" => text(""),
+        "http.allowed_origins" => toml::Value::Array(vec![text("https://app.example.com")]),
+        "media.bind" => text("127.0.0.1"),
+        "media.advertise" => toml::Value::Array(vec![text("203.0.113.7")]),
+        "log.format" => text("json"),
+        "log.level" => text("debug"),
+        "tokens.keys" => {
+            let one = "[[k]]\nkid = \"a\"\nalgorithm = \"eddsa\"\npublic_key_file = \"f\"";
+            let mut table: toml::Table = one.parse().expect("TOML");
+            table.remove("k").expect("k")
+        }
+        _ => match value {
+            toml::Value::Integer(number) => toml::Value::Integer(number + 1),
+            toml::Value::String(size) if size.ends_with("iB") => text("512KiB"),
+            toml::Value::String(name) if name.is_empty() => text("a name"),
+            toml::Value::String(_) => text("47s"),
+            other => panic!("{key}: say another value than {other}"),
+        },
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let before = format!("{:?}", load("").expect("defaults"));
+    for (section, table) in defaults() {
+        for (key, value) in table.as_table().expect("a section") {
+            let name = format!("{section}.{key}");
+            let mut one = toml::Table::new();
+            let mut inner = toml::Table::new();
+            inner.insert(key.clone(), another(&name, value));
+            one.insert(section.clone(), toml::Value::Table(inner));
+            let after = load(&one.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_ne!(format!("{after:?}"), before, "{name} changes nothing");
+        }
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest() {
+    refused(
+        "[http]\nlisten = \"127.0.0.1:1\"\nmax_mesage = \"64KiB\"",
+        &["test.toml:3: ", "unknown key `http.max_mesage`", "did you mean `max_message`?"],
+    );
+    refused(
+        "[medai]\nport = 1",
+        &["test.toml:1: ", "unknown key `medai`", "did you mean `media`?"],
+    );
+    refused("\n\n[log]\nqqqqqqqq = 1", &["test.toml:4: ", "known here: format, level"]);
+    refused(
+        "[[tokens.keys]]\nkid = \"a\"\nalgorithm = \"hs256\"\nsecret = \"x\"",
+        &["test.toml:4: ", "secret", "did you mean `secret_file`?"],
+    );
+    refused("tokens.leway = \"1s\"", &["test.toml:1: ", "did you mean `leeway`?"]);
+}
+
+#[test]
+fn wrong_values_name_key_value_and_expectation() {
+    for (text, words) in [
+        (
+            "[http]\nlisten = \"nowhere\"",
+            ["`http.listen`", "\"nowhere\"", "an IP address and port"],
+        ),
+        ("[http]\nlisten = 8080", ["`http.listen`", "8080", "an IP address and port"]),
+        ("[http]\nmax_message = \"1 furlong\"", ["`http.max_message`", "1 furlong", "256KiB"]),
+        ("[http]\nmax_message = \"1KiB\"", ["`http.max_message`", "1KiB", "from 16KiB"]),
+        (
+            "[http]\nallowed_origins = [\"example.com\"]",
+            ["allowed_origins", "example.com", "https://"],
+        ),
+        (
+            "[http]\nmetrics_listen = \"127.0.0.1:8080\"",
+            ["metrics_listen", "8080", "another address"],
+        ),
+        ("[media]\nport = 70000", ["`media.port`", "70000", "65535"]),
+        ("[media]\nport = 65535\nworkers = 4", ["`media.port`", "65535", "4 workers"]),
+        ("[media]\nworkers = -1", ["`media.workers`", "-1", "0 or more"]),
+        ("[media]\nworkers = 257", ["`media.workers`", "257", "from 0 to 256"]),
+        (
+            "[media]\nadvertise = [\"sfu.example.com\"]",
+            ["media.advertise", "sfu.example.com", "names"],
+        ),
+        ("[media]\nadvertise = [\"0.0.0.0\"]", ["media.advertise", "0.0.0.0", "can send to"]),
+        (
+            "[media]\nadvertise = [\"2001:db8::1\"]",
+            ["media.advertise", "2001:db8::1", "0.0.0.0 hears"],
+        ),
+        ("[media]\ntimeout = \"5 parsecs\"", ["`media.timeout`", "5 parsecs", "a duration"]),
+        ("[media]\ntimeout = 5", ["`media.timeout`", "5", "a duration"]),
+        ("[media]\ntimeout = \"2days\"", ["`media.timeout`", "2days", "to 1day"]),
+        ("[media]\ncommand_queue = 0", ["command_queue", "0", "from 2"]),
+        ("[calls]\naudio_slots = 17", ["calls.audio_slots", "17", "`limits.audio_slots`"]),
+        ("[log]\nformat = \"xml\"", ["`log.format`", "xml", "\"human\", \"json\""]),
+        ("[log]\nlevel = \"loud\"", ["`log.level`", "loud", "a level"]),
+        ("[[tokens.keys]]\nkid = \"a\"\nalgorithm = \"none\"", ["algorithm", "none", "hs256"]),
+    ] {
+        refused(text, &words);
+        refused(text, &["test.toml:"]);
+    }
+}
+
+#[test]
+fn what_is_no_toml_is_refused_with_its_line() {
+    refused("[http]\nlisten = ", &["test.toml:2: "]);
+    refused("[http]\n[http]\n", &["test.toml:2: "]);
+}
+
+#[test]
+fn a_key_needs_the_file_of_its_algorithm() {
+    let head = "[[tokens.keys]]\nkid = \"a\"\nalgorithm = ";
+    refused(&format!("{head}\"hs256\""), &["test.toml:3: ", "secret_file` is missing"]);
+    refused(&format!("{head}\"eddsa\"\nsecret_file = \"f\""), &["public_key_file` is missing"]);
+    refused(
+        &format!("{head}\"hs256\"\nsecret_file = \"f\"\npublic_key_file = \"g\""),
+        &["test.toml:5: ", "only `secret_file`"],
+    );
+    let one = "[[tokens.keys]]\nkid = \"a\"\nalgorithm = \"hs256\"\nsecret_file = \"f\"\n";
+    refused(&format!("{one}{one}"), &["test.toml:6: ", "no other key has"]);
+    refused("[[tokens.keys]]\nalgorithm = \"hs256\"", &["kid` is missing"]);
+}
+
+#[test]
+fn key_files_are_relative_to_the_configuration() {
+    let text = "[[tokens.keys]]\nkid = \"a\"\nalgorithm = \"hs256\"\nsecret_file = \"keys/a\"";
+    let folder = std::env::temp_dir().join(format!("convoke-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("folder");
+    let file = folder.join("convoke.toml");
+    std::fs::write(&file, text).expect("file");
+    let source = Source::read(Some(&file)).expect("readable");
+    let config = Config::load(&source).expect("valid");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let expected = super::KeyMaterial::Hs256(folder.join("keys/a"));
+    assert_eq!(config.keys[0].material, expected);
+}

@@ -1,0 +1,230 @@
+//! Values that are written as text in the configuration file: durations, sizes, addresses.
+//!
+//! Owns: their spelling, both ways, and the sentence that says what was expected.
+//! Never: knows keys or sections.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A value with a spelling of its own.
+pub(crate) trait Text: Sized {
+    /// Completes "expected …".
+    const EXPECTED: &'static str;
+    /// Reads it.
+    fn parse(text: &str) -> Option<Self>;
+    /// Writes it so that [`Text::parse`] reads the same value.
+    fn spell(&self) -> String;
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) usize);
+
+const UNITS: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
+
+impl Text for Size {
+    const EXPECTED: &'static str = "a size with its unit, such as \"256KiB\" or \"4MiB\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (unit, factor) = UNITS.iter().find(|(unit, _)| text.ends_with(unit))?;
+        let number: u64 = text[..text.len() - unit.len()].trim_end().parse().ok()?;
+        usize::try_from(number.checked_mul(*factor)?).ok().map(Self)
+    }
+
+    fn spell(&self) -> String {
+        let bytes = self.0 as u64;
+        let best = UNITS[..3].iter().rev().find(|(_, f)| bytes >= *f && bytes.is_multiple_of(*f));
+        best.map_or_else(
+            || format!("{bytes}B"),
+            |(unit, factor)| format!("{}{unit}", bytes / factor),
+        )
+    }
+}
+
+impl Text for Duration {
+    const EXPECTED: &'static str =
+        "a duration with its unit, such as \"5s\", \"500ms\" or \"1h 30m\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        humantime::parse_duration(text).ok()
+    }
+
+    fn spell(&self) -> String {
+        humantime::format_duration(*self).to_string()
+    }
+}
+
+/// Values whose `FromStr` and `Display` are their spelling.
+macro_rules! as_written {
+    ($type:ty, $expected:literal) => {
+        impl Text for $type {
+            const EXPECTED: &'static str = $expected;
+
+            fn parse(text: &str) -> Option<Self> {
+                from_str(text)
+            }
+
+            fn spell(&self) -> String {
+                display(self)
+            }
+        }
+    };
+}
+
+fn from_str<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+fn display(value: &impl Display) -> String {
+    value.to_string()
+}
+
+as_written!(SocketAddr, "an IP address and port, such as \"127.0.0.1:8080\" or \"[::]:8080\"");
+as_written!(
+    IpAddr,
+    "an IP address (names are not looked up), such as \"203.0.113.7\" or \"2001:db8::7\""
+);
+
+/// The empty text stands for "none".
+impl<T: Text> Text for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() { Some(None) } else { T::parse(text).map(Some) }
+    }
+
+    fn spell(&self) -> String {
+        self.as_ref().map_or_else(String::new, T::spell)
+    }
+}
+
+/// For plain text that may be empty.
+impl Text for String {
+    const EXPECTED: &'static str = "text";
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+
+    fn spell(&self) -> String {
+        self.clone()
+    }
+}
+
+struct TextVisitor<T>(PhantomData<T>);
+
+impl<T: Text> Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+struct Wrapped<T>(T);
+
+impl<'de, T: Text> Deserialize<'de> for Wrapped<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(TextVisitor(PhantomData)).map(Wrapped)
+    }
+}
+
+/// `#[serde(with = "units::text")]` for one [`Text`] value.
+pub(crate) mod text {
+    use super::{Deserializer, PhantomData, Serializer, Text, TextVisitor};
+
+    pub(crate) fn serialize<T: Text, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&value.spell())
+    }
+
+    pub(crate) fn deserialize<'de, T: Text, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        from.deserialize_str(TextVisitor(PhantomData))
+    }
+}
+
+/// `#[serde(with = "units::list")]` for a list of [`Text`] values.
+pub(crate) mod list {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, Text, Wrapped};
+
+    pub(crate) fn serialize<T: Text, S: Serializer>(
+        values: &[T],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        values.iter().map(T::spell).collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, T: Text, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<T>, D::Error> {
+        let items = Vec::<Wrapped<T>>::deserialize(from)?;
+        Ok(items.into_iter().map(|item| item.0).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let check = |text: &str, bytes: Option<usize>| {
+            assert_eq!(Size::parse(text).map(|s| s.0), bytes, "{text}")
+        };
+        check("0B", Some(0));
+        check("256KiB", Some(262_144));
+        check("4 MiB", Some(4_194_304));
+        check("10kB", Some(10_000));
+        check("1GiB", Some(1 << 30));
+        for wrong in [
+            "",
+            "256",
+            "KiB",
+            "-1B",
+            "1.5MiB",
+            "1 TiB",
+            "99999999999999999999B",
+            "18446744073709551615GiB",
+        ] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn what_is_spelled_is_read_again() {
+        for bytes in [0, 1, 1023, 1024, 1500, 262_144, 4 << 20, 3 << 30, 1_000_000] {
+            assert_eq!(Size::parse(&Size(bytes).spell()), Some(Size(bytes)));
+        }
+        for duration in [0, 1, 999, 1_000, 90_000, 3_600_000].map(Duration::from_millis) {
+            assert_eq!(Duration::parse(&duration.spell()), Some(duration));
+        }
+        assert_eq!(Option::<SocketAddr>::parse(""), Some(None));
+        assert_eq!(Option::<SocketAddr>::parse("nowhere"), None);
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(<Duration as Text>::parse("5s"), Some(Duration::from_secs(5)));
+        assert_eq!(<Duration as Text>::parse("1h 30m"), Some(Duration::from_secs(5_400)));
+        for wrong in ["5", "", "five seconds", "-5s", "5 parsecs"] {
+            assert_eq!(<Duration as Text>::parse(wrong), None, "{wrong}");
+        }
+    }
+}
