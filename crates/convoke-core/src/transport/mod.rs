@@ -27,6 +27,7 @@ use str0m::rtp::{ExtensionValues, RtpPacket, Vp8Descriptor};
 use str0m::{Event, Input, Output, Rtc};
 
 use crate::api::{MediaKind, Outbox, Transmit, TransportRole};
+use crate::demux::{Class, classify};
 use crate::ids::Mid;
 
 pub(crate) use codec::Codec;
@@ -190,6 +191,7 @@ impl Transport {
         if self.dead {
             return Health::Dead;
         }
+        let (sent, heard) = (out.transmits.len(), received.len());
         let handled = catch_unwind(AssertUnwindSafe(|| {
             let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else {
                 return Health::Refused;
@@ -200,12 +202,15 @@ impl Transport {
                     let _ = self.drain(now, out, received);
                     Health::Refused
                 }
-                Ok(()) => {
-                    self.heard = now;
-                    self.drain(now, out, received)
-                }
+                Ok(()) => self.drain(now, out, received),
             }
         }));
+        // Only what was authenticated shows that the peer lives: a STUN request that was answered
+        // (RFC 7675 consent), or media that was decrypted.
+        let answered = classify(bytes) == Class::Stun && out.transmits.len() > sent;
+        if answered || received.len() > heard {
+            self.heard = now;
+        }
         self.settle(handled)
     }
 

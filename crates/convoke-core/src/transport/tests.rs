@@ -1,1 +1,193 @@
+//! What we rely on in str0m beyond its documentation, pinned.
 
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use convoke_client::media::{
+    Input as PeerInput, MediaConfig, MediaEvent, MediaPeer, Offers, SendLine,
+};
+use convoke_protocol::{Source, TransportRole as WireRole};
+use str0m::rtp::ExtensionValues;
+
+use super::*;
+use crate::api::Outbox;
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn credentials(n: usize) -> (String, String) {
+    (format!("ufrag{n}xx"), format!("password{n}passwordpassword"))
+}
+
+/// A peer's receive transport, connected to ours.
+struct Pair {
+    now: Instant,
+    peer: MediaPeer,
+    transport: Transport,
+    offers: Offers,
+    answer: String,
+    crypto: Crypto,
+}
+
+fn settings<'a>(crypto: &'a Crypto, candidates: &'a [SocketAddr]) -> Settings<'a> {
+    Settings { crypto, candidates, sdp_bytes: 100_000, sdp_sections: 100 }
+}
+
+impl Pair {
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut config = MediaConfig::new(address(1), address(2));
+        config.send = vec![SendLine::new(Source::Microphone)];
+        config.audio_slots = 2;
+        config.video_slots = 2;
+        let (mut peer, offers) = MediaPeer::new(config, 1, now).unwrap();
+        let crypto = Crypto::shared().unwrap();
+        let candidates = [address(9), address(10)];
+        let accept = |role, offer: &Option<String>, n| {
+            let offer = offer.as_deref().unwrap();
+            Transport::accept(now, role, offer, credentials(n), settings(&crypto, &candidates))
+                .unwrap()
+        };
+        let (_, send_answer) = accept(TransportRole::Send, &offers.send, 1);
+        let (transport, answer) = accept(TransportRole::Receive, &offers.receive, 2);
+        peer.accept_answers(now, Some(&send_answer), Some(&answer)).unwrap();
+        let mut pair = Self { now, peer, transport, offers, answer, crypto };
+        for _ in 0..200 {
+            pair.step(Duration::from_millis(10));
+        }
+        assert!(pair.transport.connected && pair.peer.connected(WireRole::Receive));
+        pair
+    }
+
+    fn step(&mut self, by: Duration) -> Outbox {
+        self.now += by;
+        self.peer.handle(self.now, PeerInput::Timeout);
+        let mut out = Outbox::default();
+        let mut received = Vec::new();
+        while let Some(transmit) = self.peer.poll_transmit() {
+            if transmit.transport == WireRole::Receive {
+                let (source, local) = (transmit.local, transmit.destination);
+                let bytes = &transmit.contents;
+                self.transport.receive(self.now, source, local, bytes, &mut out, &mut received);
+            }
+        }
+        self.transport.drive(self.now, &mut out, &mut received);
+        for transmit in &out.transmits {
+            self.peer.handle(
+                self.now,
+                PeerInput::Datagram {
+                    transport: WireRole::Receive,
+                    source: transmit.local,
+                    local: transmit.destination,
+                    bytes: &transmit.contents,
+                },
+            );
+        }
+        out
+    }
+
+    fn received(&mut self) -> Vec<convoke_client::media::Received> {
+        let mut received = Vec::new();
+        while let Some(event) = self.peer.poll_event() {
+            if let MediaEvent::Rtp(packet) = event {
+                received.push(packet);
+            }
+        }
+        received
+    }
+}
+
+fn media_packet(marker: bool) -> MediaPacket {
+    MediaPacket {
+        ssrc: 1,
+        seq: 1,
+        time: 1,
+        codec: Codec::Vp9 { profile: 0 },
+        marker,
+        payload: Arc::from(vec![0x8f; 200]),
+        keyframe: false,
+        level: None,
+        captured: Some(SystemTime::UNIX_EPOCH),
+        vp8: None,
+        ext: ExtensionValues::default(),
+    }
+}
+
+fn outgoing(packet: &MediaPacket, payload_type: u8, seq: u64, sampled: Instant) -> Outgoing<'_> {
+    Outgoing { packet, payload_type, seq, time: 5, sampled, csrc: 77, vp8: None }
+}
+
+#[test]
+fn many_writes_and_one_drive_send_all_of_them_in_order() {
+    let mut pair = Pair::new();
+    let line = pair.transport.lines.iter().position(|l| l.kind == MediaKind::Video).unwrap();
+    let payload_type = pair.transport.lines[line].payload_for(Codec::Vp9 { profile: 0 }).unwrap();
+    pair.received();
+    let packet = media_packet(true);
+    for batch in 0..5u64 {
+        for number in 0..32 {
+            let seq = 100 + batch * 32 + number;
+            assert!(pair.transport.write(line, outgoing(&packet, payload_type, seq, pair.now)));
+        }
+        let out = pair.step(Duration::from_millis(20));
+        // RTP, not RTCP (RFC 5761 §4).
+        let media = out.transmits.iter().filter(|t| t.contents[1] & 0x7f == payload_type).count();
+        assert_eq!(media, 32, "batch {batch}");
+    }
+    pair.step(Duration::from_millis(20));
+    let received = pair.received();
+    let seqs: Vec<u64> = received.iter().map(|r| r.sequence).collect();
+    assert_eq!(seqs, (100..260).collect::<Vec<_>>());
+    assert!(received.iter().all(|r| r.csrc == Some(77) && r.marker));
+}
+
+#[test]
+fn the_answer_has_candidates_everywhere_one_stream_per_index_and_is_passive_ice_lite() {
+    let pair = Pair::new();
+    let sections = pair.answer.matches("\r\nm=").count();
+    assert_eq!(sections, 4);
+    assert_eq!(pair.answer.matches("a=candidate:").count(), sections * 2);
+    assert!(pair.answer.contains("a=ice-lite") && pair.answer.contains("a=setup:passive"));
+    assert!(!pair.answer.contains("a=setup:active"));
+    for index in 0..2 {
+        assert!(pair.answer.contains(&format!("a=msid:slot-{index} audio-{index}")));
+        assert!(pair.answer.contains(&format!("a=msid:slot-{index} video-{index}")));
+    }
+    assert!(pair.answer.contains("a=ice-ufrag:ufrag2xx"));
+}
+
+#[test]
+fn the_same_offer_again_is_no_restart_and_new_credentials_are() {
+    let mut pair = Pair::new();
+    let candidates = [address(9)];
+    let crypto = pair.crypto.clone();
+    let offer = pair.offers.receive.clone().unwrap();
+    let answer = pair
+        .transport
+        .accept_again(&offer, credentials(3), settings(&crypto, &candidates))
+        .unwrap();
+    assert_eq!(pair.transport.ufrag(), "ufrag2xx");
+    assert!(answer.contains("a=ice-ufrag:ufrag2xx"));
+    // Only the password changes: a restart (RFC 8839 §4.4.1.1.1).
+    let pwd = offer.lines().find_map(|l| l.strip_prefix("a=ice-pwd:")).unwrap().to_owned();
+    let restarted = offer.replace(&pwd, "anotherpasswordanotherpassword");
+    let answer = pair
+        .transport
+        .accept_again(&restarted, credentials(3), settings(&crypto, &candidates))
+        .unwrap();
+    assert_eq!(pair.transport.ufrag(), "ufrag3xx");
+    assert!(answer.contains("a=ice-ufrag:ufrag3xx"));
+    assert!(answer.contains("a=ice-pwd:password3passwordpassword"));
+    assert_eq!(pair.transport.lines.len(), 4);
+}
+
+#[test]
+fn lines_know_what_the_peer_takes() {
+    let pair = Pair::new();
+    let video = pair.transport.lines.iter().find(|l| l.kind == MediaKind::Video).unwrap();
+    let audio = pair.transport.lines.iter().find(|l| l.kind == MediaKind::Audio).unwrap();
+    assert!(video.payload_for(Codec::Vp8).is_some() && video.payload_for(Codec::Opus).is_none());
+    assert!(audio.payload_for(Codec::Opus).is_some() && audio.payload_for(Codec::Vp8).is_none());
+    assert!(video.sends && !video.receives);
+}

@@ -1,0 +1,293 @@
+//! A worker and some native peers in virtual time, joined by a perfect network.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use convoke_client::media::{
+    Codec, Input as PeerInput, MediaConfig, MediaEvent, MediaPeer, Offers, Received, SendLine,
+};
+use convoke_client::source::{AudioConfig, AudioSource, MediaSource, VideoConfig, VideoSource};
+use convoke_core::{
+    Action, Command, CommandError, Entropy, Event, Input, JoinRequest, LeaveReason, Mid, Outbox,
+    ParticipantId, Permissions, Reply, RequestId, RoomId, SlotView, Snapshot, Source,
+    TrackDeclaration, Worker, WorkerConfig,
+};
+use convoke_protocol::{Source as WireSource, TransportRole as WireRole};
+
+pub const ROOM: RoomId = RoomId(7);
+pub const SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 9_000);
+
+/// What one peer does and got.
+pub struct Peer {
+    pub id: ParticipantId,
+    pub media: MediaPeer,
+    pub local: [SocketAddr; 2],
+    pub offers: Offers,
+    pub slots: Vec<SlotView>,
+    pub received: Vec<Received>,
+    pub keyframe_requests: usize,
+    pub audio: Option<AudioSource>,
+    pub video: Option<(usize, VideoSource)>,
+    pub connected: usize,
+    pub cut: bool,
+    pub level: Option<u8>,
+}
+
+pub struct World {
+    pub now: Instant,
+    pub start: Instant,
+    pub worker: Worker,
+    pub out: Outbox,
+    pub events: Vec<Event>,
+    pub peers: Vec<Peer>,
+    pub replies: HashMap<RequestId, Result<Reply, CommandError>>,
+    request: u64,
+    next_port: u16,
+}
+
+pub fn config() -> WorkerConfig {
+    WorkerConfig::new(vec![SocketAddr::from(SERVER)])
+}
+
+impl World {
+    pub fn new(config: WorkerConfig, seed: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            now,
+            start: now,
+            worker: Worker::new(config, Entropy::from_seed(seed), now),
+            out: Outbox::default(),
+            events: Vec::new(),
+            peers: Vec::new(),
+            replies: HashMap::new(),
+            request: 0,
+            next_port: 20_000,
+        }
+    }
+
+    pub fn command(&mut self, action: Action) -> Result<Reply, CommandError> {
+        self.request += 1;
+        let request = RequestId(self.request);
+        let command = Command { request, room: ROOM, action };
+        self.worker.handle(self.now, Input::Command(command), &mut self.out);
+        self.settle();
+        self.replies.remove(&request).expect("every command is answered at once")
+    }
+
+    pub fn media(
+        &mut self,
+        edit: impl FnOnce(&mut MediaConfig),
+    ) -> (MediaPeer, Offers, [SocketAddr; 2]) {
+        let port = self.next_port;
+        self.next_port += 2;
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut config = MediaConfig::new(address(port), address(port + 1));
+        config.audio_slots = 4;
+        config.video_slots = 4;
+        config.send =
+            vec![SendLine::new(WireSource::Microphone), SendLine::new(WireSource::Camera)];
+        edit(&mut config);
+        let local = [config.send_addr, config.receive_addr];
+        let (peer, offers) = MediaPeer::new(config, u64::from(port), self.now).expect("offers");
+        (peer, offers, local)
+    }
+
+    pub fn request(&self, id: u32, offers: &Offers, tracks: Vec<TrackDeclaration>) -> JoinRequest {
+        JoinRequest {
+            participant: ParticipantId(id),
+            identity: format!("user-{id}").into(),
+            display_name: "".into(),
+            permissions: Permissions::ALL,
+            send_offer: offers.send.clone(),
+            receive_offer: offers.receive.clone(),
+            tracks,
+        }
+    }
+
+    /// Joins a peer that publishes a microphone and, if given, a camera with a codec.
+    pub fn join(&mut self, id: u32, camera: Option<Codec>) -> usize {
+        self.join_with(id, camera, |_| {})
+    }
+
+    pub fn join_with(
+        &mut self,
+        id: u32,
+        camera: Option<Codec>,
+        edit: impl FnOnce(&mut MediaConfig),
+    ) -> usize {
+        let (mut media, offers, local) = self.media(edit);
+        let mut tracks = vec![declaration("mic", Source::Microphone, &offers.send_mids[0])];
+        if camera.is_some() {
+            tracks.push(declaration("cam", Source::Camera, &offers.send_mids[1]));
+        }
+        let request = self.request(id, &offers, tracks);
+        let Reply::Joined { send_answer, receive_answer, snapshot } =
+            self.command(Action::Join(request)).expect("joins")
+        else {
+            panic!("joined")
+        };
+        media
+            .accept_answers(self.now, send_answer.as_deref(), receive_answer.as_deref())
+            .expect("answers");
+        let (epoch, now) = (self.start, self.now);
+        let video = camera.map(|codec| {
+            (1, VideoSource::new(VideoConfig::new(codec, id, epoch, now), u64::from(id)))
+        });
+        self.peers.push(Peer {
+            id: ParticipantId(id),
+            media,
+            local,
+            offers,
+            slots: snapshot.slots,
+            received: Vec::new(),
+            keyframe_requests: 0,
+            audio: Some(AudioSource::new(AudioConfig::new(id, epoch, now), u64::from(id))),
+            video,
+            connected: 0,
+            cut: false,
+            level: None,
+        });
+        self.peers.len() - 1
+    }
+
+    pub fn leave(&mut self, peer: usize) {
+        let participant = self.peers[peer].id;
+        self.command(Action::Leave { participant, reason: LeaveReason::Left }).expect("leaves");
+        self.peers[peer].cut = true;
+    }
+
+    pub fn snapshot(&mut self, peer: usize) -> Snapshot {
+        let participant = self.peers[peer].id;
+        match self.command(Action::Snapshot { participant }) {
+            Ok(Reply::Snapshot(snapshot)) => snapshot,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Runs for a while in steps of 5 ms.
+    pub fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end {
+            self.now += Duration::from_millis(5);
+            for peer in &mut self.peers {
+                peer.write(self.now);
+                peer.media.handle(self.now, PeerInput::Timeout);
+            }
+            for _ in 0..4 {
+                self.exchange();
+            }
+        }
+    }
+
+    fn exchange(&mut self) {
+        for peer in &mut self.peers {
+            while let Some(transmit) = peer.media.poll_transmit() {
+                if peer.cut {
+                    continue;
+                }
+                let input = Input::Datagram {
+                    source: transmit.local,
+                    local: transmit.destination,
+                    bytes: &transmit.contents,
+                };
+                self.worker.handle(self.now, input, &mut self.out);
+            }
+        }
+        if self.worker.next_timeout().is_some_and(|at| at <= self.now) {
+            self.worker.handle(self.now, Input::Timeout, &mut self.out);
+        }
+        self.settle();
+        for transmit in std::mem::take(&mut self.out.transmits) {
+            for peer in self.peers.iter_mut().filter(|peer| !peer.cut) {
+                peer.deliver(self.now, transmit.destination, transmit.local, &transmit.contents);
+            }
+        }
+        for peer in &mut self.peers {
+            peer.collect();
+        }
+    }
+
+    fn settle(&mut self) {
+        for event in std::mem::take(&mut self.out.events) {
+            match &event {
+                Event::Reply { request, result } => {
+                    self.replies.insert(*request, result.clone());
+                    continue;
+                }
+                Event::Slots { participant, slots, .. } => {
+                    if let Some(peer) = self.peers.iter_mut().find(|p| p.id == *participant) {
+                        for slot in slots {
+                            if let Some(known) = peer.slots.iter_mut().find(|s| s.mid == slot.mid) {
+                                *known = *slot;
+                            }
+                        }
+                    }
+                }
+                _ => {}
+            }
+            self.events.push(event);
+        }
+    }
+
+    /// The packets that `peer` got of `from`, by kind of codec.
+    pub fn got(&self, peer: usize, from: u32, codec: Codec) -> Vec<&Received> {
+        let received = self.peers[peer].received.iter();
+        received.filter(|r| r.csrc == Some(from) && r.codec == codec).collect()
+    }
+}
+
+impl Peer {
+    fn write(&mut self, now: Instant) {
+        if let Some(audio) = &mut self.audio {
+            if let Some(level) = self.level {
+                audio.set_level(level);
+            }
+            for packet in audio.take(now) {
+                let _ = self.media.write(now, 0, packet);
+            }
+        }
+        if let Some((line, video)) = &mut self.video {
+            for packet in video.take(now) {
+                let _ = self.media.write(now, *line, packet);
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Instant, to: SocketAddr, from: SocketAddr, bytes: &[u8]) {
+        for (transport, local) in [WireRole::Send, WireRole::Receive].into_iter().zip(self.local) {
+            if local == to {
+                let input = PeerInput::Datagram { transport, source: from, local, bytes };
+                self.media.handle(now, input);
+            }
+        }
+    }
+
+    fn collect(&mut self) {
+        while let Some(event) = self.media.poll_event() {
+            match event {
+                MediaEvent::Connected(_) => self.connected += 1,
+                MediaEvent::Rtp(received) => self.received.push(received),
+                MediaEvent::KeyframeRequest { .. } => {
+                    self.keyframe_requests += 1;
+                    if let Some((_, video)) = &mut self.video {
+                        video.request_keyframe();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+pub fn declaration(name: &str, source: Source, mid: &str) -> TrackDeclaration {
+    TrackDeclaration {
+        client_id: Arc::from(name),
+        source,
+        mid: Mid::new(mid).expect("mid"),
+        muted: false,
+    }
+}
