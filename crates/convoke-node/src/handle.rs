@@ -214,3 +214,6 @@ impl Drop for JoinGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

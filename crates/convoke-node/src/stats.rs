@@ -1,4 +1,5 @@
-//! What a worker publishes about itself, once a turn and without a lock.
+//! What a worker publishes about itself, without a lock: its own counters once a turn, the core's
+//! every 100 ms (gathering them takes a walk over the rooms).
 //!
 //! Owns: [`WorkerStats`], the block of atomics behind it, the worker's meter.
 //! Never: names a metric; the control plane does.
@@ -195,7 +196,10 @@ fn store<const N: usize>(values: &[AtomicU64; N], now: [u64; N]) {
 /// Over this time the busy share is taken, and half of the recently placed rooms forgotten.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What the shell counts in one turn, beside the core.
+/// The core's counters are taken this often.
+const CORE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What the shell counts, beside the core.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShellCounts {
     pub(crate) send: SendCounts,
@@ -214,6 +218,7 @@ pub(crate) struct Meter {
     /// The counters of the cores that failed.
     before: [u64; VALUES],
     last: [u64; VALUES],
+    core_due: Instant,
     window_start: Instant,
     window_busy: Duration,
 }
@@ -227,25 +232,36 @@ impl Meter {
             failures: 0,
             before: [0; VALUES],
             last: [0; VALUES],
+            core_due: now,
             window_start: now,
             window_busy: Duration::ZERO,
         }
     }
 
-    /// A turn from `start` to `end` is over: publishes everything.
-    pub(crate) fn turn(&mut self, start: Instant, end: Instant, core: &Stats, shell: ShellCounts) {
-        let spent = end.saturating_duration_since(start);
-        self.turns += 1;
-        self.busy += spent;
-        self.window_busy += spent;
+    /// Whether the core's counters are to be published with this turn.
+    pub(crate) fn is_core_due(&self, now: Instant) -> bool {
+        now >= self.core_due
+    }
+
+    /// Publishes the core's counters.
+    pub(crate) fn core(&mut self, now: Instant, core: &Stats) {
+        self.core_due = now + CORE_INTERVAL;
         self.last = encode(core);
         let mut values = self.last;
         for (value, before) in values.iter_mut().zip(self.before).skip(GAUGES) {
             *value += before;
         }
+        store(&self.block.core, values);
+    }
+
+    /// A turn from `start` to `end` is over: publishes the shell's counters.
+    pub(crate) fn turn(&mut self, start: Instant, end: Instant, shell: ShellCounts) {
+        let spent = end.saturating_duration_since(start);
+        self.turns += 1;
+        self.busy += spent;
+        self.window_busy += spent;
         let SendCounts { calls, gso_calls, gso_datagrams, drops } = shell.send;
         let block = &self.block;
-        store(&block.core, values);
         store(&block.sends, [calls, gso_calls, gso_datagrams, drops]);
         store(&block.receives, shell.receive.into());
         block.turns.store(self.turns, Relaxed);
@@ -264,6 +280,7 @@ impl Meter {
             *before += last;
         }
         self.last = [0; VALUES];
+        self.core_due = self.block.epoch;
     }
 
     fn close_window(&mut self, now: Instant) {

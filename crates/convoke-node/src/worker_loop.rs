@@ -147,13 +147,16 @@ impl WorkerLoop {
         let turned = catch_unwind(AssertUnwindSafe(|| self.turn()));
         // A core that cannot even be made again ends the thread; its handles say `Gone`.
         let alive = turned.is_ok() || catch_unwind(AssertUnwindSafe(|| self.restart())).is_ok();
-        self.idle_since = Instant::now();
         let shell = ShellCounts {
             send: self.port.send_counts(),
             receive: self.port.receive_counts(),
             events_dropped: self.desk.events_dropped(),
         };
-        self.meter.turn(self.now, self.idle_since, &self.core.stats(), shell);
+        if self.meter.is_core_due(self.now) {
+            self.meter.core(self.now, &self.core.stats());
+        }
+        self.idle_since = Instant::now();
+        self.meter.turn(self.now, self.idle_since, shell);
         alive
     }
 
@@ -206,6 +209,11 @@ impl WorkerLoop {
 
     /// The end: everyone is removed, and told as far as time allows.
     async fn finish(mut self, stop: Stop) {
+        self.say_goodbye(stop).await;
+        self.meter.core(self.now, &self.core.stats());
+    }
+
+    async fn say_goodbye(&mut self, stop: Stop) {
         self.desk.close();
         let removed = catch_unwind(AssertUnwindSafe(|| {
             self.desk.close_rooms(self.now, &mut self.core, &mut self.outbox);
@@ -214,8 +222,8 @@ impl WorkerLoop {
             return;
         }
         let end = self.now + GOODBYE_MAX;
-        while self.idle_since < end && (self.core.stats().transports > 0 || self.port.has_unsent())
-        {
+        let unsaid = |this: &Self| this.core.stats().transports > 0 || this.port.has_unsent();
+        while self.idle_since < end && unsaid(self) {
             self.tick = end;
             self.wait().await;
             if !self.turn_or_restart() {
