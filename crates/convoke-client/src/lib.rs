@@ -12,5 +12,11 @@
 )]
 
 pub mod check;
+mod client;
 pub mod media;
 pub mod source;
+
+pub use client::{
+    Call, CallChange, CallEvent, CallState, Client, ClientOptions, ConnectError, Events, JoinError,
+    JoinOptions, Packets, Publication, RequestError, SourceStart, TrackHandle, WriteError,
+};
