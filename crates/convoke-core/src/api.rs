@@ -617,8 +617,8 @@ pub enum DropReason {
     NotAllowed,
     /// RTP from before a switch point.
     Late,
-    /// The transport is not connected yet.
-    NotConnected,
+    /// RTP of an encoding of a track other than the one that is forwarded.
+    OtherEncoding,
 }
 
 impl DropReason {
@@ -632,7 +632,7 @@ impl DropReason {
         Self::NotPublished,
         Self::NotAllowed,
         Self::Late,
-        Self::NotConnected,
+        Self::OtherEncoding,
     ];
 
     /// The metric label.
@@ -647,7 +647,7 @@ impl DropReason {
             Self::NotPublished => "not_published",
             Self::NotAllowed => "not_allowed",
             Self::Late => "late",
-            Self::NotConnected => "not_connected",
+            Self::OtherEncoding => "other_encoding",
         }
     }
 }
@@ -675,7 +675,7 @@ pub struct Stats {
     pub rtp_out: [u64; 2],
     /// RTP payload bytes forwarded, audio and video.
     pub rtp_bytes_out: [u64; 2],
-    /// Keyframe requests heard from subscribers or made for an assignment.
+    /// Keyframe requests heard from subscribers (PLI, FIR).
     pub keyframe_requests_in: u64,
     /// Keyframe requests sent to publishers.
     pub keyframe_requests_out: u64,

@@ -51,7 +51,7 @@ fn everyone_hears_and_sees_everyone_else_in_every_codec() {
     let snapshot = world.snapshot(0);
     let active = snapshot.slots.iter().filter(|slot| slot.state == SlotState::Active).count();
     assert_eq!(active, 6);
-    assert_eq!(world.worker.stats().drops, [0; 9]);
+    assert_eq!(world.worker.stats().drops.iter().sum::<u64>(), 0);
 }
 
 #[test]
@@ -85,6 +85,24 @@ fn a_late_joiner_starts_at_a_keyframe_within_a_round_trip() {
     assert!(stamp.keyframe && stamp.packet == 0);
     assert!(first.sequence < 1 << 15, "a receiver's rollover counter starts at 0");
     assert!(world.peers[0].keyframe_requests > requests);
+}
+
+/// A keyframe that passes while a joiner still shakes hands is not its start.
+#[test]
+fn a_keyframe_before_the_handshake_is_done_does_not_count() {
+    let mut world = connected(&[Some(Codec::Vp8), None]);
+    let late = world.join(3, None);
+    if let Some((_, video)) = &mut world.peers[0].video {
+        convoke_client::source::MediaSource::request_keyframe(video);
+    }
+    // The keyframe goes by while the joiner's datagrams are held back.
+    world.peers[late].cut = true;
+    world.run(Duration::from_millis(300));
+    world.peers[late].cut = false;
+    world.run(SECOND * 2);
+    let got = world.got(late, 1, Codec::Vp8);
+    let stamp = convoke_client::source::Stamp::read(&got[0].payload).expect("stamp");
+    assert!(stamp.keyframe && stamp.packet == 0);
 }
 
 #[test]
@@ -410,6 +428,85 @@ fn junk_from_a_known_address_does_not_keep_a_dead_peer_alive() {
         world.run(Duration::from_millis(100));
     }
     assert_eq!(gauges(world.worker.stats())[1], 1);
+}
+
+#[test]
+fn a_codec_that_the_subscriber_lacks_is_told_not_shown_black() {
+    let mut world = World::new(config(), 1);
+    world.join(1, Some(Codec::Vp9));
+    let only_vp8 = world.join_with(2, None, |config| config.video_codecs = vec![Codec::Vp8]);
+    world.run(SECOND * 2);
+    let states: Vec<SlotState> = world.peers[only_vp8]
+        .slots
+        .iter()
+        .filter(|slot| slot.kind == convoke_core::MediaKind::Video && slot.assigned.is_some())
+        .map(|slot| slot.state)
+        .collect();
+    assert_eq!(states, [SlotState::CodecNotSupported]);
+    assert!(world.got(only_vp8, 1, Codec::Vp9).is_empty());
+    let requests = world.peers[0].keyframe_requests;
+    world.run(SECOND * 10);
+    assert_eq!(world.peers[0].keyframe_requests, requests, "no keyframe would help");
+    // The publisher changes to one that it has.
+    let (id, epoch, now) = (1, world.start, world.now);
+    let vp8 = convoke_client::source::VideoConfig::new(Codec::Vp8, id, epoch, now);
+    world.peers[0].video = Some((1, convoke_client::source::VideoSource::new(vp8, 3)));
+    world.run(SECOND);
+    assert!(world.got(only_vp8, 1, Codec::Vp8).len() > 25);
+}
+
+#[test]
+fn a_network_switch_with_an_ice_restart_keeps_participant_and_streams() {
+    let mut world = connected(&[Some(Codec::Vp8), Some(Codec::Vp8)]);
+    world.run(SECOND);
+    let before = world.got(1, 1, Codec::Vp8).last().map(|p| (p.ssrc, p.sequence)).unwrap();
+    // Everything of peer 1 moves to new ports.
+    let roles = [
+        (convoke_core::TransportRole::Send, convoke_protocol::TransportRole::Send),
+        (convoke_core::TransportRole::Receive, convoke_protocol::TransportRole::Receive),
+    ];
+    for (index, (role, wire)) in roles.into_iter().enumerate() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 40_000 + u16::try_from(index).unwrap()));
+        let now = world.now;
+        let sdp = world.peers[1].media.restart_ice(wire, Some(local)).unwrap();
+        let reply = world.command(Action::Offer { participant: ParticipantId(2), role, sdp });
+        let Ok(Reply::Answer { sdp, .. }) = reply else { panic!("{reply:?}") };
+        world.peers[1].media.accept_answer(now, wire, &sdp).unwrap();
+        world.peers[1].local[index] = local;
+    }
+    world.peers[1].received.clear();
+    world.peers[0].received.clear();
+    world.run(SECOND * 3);
+    let video = world.got(1, 1, Codec::Vp8);
+    assert!(video.len() > 150, "{}", video.len());
+    assert_eq!(video[0].ssrc, before.0);
+    assert!(video[0].sequence > before.1);
+    assert!(world.got(0, 2, Codec::Vp8).len() > 150);
+    assert_eq!(gauges(world.worker.stats())[1], 2);
+}
+
+#[test]
+fn a_further_offer_adds_slots_and_can_stop_them() {
+    let mut world = connected(&[None, Some(Codec::Vp8)]);
+    let offer = world.peers[0].offers.receive.clone().unwrap();
+    let last = offer.rfind("m=video").unwrap();
+    let mid = world.peers[0].offers.video_mids.last().unwrap().clone();
+    let section = offer[last..].replace(&format!("a=mid:{mid}"), "a=mid:extra");
+    let more =
+        format!("{offer}{section}").replace(&format!(" {mid}\r\n"), &format!(" {mid} extra\r\n"));
+    let (participant, role) = (ParticipantId(1), convoke_core::TransportRole::Receive);
+    let reply = world.command(Action::Offer { participant, role, sdp: more.clone() });
+    let Ok(Reply::Answer { sdp, slots }) = reply else { panic!("{reply:?}") };
+    assert_eq!(slots.len(), 9);
+    assert_eq!((slots[8].mid.as_str(), slots[8].index), ("extra", 4));
+    assert!(sdp.contains("a=msid:slot-4 video-4"));
+    // A wrong one changes nothing.
+    let wrong = more.replace("a=mid:extra", "a=mid:other");
+    let refused = world.command(Action::Offer { participant, role, sdp: wrong });
+    assert!(matches!(refused, Err(CommandError::Sdp { .. })), "{refused:?}");
+    world.run(SECOND);
+    assert!(world.got(0, 2, Codec::Vp8).len() > 50);
+    assert_eq!(world.snapshot(0).slots.len(), 9);
 }
 
 #[test]

@@ -58,6 +58,10 @@ impl Io<'_> {
     pub(crate) fn touch(&mut self, key: usize) {
         self.touched.push(key);
     }
+
+    fn is_connected(&self, key: usize) -> bool {
+        self.seats.get(key).is_some_and(|seat| seat.transport.connected)
+    }
 }
 
 /// Someone in the room.
@@ -99,6 +103,17 @@ struct Slot {
     told: (Option<TrackId>, SlotState),
 }
 
+/// A stream that has been silent for this long gives its place to another of its track.
+const ENCODING_IDLE: Duration = Duration::from_millis(500);
+
+/// The one encoding of a track that is forwarded: a publisher that offers several (simulcast,
+/// RFC 8853) is taken by the first that comes, as layers are not chosen yet.
+#[derive(Debug, Clone, Copy)]
+struct Encoding {
+    ssrc: u32,
+    heard: Instant,
+}
+
 /// What a participant publishes.
 #[derive(Debug)]
 struct Track {
@@ -110,8 +125,23 @@ struct Track {
     line: usize,
     mid: Mid,
     subscriptions: Vec<Subscription>,
+    encoding: Option<Encoding>,
     keyframes: Keyframes,
     speech: Speech,
+}
+
+impl Track {
+    /// Whether `packet` is of the encoding that is forwarded.
+    fn takes(&mut self, now: Instant, packet: &MediaPacket) -> bool {
+        let ssrc = packet.ssrc;
+        let other = self.encoding.is_some_and(|encoding| {
+            encoding.ssrc != ssrc && now.saturating_duration_since(encoding.heard) < ENCODING_IDLE
+        });
+        if !other {
+            self.encoding = Some(Encoding { ssrc, heard: now });
+        }
+        !other
+    }
 }
 
 /// The edge from a track to a slot. A relay to another worker or node will be another kind.
@@ -291,6 +321,9 @@ impl Room {
         if track.muted || packet.codec.is_audio() != (track.source.kind() == MediaKind::Audio) {
             return io.drop_one(DropReason::NotAllowed);
         }
+        if !track.takes(io.now, packet) {
+            return io.drop_one(DropReason::OtherEncoding);
+        }
         let csrc = owner.id.0;
         let sampled = owner.clock.sampled(io.now, packet.captured);
         let speaks = track.speech.heard(io.now, packet.level);
@@ -304,7 +337,9 @@ impl Room {
             };
             let Some(slot) = subscriber.slots.get_mut(subscription.slot) else { continue };
             let Some(transport) = subscriber.receive else { continue };
-            let Some(seat) = io.seats.get_mut(transport) else { continue };
+            // A keyframe that cannot be delivered must not count as a start.
+            let seat = io.seats.get_mut(transport).filter(|seat| seat.transport.connected);
+            let Some(seat) = seat else { continue };
             let Some(payload_type) = seat.transport.payload_for(slot.line, packet.codec) else {
                 if slot.set_state(key, SlotState::CodecNotSupported) {
                     slot.forwarder.stop();
@@ -386,6 +421,11 @@ impl Room {
         if state.source.kind() == MediaKind::Audio || state.muted {
             return;
         }
+        let owner = self.participants.get(state.owner).and_then(|owner| owner.send);
+        if !owner.is_some_and(|seat| io.is_connected(seat)) {
+            // It begins with a keyframe anyway; when it connects, it is asked if someone waits.
+            return;
+        }
         let send = state.keyframes.request(io.now, io.keyframe_interval);
         // Sent or kept, it is looked at again when the interval ends.
         let again = state.keyframes.next(io.keyframe_interval).unwrap_or(io.now);
@@ -404,9 +444,6 @@ impl Room {
         let owner = self.participants.get(track.owner);
         let Some(key) = owner.and_then(|owner| owner.send) else { return };
         let Some(seat) = io.seats.get_mut(key) else { return };
-        if !seat.transport.connected {
-            return;
-        }
         seat.transport.request_keyframe(track.line);
         io.stats.keyframe_requests_out += 1;
         io.touch(key);
@@ -440,8 +477,7 @@ impl Room {
             let waits = subscriber.slots.get(subscription.slot).is_some_and(|slot| {
                 slot.forwarder.waiting() == Some(key) && slot.state != SlotState::CodecNotSupported
             });
-            let seat = subscriber.receive.and_then(|seat| io.seats.get(seat));
-            waits && seat.is_some_and(|seat| seat.transport.connected)
+            waits && subscriber.receive.is_some_and(|seat| io.is_connected(seat))
         })
     }
 

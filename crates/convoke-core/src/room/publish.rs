@@ -99,6 +99,7 @@ impl Room {
             line,
             mid,
             subscriptions: Vec::new(),
+            encoding: None,
             keyframes: Keyframes::default(),
             speech: Speech::default(),
         });

@@ -308,6 +308,7 @@ impl Room {
     fn assign(&mut self, io: &mut Io<'_>, participant: usize, slot: usize, track: usize) {
         let muted = self.tracks.get(track).is_some_and(|track| track.muted);
         let Some(subscriber) = self.participants.get_mut(participant) else { return };
+        let receive = subscriber.receive;
         // What another slot takes over must not go on here.
         let elsewhere: Vec<usize> = subscriber.slots.iter().filter_map(|s| s.assigned).collect();
         let Some(state) = subscriber.slots.get_mut(slot) else { return };
@@ -323,8 +324,10 @@ impl Room {
             (false, false) => SlotState::Waiting,
         };
         self.refresh_edges(participant, slot);
-        io.stats.keyframe_requests_in += 1;
-        self.request_keyframe(io, track);
+        // One that is not connected yet could not use the keyframe: it asks when it is.
+        if receive.is_some_and(|seat| io.is_connected(seat)) {
+            self.request_keyframe(io, track);
+        }
     }
 
     /// Empties a slot.

@@ -29,8 +29,11 @@ pub(crate) struct Rewrite<'a> {
 impl Rewrite<'_> {
     /// The answer with the changes made.
     pub(crate) fn apply(&self, answer: &str) -> String {
-        let candidates: Vec<&str> =
-            answer.lines().filter(|line| line.starts_with("a=candidate:")).collect();
+        let candidates: Vec<String> = answer
+            .lines()
+            .filter(|line| line.starts_with("a=candidate:"))
+            .map(|line| self.candidate(line))
+            .collect();
         let mut out = String::with_capacity(answer.len() + answer.len() / 4);
         let mut sections = split_sections(answer).into_iter();
         if let Some(session) = sections.next() {
@@ -44,7 +47,7 @@ impl Rewrite<'_> {
         out
     }
 
-    fn section(&self, out: &mut String, section: &[&str], candidates: &[&str]) {
+    fn section(&self, out: &mut String, section: &[&str], candidates: &[String]) {
         let mid = section.iter().find_map(|line| line.strip_prefix("a=mid:"));
         let slot = self.slots.iter().find(|slot| Some(slot.mid) == mid);
         for line in section {
@@ -61,6 +64,16 @@ impl Rewrite<'_> {
         }
     }
 
+    /// A candidate may name its user name fragment (RFC 8839 §5.1).
+    fn candidate(&self, line: &str) -> String {
+        let named = line.split_once(" ufrag ").zip(self.credentials);
+        let Some(((before, rest), (ufrag, _))) = named else { return line.to_owned() };
+        match rest.split_once(' ') {
+            Some((_, after)) => format!("{before} ufrag {ufrag} {after}"),
+            None => format!("{before} ufrag {ufrag}"),
+        }
+    }
+
     fn line(&self, out: &mut String, slot: Option<&SlotLine<'_>>, line: &str) {
         if let Some((ufrag, pwd)) = self.credentials {
             if line.starts_with("a=ice-ufrag:") {
@@ -68,6 +81,9 @@ impl Rewrite<'_> {
             }
             if line.starts_with("a=ice-pwd:") {
                 return push_line(out, &format!("a=ice-pwd:{pwd}"));
+            }
+            if line.starts_with("a=candidate:") {
+                return push_line(out, &self.candidate(line));
             }
         }
         if line.starts_with("a=msid-semantic:") {
@@ -121,7 +137,7 @@ mod tests {
 
     const ANSWER: &str = "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
         a=group:BUNDLE 0 1\r\na=msid-semantic: WMS x y\r\na=ice-lite\r\n\
-        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=candidate:1 1 udp 1 127.0.0.1 5 typ host\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=candidate:1 1 udp 1 127.0.0.1 5 typ host ufrag old\r\n\
         a=end-of-candidates\r\na=ice-ufrag:old\r\na=ice-pwd:oldpwd\r\na=mid:0\r\n\
         a=msid:rand om\r\na=ssrc:7 cname:c\r\na=ssrc:7 msid:rand om\r\n\
         m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=msid:other rand\r\n\
