@@ -13,6 +13,8 @@
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
+// Tests are where time comes from.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod api;
 mod clock;

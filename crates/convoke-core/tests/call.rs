@@ -1,5 +1,7 @@
 //! Whole calls on one worker: who hears and sees whom, and what is left when they are gone.
 
+#![allow(clippy::disallowed_methods, reason = "tests are where time comes from")]
+
 mod common;
 
 use std::net::SocketAddr;
