@@ -1,0 +1,243 @@
+/**
+ * The page of a running call.
+ *
+ * Owns: header, banners, tiles, controls, and what the buttons do.
+ * Never: joins or reconnects; the SDK does the latter by itself.
+ */
+import { type Call, type CallAgent, ConvokeError, type DeviceManager } from '@convoke/client';
+import { chosenCamera } from './camera.js';
+import { Controls } from './controls.js';
+import { h, toggle } from './dom.js';
+import { icon } from './icons.js';
+import { linkTo } from './link.js';
+import { Notices } from './notices.js';
+import { applyAudioChoice, type Picked, Pickers } from './pickers.js';
+import { StageView } from './stageView.js';
+import { StatsOverlay } from './statsOverlay.js';
+import { explain } from './words.js';
+
+export interface CallPageOptions {
+  readonly agent: CallAgent;
+  readonly call: Call;
+  readonly devices: DeviceManager;
+}
+
+export class CallPage {
+  readonly element: HTMLElement;
+  readonly #call: Call;
+  readonly #devices: DeviceManager;
+  readonly #stage: StageView;
+  readonly #stats: StatsOverlay;
+  readonly #controls: Controls;
+  readonly #notices = new Notices();
+  readonly #pickers: Pickers;
+  readonly #settings: HTMLDialogElement;
+  readonly #link: string;
+  readonly #startedMs = Date.now();
+  readonly #count = h('span', { 'data-testid': 'participant-count' });
+  readonly #clock = h('time', { class: 'clock' });
+  readonly #banner = h('div', {
+    class: 'banner',
+    role: 'status',
+    'data-testid': 'connection-banner',
+    hidden: true,
+  });
+  readonly #sound: HTMLElement;
+  readonly #alone: HTMLElement;
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  constructor({ agent, call, devices }: CallPageOptions) {
+    this.#call = call;
+    this.#devices = devices;
+    this.#link = linkTo(call.groupId, location.origin);
+    this.#stage = new StageView(call, {
+      name: agent.displayName || 'Me',
+      identity: agent.identity,
+    });
+    this.#stats = new StatsOverlay(call, () => this.#stage.tiles);
+    this.#controls = new Controls(
+      {
+        microphone: () => this.#try(() => (call.isMuted ? call.unmute() : call.mute())),
+        camera: () => this.#try(() => this.#toggleCamera()),
+        screen: () => this.#try(() => this.#toggleScreen()),
+        copyLink: () => this.#copyLink(),
+        stats: () => {
+          this.#stats.toggle();
+          this.#show();
+        },
+        settings: () => this.#settings.showModal(),
+        leave: () => call.hangUp(),
+      },
+      'getDisplayMedia' in (navigator.mediaDevices ?? {}),
+    );
+    this.#pickers = new Pickers(devices, (what) => void this.#try(() => this.#deviceChosen(what)));
+    this.#settings = this.#buildSettings();
+    this.#sound = this.#buildSoundBanner();
+    this.#alone = this.#buildInvitation();
+    this.element = this.#build();
+    this.#listen();
+    this.#timer = setInterval(() => this.#tick(), 1_000);
+    this.#tick();
+    this.#show();
+  }
+
+  dispose(): void {
+    clearInterval(this.#timer);
+    this.#stats.close();
+    this.#controls.dispose();
+    this.#pickers.dispose();
+    this.#stage.dispose();
+    this.element.remove();
+  }
+
+  #build(): HTMLElement {
+    return h(
+      'main',
+      { class: 'call-page' },
+      h(
+        'header',
+        { class: 'call-header' },
+        h('h1', {}, h('img', { src: '/favicon.svg', alt: '', width: 26, height: 26 }), 'Convoke'),
+        h('span', { class: 'chip', title: 'In the call' }, icon('people'), this.#count),
+        this.#clock,
+      ),
+      this.#banner,
+      this.#sound,
+      h('div', { class: 'call-body' }, this.#stage.element, this.#alone, this.#stats.element),
+      this.#notices.element,
+      this.#controls.element,
+      this.#settings,
+    );
+  }
+
+  #buildSettings(): HTMLDialogElement {
+    const dialog = h(
+      'dialog',
+      { class: 'card', 'aria-label': 'Devices', 'data-testid': 'settings-dialog' },
+      h('h2', {}, 'Devices'),
+      this.#pickers.element,
+      h('button', { type: 'button', class: 'primary wide', onclick: () => dialog.close() }, 'Done'),
+    );
+    return dialog;
+  }
+
+  #buildSoundBanner(): HTMLElement {
+    const resume = () => void this.#try(() => this.#call.resumeAudio());
+    return h(
+      'div',
+      { class: 'banner sound', role: 'alert', hidden: !this.#call.isAudioPlaybackBlocked },
+      'The browser keeps the call silent until you say so.',
+      h(
+        'button',
+        { type: 'button', class: 'primary', 'data-testid': 'resume-audio', onclick: resume },
+        'Turn on sound',
+      ),
+    );
+  }
+
+  #buildInvitation(): HTMLElement {
+    return h(
+      'div',
+      { class: 'invitation', 'data-testid': 'invitation' },
+      h('p', {}, 'Nobody else is here yet. Send this link to those you wait for:'),
+      h('code', { 'data-testid': 'call-link' }, this.#link),
+      h(
+        'button',
+        { type: 'button', class: 'primary', onclick: () => void this.#copyLink() },
+        'Copy link',
+      ),
+    );
+  }
+
+  #listen(): void {
+    const call = this.#call;
+    for (const name of [
+      'isMutedChanged',
+      'localVideoStreamsUpdated',
+      'isScreenSharingOnChanged',
+      'connectionStateChanged',
+      'audioPlaybackBlocked',
+      'audioPlaybackResumed',
+    ] as const) {
+      call.on(name, () => this.#show());
+    }
+    call.on('remoteParticipantsUpdated', ({ added, removed }) => {
+      for (const { displayName } of added) this.#notices.say(`${displayName || 'Guest'} joined`);
+      for (const { displayName } of removed) this.#notices.say(`${displayName || 'Guest'} left`);
+      this.#show();
+    });
+    call.on('microphoneFailed', (error) => this.#notices.problem(explain(error)));
+  }
+
+  /** Brings everything that depends on the call's state up to date. */
+  #show(): void {
+    const call = this.#call;
+    this.#controls.show({
+      microphone: !call.isMuted,
+      camera: call.localVideoStreams.some((stream) => stream.mediaStreamType === 'Video'),
+      screen: call.isScreenSharingOn,
+      stats: this.#stats.open,
+    });
+    const others = call.remoteParticipants.length;
+    this.#count.textContent = String(others + 1);
+    toggle(this.#alone, others === 0 && !call.isScreenSharingOn);
+    toggle(this.#sound, call.isAudioPlaybackBlocked);
+    const state = call.connectionState;
+    this.#banner.textContent = state === 'Reconnecting' ? 'Reconnecting…' : 'Connecting…';
+    this.#banner.dataset.state = state;
+    this.element.dataset.connection = state;
+    toggle(this.#banner, state === 'Connecting' || state === 'Reconnecting');
+  }
+
+  #tick(): void {
+    const seconds = Math.floor((Date.now() - this.#startedMs) / 1000);
+    const two = (n: number) => String(n).padStart(2, '0');
+    const hours = Math.floor(seconds / 3600);
+    const rest = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+    this.#clock.textContent = hours > 0 ? `${hours}:${rest}` : rest;
+  }
+
+  async #try(action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (cause) {
+      const error =
+        cause instanceof ConvokeError ? cause : new ConvokeError('internal', String(cause));
+      // Who closes the browser's own dialogue knows that nothing is shared.
+      if (error.code !== 'screenDenied') this.#notices.problem(explain(error));
+    }
+    this.#show();
+  }
+
+  async #toggleCamera(): Promise<void> {
+    const call = this.#call;
+    const running = call.localVideoStreams.find((stream) => stream.mediaStreamType === 'Video');
+    if (running === undefined) await call.startVideo(await chosenCamera(this.#devices));
+    else await call.stopVideo(running);
+  }
+
+  #toggleScreen(): Promise<void> {
+    const call = this.#call;
+    return call.isScreenSharingOn ? call.stopScreenSharing() : call.startScreenSharing();
+  }
+
+  async #deviceChosen(what: Picked): Promise<void> {
+    await applyAudioChoice(this.#devices);
+    if (what !== 'camera' && what !== 'quality') return;
+    const call = this.#call;
+    const running = call.localVideoStreams.find((stream) => stream.mediaStreamType === 'Video');
+    if (running === undefined) return;
+    // First off, then on: many cameras can be open only once.
+    await call.stopVideo(running);
+    await call.startVideo(await chosenCamera(this.#devices));
+  }
+
+  async #copyLink(): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(this.#link);
+      this.#notices.say('Link copied');
+    } catch {
+      this.#notices.say(this.#link);
+    }
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The bar of buttons under a call.
+ *
+ * Owns: the buttons, their labels and states, and the keys that press them.
+ * Never: knows how a call works; each button calls back.
+ */
+import { h } from './dom.js';
+import { type IconName, icon } from './icons.js';
+
+export interface ControlActions {
+  microphone(): Promise<void>;
+  camera(): Promise<void>;
+  screen(): Promise<void>;
+  copyLink(): Promise<void>;
+  stats(): void;
+  settings(): void;
+  leave(): Promise<void>;
+}
+
+export interface ControlState {
+  readonly microphone: boolean;
+  readonly camera: boolean;
+  readonly screen: boolean;
+  readonly stats: boolean;
+}
+
+interface Button {
+  readonly element: HTMLButtonElement;
+  set(label: string, glyph: IconName, state: 'on' | 'off' | 'plain'): void;
+}
+
+export class Controls {
+  readonly element: HTMLElement;
+  readonly #microphone: Button;
+  readonly #camera: Button;
+  readonly #screen: Button;
+  readonly #stats: Button;
+
+  constructor(actions: ControlActions, canShareScreen: boolean) {
+    this.#microphone = button('mute-button', 'm', () => actions.microphone());
+    this.#camera = button('camera-button', 'v', () => actions.camera());
+    this.#screen = button('screen-button', 's', () => actions.screen());
+    this.#stats = button('stats-button', 'i', () => actions.stats());
+    const link = button('copy-link-button', undefined, () => actions.copyLink());
+    link.set('Copy link to this call', 'link', 'plain');
+    const settings = button('settings-button', undefined, () => actions.settings());
+    settings.set('Devices', 'settings', 'plain');
+    const leave = button('leave-button', undefined, () => actions.leave());
+    leave.set('Leave the call', 'leave', 'plain');
+    leave.element.classList.add('leave');
+    this.#screen.element.hidden = !canShareScreen;
+    this.element = h(
+      'div',
+      { class: 'controls', role: 'toolbar', 'aria-label': 'Call controls' },
+      this.#microphone.element,
+      this.#camera.element,
+      this.#screen.element,
+      h('span', { class: 'divider', 'aria-hidden': 'true' }),
+      link.element,
+      this.#stats.element,
+      settings.element,
+      h('span', { class: 'divider', 'aria-hidden': 'true' }),
+      leave.element,
+    );
+    document.addEventListener('keydown', this.#onKey);
+  }
+
+  show(state: ControlState): void {
+    this.#microphone.set(
+      state.microphone ? 'Mute' : 'Unmute',
+      state.microphone ? 'microphone' : 'microphoneOff',
+      state.microphone ? 'plain' : 'off',
+    );
+    this.#camera.set(
+      state.camera ? 'Turn camera off' : 'Turn camera on',
+      state.camera ? 'camera' : 'cameraOff',
+      state.camera ? 'plain' : 'off',
+    );
+    this.#screen.set(
+      state.screen ? 'Stop sharing' : 'Share screen',
+      state.screen ? 'screenStop' : 'screen',
+      state.screen ? 'on' : 'plain',
+    );
+    this.#stats.set(
+      state.stats ? 'Hide statistics' : 'Show statistics',
+      'stats',
+      state.stats ? 'on' : 'plain',
+    );
+  }
+
+  dispose(): void {
+    document.removeEventListener('keydown', this.#onKey);
+  }
+
+  readonly #onKey = (event: KeyboardEvent): void => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.target instanceof Element && event.target.closest('input, select, dialog')) return;
+    const key = event.key.toLowerCase();
+    const pressed = this.element.querySelector<HTMLButtonElement>(
+      `[aria-keyshortcuts="${CSS.escape(key)}"]`,
+    );
+    pressed?.click();
+  };
+}
+
+function button(
+  testId: string,
+  key: string | undefined,
+  onClick: () => Promise<void> | void,
+): Button {
+  const element = h('button', {
+    type: 'button',
+    class: 'round',
+    'data-testid': testId,
+    'aria-keyshortcuts': key,
+  });
+  element.addEventListener('click', async () => {
+    // One press at a time: the second would undo the first before it is done.
+    if (element.getAttribute('aria-busy') === 'true') return;
+    element.setAttribute('aria-busy', 'true');
+    try {
+      await onClick();
+    } finally {
+      element.removeAttribute('aria-busy');
+    }
+  });
+  return {
+    element,
+    set(label, glyph, state) {
+      element.replaceChildren(icon(glyph));
+      element.setAttribute('aria-label', label);
+      element.title = key === undefined ? label : `${label} (${key.toUpperCase()})`;
+      element.classList.toggle('off', state === 'off');
+      element.classList.toggle('on', state === 'on');
+      element.dataset.state = state;
+    },
+  };
+}

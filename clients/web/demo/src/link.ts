@@ -1,0 +1,48 @@
+/**
+ * Call IDs and links to calls.
+ *
+ * Owns: reading what people paste, and the form of links.
+ * Never: puts a token into a link.
+ */
+
+const GUID = /[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}/i;
+
+/** The call ID in a pasted ID or link; undefined if there is none. */
+export function callIdIn(text: string): string | undefined {
+  const found = GUID.exec(text.trim())?.[0];
+  if (found === undefined) return undefined;
+  const hex = found.replaceAll('-', '').toLowerCase();
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ].join('-');
+}
+
+export function linkTo(callId: string, origin: string): string {
+  return `${origin}/?call=${callId}`;
+}
+
+/** What the page's address asks for. */
+export interface PageOptions {
+  readonly callId: string | undefined;
+  readonly name: string | undefined;
+  readonly autojoin: boolean;
+  readonly microphone: boolean;
+  readonly camera: boolean;
+}
+
+/** Reads `/?call=…&name=…&autojoin=1&mic=off&camera=off`, or `/#…` for the ID alone. */
+export function readAddress(address: string): PageOptions {
+  const url = new URL(address);
+  const query = url.searchParams;
+  return {
+    callId: callIdIn(query.get('call') ?? url.hash),
+    name: query.get('name') ?? undefined,
+    autojoin: query.get('autojoin') === '1',
+    microphone: query.get('mic') !== 'off',
+    camera: query.get('camera') !== 'off',
+  };
+}

@@ -1,0 +1,157 @@
+/**
+ * The demo: from the start page into a call and out again.
+ *
+ * Owns: which page is shown, the agent and the call.
+ * Never: keeps a token anywhere but in this module's memory.
+ */
+import './style/base.css';
+import './style/start.css';
+import './style/call.css';
+import { type Call, type CallAgent, CallClient, ConvokeError } from '@convoke/client';
+import { CallPage } from './callPage.js';
+import { chosenCamera } from './camera.js';
+import { endPage } from './endPage.js';
+import { linkTo, readAddress } from './link.js';
+import { applyAudioChoice } from './pickers.js';
+import { applyTheme, preferences } from './preferences.js';
+import { type JoinRequest, StartPage } from './startPage.js';
+import { TokenNeeded, tokensFor } from './token.js';
+import { type Explanation, explain, explainEnd } from './words.js';
+
+declare global {
+  interface Window {
+    /** For the console and for tests. */
+    convoke: { client: CallClient; agent: CallAgent | undefined; call: Call | undefined };
+  }
+}
+
+const client = new CallClient({ appName: 'convoke-demo' });
+const devices = await client.getDeviceManager();
+const app = document.querySelector<HTMLElement>('#app') ?? document.body;
+const address = readAddress(location.href);
+let startPage: StartPage | undefined;
+let token = '';
+let askToken = false;
+
+window.convoke = { client, agent: undefined, call: undefined };
+applyTheme();
+window.addEventListener('pagehide', () => void window.convoke.call?.hangUp());
+if (address.autojoin && address.callId !== undefined) await autojoin(address.callId);
+else showStart(address.callId);
+
+function showStart(callId: string | undefined, problem?: Explanation): void {
+  startPage?.dispose();
+  const page = new StartPage({
+    devices,
+    callId,
+    name: address.name ?? preferences.name,
+    askToken,
+    token,
+    problem,
+    onJoin: join,
+  });
+  startPage = page;
+  app.replaceChildren(page.element);
+}
+
+async function autojoin(callId: string): Promise<void> {
+  const name = address.name ?? (preferences.name || 'Guest');
+  const camera = address.camera ? await chosenCamera(devices) : undefined;
+  try {
+    await join({ name, callId, token: '', microphone: address.microphone, camera });
+  } catch (error) {
+    camera?.dispose();
+    showStart(callId, explain(known(error)));
+  }
+}
+
+/** Resolves once in the call, with the call page shown. */
+async function join(request: JoinRequest): Promise<void> {
+  token = request.token;
+  const agent = await connect(request);
+  try {
+    await applyAudioChoice(devices).catch(() => undefined);
+    const call = agent.join(
+      { groupId: request.callId },
+      {
+        audioOptions: { muted: !request.microphone },
+        videoOptions: { localVideoStreams: request.camera === undefined ? [] : [request.camera] },
+      },
+    );
+    window.convoke = { client, agent, call };
+    await connected(call);
+    history.replaceState(null, '', linkTo(call.groupId, ''));
+    showCall(agent, call, request);
+  } catch (error) {
+    await agent.dispose();
+    window.convoke = { client, agent: undefined, call: undefined };
+    throw error;
+  }
+}
+
+async function connect({ name, token: pasted }: JoinRequest): Promise<CallAgent> {
+  try {
+    const tokens = await tokensFor(name, pasted);
+    return await client.createCallAgent(tokens, { displayName: name });
+  } catch (error) {
+    if (!(error instanceof TokenNeeded)) throw error;
+    askToken = true;
+    startPage?.askToken(true);
+    throw new ConvokeError('tokenMissing', 'This server makes no tokens for the demo.');
+  }
+}
+
+function connected(call: Call): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      if (call.state === 'Connected') resolve();
+      else if (call.state === 'Disconnected') {
+        reject(call.error ?? new ConvokeError('callEnded', call.callEndReason?.message ?? ''));
+      } else return;
+      call.off('stateChanged', settle);
+    };
+    call.on('stateChanged', settle);
+  });
+}
+
+function showCall(agent: CallAgent, call: Call, request: JoinRequest): void {
+  startPage?.dispose();
+  startPage = undefined;
+  const page = new CallPage({ agent, call, devices });
+  app.replaceChildren(page.element);
+  call.on('stateChanged', () => {
+    if (call.state !== 'Disconnected') return;
+    page.dispose();
+    void agent.dispose();
+    showEnd(call, request);
+  });
+}
+
+function showEnd(call: Call, request: JoinRequest): void {
+  const reason = call.callEndReason ?? { code: 0, subCode: 0, message: '' };
+  const page = endPage({
+    reason: explainEnd(reason, call.error),
+    wanted: reason.code === 0 && call.error === undefined,
+    onRejoin: () => void rejoin(request),
+    onHome: () => {
+      history.replaceState(null, '', '/');
+      showStart(undefined);
+    },
+  });
+  app.replaceChildren(page);
+  page.querySelector('button')?.focus();
+}
+
+async function rejoin(request: JoinRequest): Promise<void> {
+  for (const button of app.querySelectorAll('button')) button.disabled = true;
+  try {
+    const camera = request.camera === undefined ? undefined : await chosenCamera(devices);
+    await join({ ...request, camera });
+  } catch (error) {
+    showStart(request.callId, explain(known(error)));
+  }
+}
+
+function known(error: unknown): ConvokeError {
+  return error instanceof ConvokeError ? error : new ConvokeError('internal', String(error));
+}
