@@ -9,4 +9,18 @@
 //! Cohen 2013.
 
 mod activity;
+mod floor;
+mod level;
 mod score;
+
+/// What is known of one audio packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard {
+    /// RFC 6464: dBov from 0, loudest, to -127. Other numbers count as none. Its voice activity
+    /// bit is not used: browsers set it each in their own way, or never.
+    pub(crate) level: Option<i8>,
+    /// Bytes of the payload; all there is if `level` is missing.
+    pub(crate) payload: usize,
+    /// An Opus packet without sound (one or two bytes, RFC 6716 §2.1.9) or comfort noise.
+    pub(crate) dtx: bool,
+}
