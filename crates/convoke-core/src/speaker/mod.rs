@@ -12,6 +12,7 @@ mod activity;
 mod floor;
 mod level;
 mod score;
+mod voice;
 
 /// What is known of one audio packet.
 #[derive(Debug, Clone, Copy)]
