@@ -43,6 +43,7 @@ const FINAL = new Set<ConvokeErrorCode>([
   'scopeMissing',
   'protocolVersion',
   'takenOver',
+  'messageTooBig',
 ]);
 
 export class AgentConnection extends Emitter<ConnectionEvents> {
