@@ -19,7 +19,7 @@ export interface Area {
 
 const GAP = 10;
 /** How far a tile may leave 16:9 to fill the page (pictures are cropped, not stretched). */
-const NARROWEST = 1;
+const NARROWEST = 1.2;
 const WIDEST = 16 / 9;
 
 /** What each of `columns` columns has for a tile. */
