@@ -29,8 +29,7 @@ use problem::Problem;
 
 impl Control {
     /// The public side: `/agent`, `/healthz`, `/readyz`, `/dev/token` (in development mode) and the
-    /// demo. May be nested in another router at any path; over a prefix the demo is at
-    /// `<prefix>/`.
+    /// demo. May be nested in another router at any path.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/agent", any(open_agent))

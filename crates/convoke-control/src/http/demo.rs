@@ -45,24 +45,26 @@ pub(crate) async fn file(
         return Problem::not_found().into_response();
     }
     let path = uri.path().trim_start_matches('/');
-    if path.is_empty() {
-        return index(&original, &headers);
-    }
     match Files::get(path) {
+        _ if path.is_empty() && !original.path().ends_with('/') => to_index(&original),
+        _ if path.is_empty() || path == INDEX => index(&headers),
         Some(file) => respond(path, &file, &headers),
         None => Problem::not_found().into_response(),
     }
 }
 
-fn index(original: &Uri, headers: &HeaderMap) -> Response {
-    // Nested under a prefix: relative links need its last slash.
-    if !original.path().ends_with('/') {
-        let query = original.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let name = original.path().rsplit('/').next().unwrap_or_default();
-        let location = HeaderValue::try_from(format!("{name}/{query}"));
-        let location = location.unwrap_or(HeaderValue::from_static("/"));
-        return (StatusCode::PERMANENT_REDIRECT, [(LOCATION, location)]).into_response();
+/// Nested under a prefix that was asked for without a slash, which relative links need. (With one, a
+/// host's router may not find us.)
+fn to_index(original: &Uri) -> Response {
+    let query = original.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let name = original.path().rsplit('/').next().unwrap_or_default();
+    match HeaderValue::try_from(format!("{name}/{INDEX}{query}")) {
+        Ok(location) => (StatusCode::PERMANENT_REDIRECT, [(LOCATION, location)]).into_response(),
+        Err(_) => Problem::not_found().into_response(),
     }
+}
+
+fn index(headers: &HeaderMap) -> Response {
     match Files::get(INDEX) {
         Some(file) => respond(INDEX, &file, headers),
         None => {
