@@ -186,8 +186,11 @@ fn announce(url: &str) -> io::Result<()> {
 }
 
 fn start_log(log: &RawLog) {
+    let level = &log.level.0;
+    // The WebRTC library warns of what every browser offers; only those who name it want that.
+    let quiet = if level.contains("str0m") { "" } else { "str0m=error," };
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&log.level.0))
+        .with_env_filter(EnvFilter::new(format!("{quiet}{level}")))
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match log.format {
