@@ -35,9 +35,6 @@ pub(crate) use dtls::Crypto;
 pub(crate) use egress::{Outgoing, Vp8Numbers};
 pub(crate) use negotiate::{NegotiateError, Settings};
 
-/// Deadlines this near count as due: the shell's timers tick in milliseconds.
-const SLACK: Duration = Duration::from_millis(1);
-
 /// Consecutive due deadlines handled in one drive; what remains is due at once in the next turn.
 const DEADLINES_PER_DRIVE: usize = 32;
 
@@ -231,7 +228,7 @@ impl Transport {
                     return Health::Dead;
                 }
                 let health = self.drain(now, out, received);
-                if health != Health::Well || self.deadline > now + SLACK {
+                if health != Health::Well || self.deadline > now {
                     return health;
                 }
             }
