@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+mod dtls;
 mod transport;
 mod types;
 
@@ -191,6 +192,15 @@ impl MediaPeer {
         match role {
             TransportRole::Send => self.send.is_some(),
             TransportRole::Receive => self.receive.is_some(),
+        }
+    }
+
+    /// Whether a transport's first offer was answered.
+    #[must_use]
+    pub fn answered(&self, role: TransportRole) -> bool {
+        match role {
+            TransportRole::Send => self.send.as_ref().is_some_and(Transport::answered),
+            TransportRole::Receive => self.receive.as_ref().is_some_and(Transport::answered),
         }
     }
 
