@@ -12,10 +12,11 @@ use convoke_node::core::{Action, LeaveReason, Permissions, Reply, RoomId};
 use convoke_node::{Events, Handle, HandleError, WorkerStats};
 use convoke_protocol::{EndReason, GroupId, close};
 use dashmap::DashMap;
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-use crate::calls::CallTable;
+use crate::calls::{Call, CallTable};
 use crate::config::ControlConfig;
 use crate::convert;
 use crate::dispatch::dispatch;
@@ -28,6 +29,9 @@ use crate::session::Session;
 /// from [`INSIST_FIRST`]: about 5 s in all.
 const INSIST_TRIES: u32 = 8;
 const INSIST_FIRST: Duration = Duration::from_millis(20);
+
+/// Rooms that are closed at once when all calls end.
+const CLOSE_AT_ONCE: usize = 64;
 
 /// The control plane of one node. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -122,15 +126,20 @@ impl Control {
         if stopped {
             self.drain();
         }
-        let leave = convert::read_end_reason(&reason);
-        for call in inner.calls.all() {
-            inner.calls.kill(&call);
+        let calls = inner.calls.all();
+        for call in &calls {
+            inner.calls.kill(call);
             for session in call.sessions() {
                 inner.end_session(&session, reason.clone());
             }
+        }
+        let leave = convert::read_end_reason(&reason);
+        let close = |call: Arc<Call>| async move {
             // A worker that is gone has no room either.
             let _ = inner.insist(call.room(), || Action::CloseRoom { reason: leave }).await;
-        }
+        };
+        let closed = stream::iter(calls).for_each_concurrent(CLOSE_AT_ONCE, close);
+        let _ = tokio::time::timeout(inner.config.times.command, closed).await;
         if !stopped {
             return;
         }
@@ -185,12 +194,12 @@ impl Inner {
         !workers.is_empty() && !workers.iter().any(stalled)
     }
 
-    /// One command, with the configured patience.
+    /// One command, with the configured patience: a worker that takes longer is as good as gone.
     pub(crate) async fn command(&self, room: RoomId, action: Action) -> Result<Reply, HandleError> {
         let reply = self.handle.command(room, action);
         match tokio::time::timeout(self.config.times.command, reply).await {
             Ok(reply) => reply,
-            Err(_) => Err(HandleError::Busy),
+            Err(_) => Err(HandleError::Gone),
         }
     }
 

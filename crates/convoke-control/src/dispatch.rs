@@ -4,15 +4,15 @@
 //! Never: waits for a client or a worker while events come in.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use axum::extract::ws::Utf8Bytes;
 use convoke_node::core::{
-    Action, CommandError, Event, ParticipantId, Reply, RoomChange, RoomId, Snapshot, TransportRole,
+    Action, Event, LeaveReason, ParticipantId, Reply, RoomChange, RoomId, Snapshot, TransportRole,
     TransportState,
 };
 use convoke_node::{Events, HandleError, NodeEvent};
 use convoke_protocol::{self as wire, EndReason, ServerMessage, encode};
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::control::Inner;
 use crate::convert;
@@ -151,12 +151,12 @@ impl Inner {
                         return;
                     }
                 }
-                Err(HandleError::Refused(
-                    CommandError::NoSuchRoom | CommandError::NoSuchParticipant,
-                )) => return self.end_session(session, EndReason::server_failed()),
+                Err(HandleError::Refused(_)) => {
+                    return self.end_session(session, EndReason::server_failed());
+                }
                 Ok(_) | Err(_) => {
                     tracing::warn!(participant = session.wire_id(), "no snapshot to be had");
-                    return self.end_session(session, EndReason::server_failed());
+                    return self.remove(session, LeaveReason::Failed).await;
                 }
             }
         }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use convoke_node::HandleError;
-use convoke_node::core::Action;
-use convoke_node::core::Reply;
+use convoke_node::core::{Action, LeaveReason, Reply};
 use convoke_protocol::{
     Ack, Answer, ClientMessage, ErrorCode, Hello, Leave, Limits, Mute, OfferMessage,
     PROTOCOL_VERSION, Ping, Pong, Publish, ServerMessage, TransportRole, Unpublish, ViewMessage,
@@ -28,14 +27,12 @@ pub(crate) type Answered = Result<Option<ServerMessage>, Refusal>;
 impl Agent {
     /// Carries out a request.
     pub(crate) async fn answer(&mut self, message: ClientMessage) -> Answered {
-        if let ClientMessage::Hello(hello) = message {
-            return self.hello(hello);
-        }
-        if self.known.is_none() {
-            let text = "send `hello` with an access token first";
-            return Err(Refusal::new(ErrorCode::NotAuthenticated, text));
-        }
         match message {
+            ClientMessage::Hello(hello) => self.hello(hello),
+            _ if self.known.is_none() => {
+                let text = "send `hello` with an access token first";
+                Err(Refusal::new(ErrorCode::NotAuthenticated, text))
+            }
             ClientMessage::Join(join) => self.join(join).await,
             ClientMessage::Resume(resume) => self.resume(resume).await,
             ClientMessage::Offer(offer) => self.offer(offer).await,
@@ -44,7 +41,6 @@ impl Agent {
             ClientMessage::Mute(mute) => self.mute(mute).await,
             ClientMessage::View(view) => self.view(view).await,
             ClientMessage::Leave(leave) => self.leave(leave).await,
-            ClientMessage::Hello(hello) => self.hello(hello),
             ClientMessage::Ping(Ping { request_id }) => {
                 Ok(Some(ServerMessage::Pong(Pong { request_id })))
             }
@@ -168,7 +164,7 @@ impl Agent {
         let session = self.in_call(&leave.call_id)?;
         session.begin_leave(leave.request_id).map_err(|_| not_in_call())?;
         let participant = session.participant();
-        let reason = convoke_node::core::LeaveReason::Left;
+        let reason = LeaveReason::Left;
         let left = self.inner.command(session.call().room(), Action::Leave { participant, reason });
         if let Err(HandleError::Busy) = left.await {
             session.abort_leave();

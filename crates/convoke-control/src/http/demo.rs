@@ -30,7 +30,7 @@ const IMMUTABLE: &str = "assets/";
 
 const NOT_BUILT: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
     <title>Convoke</title>\n<h1>Convoke is running</h1>\n\
-    <p>This server was built without the demo app. To have it here, run <code>make demo</code> \
+    <p>This server was built without the demo app. To have it here, run <code>make web</code> \
     (or, in <code>clients/web</code>, <code>npm ci &amp;&amp; npm run build:demo</code>) and build \
     the server again.</p>\n</html>\n";
 

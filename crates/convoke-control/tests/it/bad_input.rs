@@ -4,7 +4,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use convoke_control::{Key, KeySet, Minter, Secret, TokenRequest, TokenRules};
-use convoke_protocol::{ErrorCode, GroupId, close};
+use convoke_protocol::{ErrorCode, GroupId, ServerMessage, close};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -174,9 +174,7 @@ async fn bad_messages_get_their_errors() {
     let mut agent = server.agent("mallory").await;
     for text in ["", "nonsense", "[]", "null", "{}", "{\"type\":null}", "{\"type\":\"ping\""] {
         agent.send_text(text.to_owned()).await;
-        let Some(convoke_protocol::ServerMessage::Error(reply)) = agent.hear().await else {
-            panic!("{text}")
-        };
+        let Some(ServerMessage::Error(reply)) = agent.hear().await else { panic!("{text}") };
         assert_eq!(reply.code, ErrorCode::MalformedMessage, "{text}");
     }
     let unknown = agent.refused(json!({ "type": "jion" })).await;
@@ -279,7 +277,7 @@ async fn tokens_not_yet_valid_and_for_other_calls_are_told_apart() {
     let mut spelled = join(group);
     spelled["groupId"] = json!(format!("{{{}}}", group.to_string().to_uppercase()));
     let joined = agent.ask(spelled).await;
-    assert!(matches!(joined, convoke_protocol::ServerMessage::Joined(_)), "{joined:?}");
+    assert!(matches!(joined, ServerMessage::Joined(_)), "{joined:?}");
 
     let powerless = TokenRequest { scopes: Vec::new(), ..TokenRequest::new("bob") };
     let mut agent = Raw::connect(server.address).await;
@@ -358,10 +356,21 @@ async fn se_02_absurd_sdp_is_refused_fast() {
         message["send"]["sdp"] = json!(sdp);
         let began = std::time::Instant::now();
         let reply = agent.ask(message).await;
-        assert!(began.elapsed() < PATIENCE / 10, "{what}: {:?}", began.elapsed());
-        if let convoke_protocol::ServerMessage::Joined(joined) = reply {
+        assert!(began.elapsed() < PATIENCE / 2, "{what}: {:?}", began.elapsed());
+        match reply {
             // Harmless oddities may be accepted.
-            agent.ask(json!({ "type": "leave", "callId": joined.call_id })).await;
+            ServerMessage::Joined(joined) => {
+                agent.ask(json!({ "type": "leave", "callId": joined.call_id })).await;
+            }
+            ServerMessage::Error(reply) => {
+                let codes =
+                    [ErrorCode::SdpInvalid, ErrorCode::LimitExceeded, ErrorCode::SdpWithoutAudio];
+                assert!(
+                    codes.contains(&reply.code) || reply.code == ErrorCode::TrackInvalid,
+                    "{what}: {reply:?}"
+                );
+            }
+            other => panic!("{what}: {other:?}"),
         }
     }
     agent.join(GroupId::random()).await;
@@ -373,25 +382,37 @@ fn duplicate_mids(sdp: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jn_06_twenty_offers_without_waiting_are_answered_in_order() {
+async fn jn_06_offers_without_waiting_are_answered_in_order() {
     let server = Server::start().await;
     let (mut agent, joined) = server.participant("alice", GroupId::random()).await;
+    let good = offers().receive.unwrap();
     let mut ids = Vec::new();
-    for _ in 0..20 {
+    for at in 0..20 {
+        let sdp = if at % 2 == 0 { good.as_str() } else { "v=0\r\nm=audio 9 stale\r\n" };
         let offer = json!({
-            "type": "offer", "callId": joined.call_id, "transport": "receive",
-            "sdp": "v=0\r\nm=audio 9 stale\r\n",
+            "type": "offer", "callId": joined.call_id, "transport": "receive", "sdp": sdp,
         });
         ids.push(agent.say(offer).await);
     }
-    for id in ids {
+    for (at, id) in ids.into_iter().enumerate() {
         match agent.answer_to(id).await {
-            convoke_protocol::ServerMessage::Error(reply) => {
+            ServerMessage::Answer(answer) => {
+                assert_eq!(at % 2, 0);
+                assert_eq!(answer.slots.len(), joined.slots.len());
+            }
+            ServerMessage::Error(reply) => {
+                assert_eq!(at % 2, 1, "{reply:?}");
                 expect_code(&reply, ErrorCode::SdpInvalid, Some("sdp"));
             }
             other => panic!("{other:?}"),
         }
     }
+    // What may have been told out of order is set right.
+    let snapshot = |message: &ServerMessage| match message {
+        ServerMessage::Snapshot(m) => Some(m.slots.len()),
+        _ => None,
+    };
+    assert_eq!(agent.wait_for(snapshot).await, joined.slots.len());
     agent.ping().await;
 }
 
@@ -407,7 +428,7 @@ async fn cp_07_names_come_back_byte_for_byte() {
         agent.join(group).await;
         let seen = watcher
             .wait_for(|message| match message {
-                convoke_protocol::ServerMessage::ParticipantJoined(m) => {
+                ServerMessage::ParticipantJoined(m) => {
                     Some((m.participant.identity.clone(), m.participant.display_name.clone()))
                 }
                 _ => None,

@@ -231,8 +231,8 @@ async fn hello_again_renews_and_an_expired_token_stops_joins_but_not_calls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_is_taken_for_death_and_no_hello_for_none() {
     let server = Server::with(|config| {
-        config.times.hello = Duration::from_millis(200);
-        config.times.ping = Duration::from_millis(200);
+        config.times.hello = Duration::from_secs(1);
+        config.times.ping = Duration::from_millis(500);
     })
     .await;
     let mut silent = Raw::connect(server.address).await;
@@ -243,7 +243,7 @@ async fn silence_is_taken_for_death_and_no_hello_for_none() {
     assert_eq!(wrong.close_code().await, close::NOT_AUTHENTICATED);
     // A client that reads answers WebSocket pings by itself and stays.
     let mut alive = server.agent("alice").await;
-    let waited = tokio::time::timeout(Duration::from_secs(2), alive.hear()).await;
+    let waited = tokio::time::timeout(Duration::from_secs(3), alive.hear()).await;
     assert!(waited.is_err(), "{waited:?}");
     alive.ping().await;
 }
