@@ -67,7 +67,7 @@ e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in r
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm test
 
 bench: web ## measures the server with native clients (release build)
-	cargo bench --locked --package convoke
+	cargo bench --locked --package convoke --bench participants
 
 bench-join: browser $(E2E)/node_modules/.package-lock.json ## measures joins in Chromium (release build)
 	$(MAKE) server CARGO_PROFILE=release

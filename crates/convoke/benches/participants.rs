@@ -1,7 +1,7 @@
 //! Measures the server as a process: joins of native clients one after the other, then twenty
 //! participants for ten seconds. Prints a table; asserts nothing.
 //!
-//! `cargo bench -p convoke` (the clients share the machine, so the server is not at its limit).
+//! `cargo bench -p convoke --bench participants` (the clients share the machine, so the server is not at its limit).
 
 #![expect(clippy::print_stdout, reason = "a program that reports to its user")]
 
