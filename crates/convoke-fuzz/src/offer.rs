@@ -32,7 +32,7 @@ pub fn offers_joined(bytes: &[u8]) -> usize {
     let mut offers = text.split('\0');
     let first = offers.next().unwrap_or_default();
     let mut world = World::new();
-    world.join(true);
+    world.join_silent();
     let before = world.worker.stats();
 
     let me = ParticipantId(99);

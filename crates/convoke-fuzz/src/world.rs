@@ -89,6 +89,24 @@ impl World {
         reply.expect("every command is answered at once")
     }
 
+    /// A publisher of microphone and camera that never says anything: cheap, where only the room
+    /// must not be empty.
+    pub(crate) fn join_silent(&mut self) {
+        let track = |source, mid| TrackDeclaration {
+            client_id: format!("{source:?}").into(),
+            source,
+            mid: Mid::new(mid).expect("a mid"),
+            muted: false,
+        };
+        let join = JoinRequest {
+            send_offer: Some(SILENT_OFFER.to_owned()),
+            tracks: vec![track(Source::Microphone, "0"), track(Source::Camera, "1")],
+            ..request(ParticipantId(1))
+        };
+        let reply = self.command(Action::Join(join));
+        assert!(matches!(reply, Ok(Reply::Joined { .. })), "{reply:?}");
+    }
+
     /// A publisher of microphone and camera, or a viewer with two slots of each kind.
     pub(crate) fn join(&mut self, publishes: bool) {
         let id = ParticipantId(u32::try_from(self.clients.len()).expect("few") + 1);
@@ -204,6 +222,15 @@ impl World {
         assert_eq!(self.worker.next_timeout(), None, "a deadline of nobody");
     }
 }
+
+const SILENT_OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+    a=group:BUNDLE 0 1\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901234\r\n\
+    a=fingerprint:sha-256 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:\
+    10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F\r\na=setup:actpass\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendonly\r\n\
+    a=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendonly\r\n\
+    a=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n";
 
 /// A join without media.
 pub(crate) fn request(participant: ParticipantId) -> JoinRequest {
