@@ -10,7 +10,7 @@ use crate::link::{Burst, LinkConfig};
 use crate::scenario::{Act, ActorSpec, Look, PublishSpec, Scenario, Target};
 
 /// All of them.
-pub const NAMES: [&str; 26] = [
+pub const NAMES: [&str; 27] = [
     "two",
     "codecs",
     "late-joiner",
@@ -22,6 +22,7 @@ pub const NAMES: [&str; 26] = [
     "loss-handshake",
     "loss-bursty",
     "reordering",
+    "reordered-switches",
     "uplink-loss",
     "narrow-downlink",
     "wraps",
@@ -74,6 +75,7 @@ pub fn named(name: &str) -> Option<Scenario> {
             Scenario::new(name, people(3, &lossy(loss(0.05), loss(0.0)))).lasting(6_000)
         }
         "loss-bursty" | "reordering" | "narrow-downlink" => bad_networks(name),
+        "reordered-switches" => reordered_switches(name),
         "wraps" | "ssrc-collision" | "picture-id-wrap" => numbers(name),
         "mute-valley-runs" => mute_valley(name, PausedClock::Runs),
         "mute-valley-stands" => mute_valley(name, PausedClock::Stands),
@@ -159,6 +161,26 @@ fn bad_networks(name: &str) -> Scenario {
     };
     let both = if name == "narrow-downlink" { LinkConfig::default() } else { config };
     Scenario::new(name, people(3, &lossy(both, config))).lasting(6_000)
+}
+
+/// Late packets around many switches: none may get a number of the stream after it.
+fn reordered_switches(name: &str) -> Scenario {
+    let uplink = LinkConfig {
+        reorders: 0.2,
+        overtaken_by: Duration::from_millis(60),
+        ..LinkConfig::default()
+    };
+    let mut spec = ActorSpec { uplink, ..ActorSpec::new() };
+    spec.publish[1].fps = 30;
+    spec.publish[1].bps = 400_000;
+    let mut scenario = Scenario::new(name, people(3, &spec)).lasting(6_000);
+    scenario.actors.push(ActorSpec { audio_slots: 1, video_slots: 1, ..ActorSpec::viewer() });
+    for (index, at) in (1_000..5_500).step_by(150).enumerate() {
+        let at_track = Target::Track(index % 3, Source::Camera);
+        let look = Look { slot: 0, at: at_track, priority: 0 };
+        scenario = scenario.step(at, 3, Act::View(vec![look]));
+    }
+    scenario
 }
 
 /// Numbers that wrap or collide at the source.
