@@ -244,8 +244,16 @@ async fn every_wrong_token_gets_its_error_and_makes_no_state() {
     let stranger = Minter::hs256("h", &Secret::random()).unwrap();
     let unknown = Minter::hs256("z", &secret).unwrap();
     let confused = Minter::hs256("e", &Secret::new(public)).unwrap();
+    let early = {
+        let key = jsonwebtoken::EncodingKey::from_secret(secret.expose());
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+        header.kid = Some("h".into());
+        let claims = json!({ "sub": "alice", "nbf": 3_900_000_000_u64, "exp": 4_000_000_000_u64 });
+        jsonwebtoken::encode(&header, &claims, &key).unwrap()
+    };
     let mut raw = Raw::connect(server.address).await;
     for (what, token, code) in [
+        ("not yet valid", early, ErrorCode::TokenNotYetValid),
         ("none at all", String::new(), ErrorCode::TokenMissing),
         ("garbage", "garbage".into(), ErrorCode::TokenInvalid),
         ("alg none", format!("{head}.{body}."), ErrorCode::TokenInvalid),
@@ -266,7 +274,7 @@ async fn every_wrong_token_gets_its_error_and_makes_no_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_not_yet_valid_and_for_other_calls_are_told_apart() {
+async fn tokens_for_other_calls_and_without_scopes_are_told_apart() {
     let server = Server::start().await;
     let group = GroupId::random();
     let restricted = TokenRequest { group_id: Some(group), ..TokenRequest::new("alice") };
