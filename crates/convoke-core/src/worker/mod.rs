@@ -197,6 +197,7 @@ impl Worker {
                     io.stats.count_in(packet.codec.is_audio(), packet.payload.len());
                     room.forward(&mut io, participant, line, &packet);
                 }
+                Received::Unusable(reason) => io.drop_one(reason),
                 Received::KeyframeRequest { line } => {
                     room.keyframe_wanted(&mut io, participant, line);
                 }
