@@ -45,4 +45,5 @@ pub use api::{
 };
 pub use entropy::Entropy;
 pub use ids::{Mid, ParticipantId, RequestId, RoomId, TrackId};
+pub use transport::PAYLOAD_BYTES_MAX;
 pub use worker::Worker;

@@ -413,6 +413,42 @@ fn junk_costs_nothing_and_a_call_beside_it_does_not_notice() {
     }
 }
 
+/// A publisher's packet that fits nowhere costs the publisher that packet, not its subscribers
+/// their transports.
+#[test]
+fn an_oversize_payload_is_dropped_at_the_door() {
+    let mut world = connected(&[Some(Codec::Vp8), Some(Codec::Vp8), None]);
+    world.peers[0].video = None;
+    for (size, forwarded) in [(1_500usize, true), (1_501, false), (1_800, false)] {
+        for peer in &mut world.peers {
+            peer.received.clear();
+        }
+        let before = world.worker.stats();
+        let mut payload = vec![0x10, 0x00, 0, 0, 0x9d, 0x01, 0x2a];
+        payload.resize(size, 7);
+        let packet = convoke_client::media::Packet {
+            codec: Codec::Vp8,
+            rtp_time: 5,
+            marker: true,
+            payload: payload.into(),
+            level: None,
+        };
+        let now = world.now;
+        world.peers[0].media.write(now, 1, packet).unwrap();
+        world.run(Duration::from_millis(200));
+        for subscriber in [1, 2] {
+            let got = world.got(subscriber, 1, Codec::Vp8).len();
+            assert_eq!(got, usize::from(forwarded), "{size} bytes to {subscriber}");
+        }
+        let after = world.worker.stats();
+        assert_eq!(after.peer_panics, 0);
+        let drops = after.drops.iter().sum::<u64>() - before.drops.iter().sum::<u64>();
+        assert_eq!(drops, u64::from(!forwarded));
+    }
+    world.run(SECOND);
+    assert!(world.got(2, 2, Codec::Vp8).len() > 50, "the call goes on");
+}
+
 #[test]
 fn junk_from_a_known_address_does_not_keep_a_dead_peer_alive() {
     let mut world = connected(&[None, None]);

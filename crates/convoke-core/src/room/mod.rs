@@ -112,6 +112,8 @@ const ENCODING_IDLE: Duration = Duration::from_millis(500);
 struct Encoding {
     ssrc: u32,
     heard: Instant,
+    /// The highest extended sequence number so far.
+    highest: u64,
 }
 
 /// What a participant publishes.
@@ -131,16 +133,21 @@ struct Track {
 }
 
 impl Track {
-    /// Whether `packet` is of the encoding that is forwarded.
-    fn takes(&mut self, now: Instant, packet: &MediaPacket) -> bool {
+    /// Whether `packet` is the newest of the encoding that is forwarded; `None` if it is of
+    /// another.
+    fn takes(&mut self, now: Instant, packet: &MediaPacket) -> Option<bool> {
         let ssrc = packet.ssrc;
-        let other = self.encoding.is_some_and(|encoding| {
-            encoding.ssrc != ssrc && now.saturating_duration_since(encoding.heard) < ENCODING_IDLE
+        let (same, idle) = self.encoding.map_or((false, true), |encoding| {
+            let silent = now.saturating_duration_since(encoding.heard);
+            (encoding.ssrc == ssrc, silent >= ENCODING_IDLE)
         });
-        if !other {
-            self.encoding = Some(Encoding { ssrc, heard: now });
+        if !same && !idle {
+            return None;
         }
-        !other
+        let before = self.encoding.filter(|_| same).map(|encoding| encoding.highest);
+        let highest = before.map_or(packet.seq, |highest| highest.max(packet.seq));
+        self.encoding = Some(Encoding { ssrc, heard: now, highest });
+        Some(before.is_none_or(|before| packet.seq > before))
     }
 }
 
@@ -321,16 +328,19 @@ impl Room {
         if track.muted || packet.codec.is_audio() != (track.source.kind() == MediaKind::Audio) {
             return io.drop_one(DropReason::NotAllowed);
         }
-        if !track.takes(io.now, packet) {
+        let Some(newest) = track.takes(io.now, packet) else {
             return io.drop_one(DropReason::OtherEncoding);
-        }
+        };
+        // Nothing starts at a packet that was overtaken: what overtook it would be missing, or has
+        // been forwarded before.
+        let start = packet.keyframe && newest;
         let csrc = owner.id.0;
         let sampled = owner.clock.sampled(io.now, packet.captured);
         let speaks = track.speech.heard(io.now, packet.level);
         if packet.keyframe && !packet.codec.is_audio() {
             track.keyframes.arrived();
         }
-        let candidate = candidate(key, packet);
+        let candidate = candidate(key, packet, start);
         for subscription in &track.subscriptions {
             let Some(subscriber) = self.participants.get_mut(subscription.participant) else {
                 continue;
@@ -584,7 +594,7 @@ impl Slot {
     }
 }
 
-fn candidate(track: usize, packet: &MediaPacket) -> Candidate {
+fn candidate(track: usize, packet: &MediaPacket, start: bool) -> Candidate {
     let numbers = Incoming {
         seq: packet.seq,
         time: packet.time,
@@ -592,7 +602,7 @@ fn candidate(track: usize, packet: &MediaPacket) -> Candidate {
         audio: packet.codec.is_audio(),
         vp8: packet.vp8_numbers(),
     };
-    Candidate { track, ssrc: packet.ssrc, start: packet.keyframe, numbers }
+    Candidate { track, ssrc: packet.ssrc, start, numbers }
 }
 
 impl Transport {

@@ -203,15 +203,13 @@ impl Room {
                 && self.tracks.get(*track).is_some_and(|track| track.owner != key)
         };
         let audible = |track: &usize| self.tracks.get(*track).is_some_and(|track| !track.muted);
-        let wanted: Vec<usize> = self
-            .ranks
-            .of(kind)
-            .iter()
-            .copied()
-            .filter(|track| may_have(track) && audible(track))
-            .take(slots.len() + participant.wishes.len())
-            .collect();
-        let fixed = self.fixed(key, kind, &wanted, &slots);
+        let deserving = || {
+            self.ranks.of(kind).iter().copied().filter(|track| may_have(track) && audible(track))
+        };
+        let wanted: Vec<usize> = deserving().take(slots.len() + participant.wishes.len()).collect();
+        // A policy may have to look beyond those: a camera behind many screens.
+        let all = if participant.wishes.is_empty() { Vec::new() } else { deserving().collect() };
+        let fixed = self.fixed(key, kind, &all, &slots);
         let places: Vec<Place<usize>> = slots
             .iter()
             .zip(fixed)
@@ -228,7 +226,7 @@ impl Room {
         &self,
         key: usize,
         kind: MediaKind,
-        wanted: &[usize],
+        deserving: &[usize],
         slots: &[usize],
     ) -> Vec<Option<Option<usize>>> {
         let mut fixed = vec![None; slots.len()];
@@ -256,10 +254,10 @@ impl Room {
                     .map(|(track, _)| track)
                     .filter(free),
                 Show::ScreenShare => {
-                    wanted.iter().copied().find(|t| free(t) && source_is(t, Source::Screen))
+                    deserving.iter().copied().find(|t| free(t) && source_is(t, Source::Screen))
                 }
                 Show::ActiveSpeaker => {
-                    wanted.iter().copied().find(|t| free(t) && source_is(t, Source::Camera))
+                    deserving.iter().copied().find(|t| free(t) && source_is(t, Source::Camera))
                 }
             };
             taken.extend(choice);
