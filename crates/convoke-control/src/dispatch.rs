@@ -79,6 +79,9 @@ impl Inner {
                 let receive = role == TransportRole::Receive;
                 self.counters.transport(receive, state == TransportState::Connected);
             }
+            Event::Speakers { room, version, dominant, speaking } => {
+                self.on_speakers(room, version, dominant, &speaking);
+            }
             Event::RoomClosed { room } => self.on_room_closed(room),
             // Replies go to their callers.
             _ => {}
@@ -110,6 +113,24 @@ impl Inner {
         let changed = wire::SlotsChanged { call_id, version, slots: convert::slots(slots) };
         let text = Utf8Bytes::from(encode(&ServerMessage::Slots(changed)));
         self.push(&session, version, &text);
+    }
+
+    fn on_speakers(
+        self: &Arc<Self>,
+        room: RoomId,
+        version: u64,
+        dominant: Option<ParticipantId>,
+        speaking: &[ParticipantId],
+    ) {
+        let Some(call) = self.calls.by_room(room) else { return };
+        let message = ServerMessage::Speakers(wire::Speakers {
+            call_id: call.wire_id().to_owned(),
+            version,
+            dominant: dominant.map(convert::participant_id),
+            speaking: speaking.iter().copied().map(convert::participant_id).collect(),
+        });
+        let text = Utf8Bytes::from(encode(&message));
+        call.for_each(|session| self.push(session, version, &text));
     }
 
     fn push(self: &Arc<Self>, session: &Arc<Session>, version: u64, text: &Utf8Bytes) {

@@ -456,6 +456,17 @@ pub enum Event {
         /// What it is now.
         state: TransportState,
     },
+    /// Who speaks changed; at most five times a second for a room.
+    Speakers {
+        /// Where.
+        room: RoomId,
+        /// The room's state count after the change.
+        version: u64,
+        /// Who has the floor, if anyone.
+        dominant: Option<ParticipantId>,
+        /// Everyone who speaks now, at most 16.
+        speaking: Vec<ParticipantId>,
+    },
     /// The last participant left; the room is gone.
     RoomClosed {
         /// Which.

@@ -24,15 +24,7 @@ mod forward;
 mod ids;
 mod room;
 mod slots;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "rooms take it up with their audio slots; `speech` serves till then"
-    )
-)]
 mod speaker;
-mod speech;
 mod timers;
 mod transport;
 mod worker;

@@ -179,6 +179,51 @@ fn nine_microphones_on_eight_slots_give_way_to_who_speaks() {
 }
 
 #[test]
+fn who_speaks_is_told_and_followed() {
+    let mut world = World::new(config(), 1);
+    for id in 1..=4 {
+        let peer = world.join(id, Some(Codec::Vp8));
+        world.peers[peer].level = Some(127);
+    }
+    world.run(SECOND);
+    let video = world.peers[0].slots.iter().find(|s| s.kind == convoke_core::MediaKind::Video);
+    let mid = video.unwrap().mid;
+    let show = Show::ActiveSpeaker;
+    let wishes = vec![SlotWish { mid, show, width: None, height: None, priority: 0 }];
+    world.command(Action::SetView { participant: ParticipantId(1), wishes }).unwrap();
+    let shown = |world: &World| {
+        let slot = world.peers[0].slots.iter().find(|s| s.mid == mid).unwrap();
+        slot.assigned.map(|(participant, _)| participant.0)
+    };
+    for speaker in [3usize, 1, 2] {
+        world.events.clear();
+        // Speech: loud and quiet syllables.
+        for syllable in 0..40u8 {
+            world.peers[speaker].level =
+                Some(if syllable % 4 == 3 { 60 } else { 20 + syllable % 3 });
+            world.run(Duration::from_millis(100));
+        }
+        world.peers[speaker].level = Some(127);
+        let id = u32::try_from(speaker).unwrap() + 1;
+        assert_eq!(shown(&world), Some(id), "the follower's slot");
+        let told: Vec<_> = world
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Speakers { dominant, speaking, .. } => Some((*dominant, speaking.clone())),
+                _ => None,
+            })
+            .collect();
+        assert!(
+            told.iter()
+                .any(|(d, s)| { *d == Some(ParticipantId(id)) && s.contains(&ParticipantId(id)) }),
+            "{told:?}"
+        );
+        assert!(told.len() <= 20, "at most five a second: {}", told.len());
+    }
+}
+
+#[test]
 fn a_view_decides_what_video_slots_show() {
     let mut world = connected(&[None, Some(Codec::Vp8), Some(Codec::Vp8), Some(Codec::Vp8)]);
     let video: Vec<Mid> = world.peers[0]
@@ -288,7 +333,9 @@ fn versions_only_rise_and_slot_events_add_up_to_the_snapshot() {
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::Room { version, .. } | Event::Slots { version, .. } => Some(*version),
+            Event::Room { version, .. }
+            | Event::Slots { version, .. }
+            | Event::Speakers { version, .. } => Some(*version),
             _ => None,
         })
         .collect();

@@ -6,6 +6,7 @@
 
 mod publish;
 mod reconcile;
+mod speech;
 mod view;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::forward::rewrite::Incoming;
 use crate::forward::select::Candidate;
 use crate::forward::{Choice, Forwarder, Keyframes};
 use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
-use crate::speech::Speech;
+use crate::speaker::Speakers;
 use crate::transport::{Codec, Line, MediaPacket, Outgoing, Transport};
 
 pub(crate) use publish::TrackError;
@@ -129,7 +130,6 @@ struct Track {
     subscriptions: Vec<Subscription>,
     encoding: Option<Encoding>,
     keyframes: Keyframes,
-    speech: Speech,
 }
 
 impl Track {
@@ -149,6 +149,18 @@ impl Track {
         self.encoding = Some(Encoding { ssrc, heard: now, highest });
         Some(before.is_none_or(|before| packet.seq > before))
     }
+}
+
+/// A packet that may be forwarded.
+#[derive(Debug, Clone, Copy)]
+struct Admitted {
+    /// The track's key.
+    key: usize,
+    csrc: u32,
+    /// When it was sampled, by our clock.
+    sampled: Instant,
+    /// Whether a receiver can start here.
+    start: bool,
 }
 
 /// The edge from a track to a slot. A relay to another worker or node will be another kind.
@@ -175,6 +187,10 @@ pub(crate) struct Room {
     pub(crate) keyframe_poll: Option<Instant>,
     /// See [`crate::timers::Timers::set`].
     pub(crate) keyframes_scheduled: Option<Instant>,
+    /// The microphones' voices, by track key.
+    speakers: Speakers,
+    /// See [`crate::timers::Timers::set`].
+    pub(crate) speech_scheduled: Option<Instant>,
     /// Scratch: slots whose state changed in a fan-out.
     changed: Vec<Subscription>,
 }
@@ -215,6 +231,8 @@ impl Room {
             ranks: Ranks::default(),
             keyframe_poll: None,
             keyframes_scheduled: None,
+            speakers: Speakers::default(),
+            speech_scheduled: None,
             changed: Vec::new(),
         }
     }
@@ -302,7 +320,7 @@ impl Room {
         let tracks = self.participants.get_mut(key).map(|p| std::mem::take(&mut p.tracks));
         let mut affected = Vec::new();
         for track in tracks.unwrap_or_default() {
-            affected.extend(self.detach(track));
+            affected.extend(self.detach(io.now, track));
         }
         self.participants.remove(key);
         self.by_id.remove(&id);
@@ -312,7 +330,7 @@ impl Room {
         transports
     }
 
-    /// The fan-out: one packet of one track to its subscriptions.
+    /// One packet of one m-line: to whom it belongs, and then to its subscriptions.
     pub(crate) fn forward(
         &mut self,
         io: &mut Io<'_>,
@@ -320,26 +338,47 @@ impl Room {
         line: usize,
         packet: &MediaPacket,
     ) {
-        let Some(owner) = self.participants.get_mut(participant) else { return };
-        let Some(key) = owner.by_line.get(line).copied().flatten() else {
-            return io.drop_one(DropReason::NotPublished);
-        };
-        let Some(track) = self.tracks.get_mut(key) else { return };
-        if track.muted || packet.codec.is_audio() != (track.source.kind() == MediaKind::Audio) {
-            return io.drop_one(DropReason::NotAllowed);
+        match self.admit(io.now, participant, line, packet) {
+            Ok(admitted) => {
+                if packet.codec.is_audio() {
+                    // Before the fan-out: a voice's first packet that counts is heard itself.
+                    self.hear(io, admitted.key, packet);
+                }
+                self.fan_out(io, admitted, packet);
+            }
+            Err(reason) => io.drop_one(reason),
         }
-        let Some(newest) = track.takes(io.now, packet) else {
-            return io.drop_one(DropReason::OtherEncoding);
-        };
-        // Nothing starts at a packet that was overtaken: what overtook it would be missing, or has
-        // been forwarded before.
-        let start = packet.keyframe && newest;
-        let csrc = owner.id.0;
-        let sampled = owner.clock.sampled(io.now, packet.captured);
-        let speaks = track.speech.heard(io.now, packet.level);
+    }
+
+    /// Whether a packet may be forwarded, and as what.
+    fn admit(
+        &mut self,
+        now: Instant,
+        participant: usize,
+        line: usize,
+        packet: &MediaPacket,
+    ) -> Result<Admitted, DropReason> {
+        let owner = self.participants.get_mut(participant).ok_or(DropReason::NotPublished)?;
+        let key = owner.by_line.get(line).copied().flatten().ok_or(DropReason::NotPublished)?;
+        let track = self.tracks.get_mut(key).ok_or(DropReason::NotPublished)?;
+        if track.muted || packet.codec.is_audio() != (track.source.kind() == MediaKind::Audio) {
+            return Err(DropReason::NotAllowed);
+        }
+        let newest = track.takes(now, packet).ok_or(DropReason::OtherEncoding)?;
         if packet.keyframe && !packet.codec.is_audio() {
             track.keyframes.arrived();
         }
+        // Nothing starts at a packet that was overtaken: what overtook it would be missing, or has
+        // been forwarded before.
+        let start = packet.keyframe && newest;
+        let sampled = owner.clock.sampled(now, packet.captured);
+        Ok(Admitted { key, csrc: owner.id.0, sampled, start })
+    }
+
+    /// The fan-out: one packet of one track to its subscriptions.
+    fn fan_out(&mut self, io: &mut Io<'_>, admitted: Admitted, packet: &MediaPacket) {
+        let Admitted { key, csrc, sampled, start } = admitted;
+        let Some(track) = self.tracks.get(key) else { return };
         let candidate = candidate(key, packet, start);
         for subscription in &track.subscriptions {
             let Some(subscriber) = self.participants.get_mut(subscription.participant) else {
@@ -387,9 +426,6 @@ impl Room {
         }
         if !self.changed.is_empty() {
             self.after_switches(io, key);
-        }
-        if speaks {
-            self.spoke(io, key);
         }
     }
 

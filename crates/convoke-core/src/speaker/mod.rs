@@ -57,8 +57,7 @@ pub(crate) struct Heard {
     pub(crate) dtx: bool,
 }
 
-/// A voice begins and must be heard now. Who has no slot for it makes room by
-/// [`Speakers::give_way`], or takes the first of [`Speakers::audible`].
+/// A voice begins and must be heard now: it is the first of [`Speakers::audible`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Onset {
     pub(crate) who: usize,
@@ -160,13 +159,6 @@ impl Speakers {
     /// turn that says so, and then for the smaller of two counts as for the larger.
     pub(crate) fn audible(&self, count: usize) -> &[usize] {
         self.audible.keys().get(..count).unwrap_or(self.audible.keys())
-    }
-
-    /// Which of the `holders` of audio slots gives way to a voice that begins: one never heard,
-    /// else the least recently active, the dominant speaker last.
-    pub(crate) fn give_way(&self, holders: &[usize]) -> Option<usize> {
-        let place = |holder: &usize| self.audible.keys().iter().position(|key| key == holder);
-        holders.iter().copied().max_by_key(|holder| place(holder).unwrap_or(usize::MAX))
     }
 
     /// What clients should hear of, if anything changed and they did not just hear something.

@@ -211,7 +211,7 @@ impl Worker {
                 }
             }
         }
-        self.schedule_keyframes(room_key);
+        self.schedule_room(room_key);
     }
 
     /// Looks after a transport that was handled: its deadline, its end.
@@ -318,17 +318,28 @@ impl Worker {
                     return;
                 }
                 room.keyframes_scheduled = None;
-                let mut io = io!(self, now, out);
-                room.poll_keyframes(&mut io);
-                self.schedule_keyframes(key);
+                room.poll_keyframes(&mut io!(self, now, out));
+                self.schedule_room(key);
+            }
+            Due::Speech(key) => {
+                let Some(room) = self.rooms.get_mut(key) else { return };
+                if room.speech_scheduled != Some(at) {
+                    return;
+                }
+                room.speech_scheduled = None;
+                room.poll_speech(&mut io!(self, now, out));
+                self.schedule_room(key);
             }
         }
     }
 
-    fn schedule_keyframes(&mut self, key: usize) {
+    fn schedule_room(&mut self, key: usize) {
         let Some(room) = self.rooms.get_mut(key) else { return };
         if let Some(at) = room.keyframe_poll.take() {
             self.timers.set(&mut room.keyframes_scheduled, at, Due::Keyframes(key));
+        }
+        if let Some(at) = room.next_speech_poll() {
+            self.timers.set(&mut room.speech_scheduled, at, Due::Speech(key));
         }
     }
 
