@@ -432,6 +432,16 @@ impl Sim {
                     self.broken(fault);
                 }
             }
+            Event::Speakers { room, version, dominant, speaking } => {
+                let state = self.rooms.entry(room).or_default();
+                let mut faults: Vec<String> = state.versions.event(version).into_iter().collect();
+                let present = |id| state.model.participants.iter().any(|p| p.id == id);
+                let strangers = speaking.iter().copied().chain(dominant).filter(|id| !present(*id));
+                faults.extend(strangers.map(|id| format!("{id} speaks but is not in {room}")));
+                for fault in faults {
+                    self.broken(fault);
+                }
+            }
             Event::Transport { participant, state, .. } => {
                 let known = self.live(participant).is_some();
                 if !known && state == TransportState::Connected {
