@@ -287,8 +287,8 @@ change! {
 }
 
 change! {
-    /// `speakers`: at most five times a second. Not part of a snapshot: after one, nobody is known
-    /// to speak until the next of these.
+    /// `speakers`: at most five times a second. Not part of a snapshot: after `joined` or
+    /// `resumed` nobody is known to speak until the next of these.
     Speakers {
         /// The participant who has the floor, if anyone; changes at most once a second.
         #[ts(optional)]

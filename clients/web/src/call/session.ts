@@ -35,6 +35,8 @@ interface SessionEvents {
   /** Roster or slots changed. */
   changed: undefined;
   connectionStateChanged: undefined;
+  /** The server says who has the floor. */
+  speakers: { readonly dominant: string | undefined };
   ended: { readonly reason: EndReason; readonly error: ConvokeError | undefined };
 }
 
@@ -355,6 +357,10 @@ export class CallSession extends Emitter<SessionEvents> {
         this.emit('changed', undefined);
         return;
       }
+      case 'speakers':
+        if (message.version <= this.#roster.snapshotVersion) return;
+        this.emit('speakers', { dominant: message.dominant });
+        return;
       case 'snapshot':
         if (message.version <= this.#roster.snapshotVersion) return;
         this.#replace(message);

@@ -360,8 +360,8 @@ export type SlotsChanged = {
 };
 
 /**
- * `speakers`: at most five times a second. Not part of a snapshot: after one, nobody is known
- * to speak until the next of these.
+ * `speakers`: at most five times a second. Not part of a snapshot: after `joined` or
+ * `resumed` nobody is known to speak until the next of these.
  */
 export type Speakers = {
   /** The call that changed. */
