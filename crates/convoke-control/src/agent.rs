@@ -83,6 +83,12 @@ async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId) {
         // Bounded by the farewell time.
         let _ = writer.await;
     }
+    if code != NORMAL {
+        // Until the client closes as well: dropping the socket over what it still sends would
+        // reset the connection, and it would not get the reason.
+        let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+        let _ = timeout(times.farewell, rest).await;
+    }
     inner.agents.remove(&id);
 }
 
@@ -203,8 +209,7 @@ async fn write(
     };
     let _ = timeout(farewell, goodbye).await;
     if code == close::TOO_BIG {
-        // What the client still sends is not read. Dropping the socket over it would reset the
-        // connection, and the client would not get the reason.
+        // What the client still sends cannot be read any more, see `run`.
         tokio::time::sleep(farewell).await;
     }
 }
