@@ -16,7 +16,7 @@ WEB := clients/web
 E2E := tests/e2e
 DATA_DIR ?= data
 
-.PHONY: help run test lint fmt web web-test rust-test e2e server browser bench-join
+.PHONY: help run test lint fmt web web-test rust-test e2e server browser bench bench-join
 
 help: ## lists the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,8 +47,8 @@ $(WEB)/dist-demo/index.html: $(WEB)/node_modules/.package-lock.json $(WEB_SOURCE
 	cd $* && $(NPM_CI)
 	@touch $@
 
-web-test: web ## tests of the web SDK and the demo
-	cd $(WEB) && npm test
+web-test: web ## lints, types and tests of the web SDK and the demo
+	cd $(WEB) && npm run lint && npm run typecheck && npm test
 
 rust-test: web ## every Rust test, documentation examples included
 	@if command -v cargo-nextest >/dev/null; then \
@@ -65,6 +65,9 @@ server: web
 
 e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in real calls
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm test
+
+bench: web ## measures the server with native clients (release build)
+	cargo bench --locked --package convoke --bench participants
 
 bench-join: browser $(E2E)/node_modules/.package-lock.json ## measures joins in Chromium (release build)
 	$(MAKE) server CARGO_PROFILE=release

@@ -251,6 +251,17 @@ describe('remote participants', () => {
     expect(bob.videoStreams[0]).toBe(stream);
   });
 
+  it('tells who has the floor', async () => {
+    const { world, call } = await withBob();
+    const log: (string | undefined)[] = [];
+    call.on('dominantSpeakerChanged', () => log.push(call.dominantSpeaker));
+    world.server.change({ type: 'speakers', dominant: 'bob', speaking: ['bob'] });
+    world.server.change({ type: 'speakers', dominant: 'bob', speaking: [] });
+    world.server.change({ type: 'speakers', speaking: [] });
+    await settle();
+    expect(log).toEqual(['bob', undefined]);
+  });
+
   it('follows a stream from slot to slot', async () => {
     const { world, bob } = await withBob();
     const stream = bob.videoStreams[0];

@@ -122,6 +122,22 @@ describe('the agent', () => {
     expect(world.server.socket.last('hello')).toMatchObject({ token: 'token-2' });
   });
 
+  it('says hello with the token that it has, and asks for another only if that is refused', async () => {
+    const world = new World();
+    let tokens = 0;
+    const agent = await world.agent({ getToken: async () => ({ token: `token-${++tokens}` }) });
+    world.server.socket.drop();
+    await settle(1_000);
+    expect(tokens).toBe(1);
+    expect(world.server.sockets).toHaveLength(2);
+    world.server.good = (token) => token !== 'token-1';
+    world.server.socket.drop();
+    await settle(1_000);
+    expect(tokens).toBe(2);
+    expect(world.server.sockets).toHaveLength(3);
+    expect(agent.connectionState).toBe('Connected');
+  });
+
   it('passes over messages that it does not understand', async () => {
     const world = new World();
     const agent = await world.agent();

@@ -74,6 +74,19 @@ describe('a lost WebSocket', () => {
     expect(call.remoteParticipants).toEqual([bob]);
   });
 
+  it('asks again when the server is too busy to resume', async () => {
+    const world = new World();
+    const { call } = await world.join();
+    world.server.refuse.resume = 'busy';
+    world.server.socket.drop();
+    await settle(400);
+    expect(call.connectionState).toBe('Reconnecting');
+    delete world.server.refuse.resume;
+    await settle(2_000);
+    expect(call.connectionState).toBe('Connected');
+    expect(world.server.joins).toBe(1);
+  });
+
   it('ends the call when the fresh join is refused for good', async () => {
     const world = new World();
     const { call } = await world.join();

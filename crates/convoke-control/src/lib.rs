@@ -1,1 +1,45 @@
-//! stub
+//! Convoke's control plane.
+//!
+//! Owns: everything that an HTTP client can reach: access tokens, calls, the agent WebSocket,
+//! health, metrics, the demo.
+//! Never: touches a packet, or decides about media; that is the core's.
+//!
+//! Start reading at [`Control`] (`control.rs`); then follow a client: `http.rs` opens its WebSocket,
+//! `agent.rs` reads and writes it, `requests.rs` and `join.rs` carry out what it asks, `session.rs`
+//! keeps what it knows of its call, and `dispatch.rs` tells it what changes.
+//!
+//! ```text
+//! WebSocket --agent--> requests, join --Handle--> node
+//!     ^------outlet<--- session <---- dispatch <--Events--'
+//! ```
+
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod agent;
+mod calls;
+mod config;
+mod control;
+mod convert;
+mod dispatch;
+mod http;
+mod ids;
+mod join;
+mod keys;
+mod limiter;
+mod metrics;
+mod mint;
+mod outlet;
+mod refusal;
+mod requests;
+mod session;
+mod sync;
+mod token;
+
+pub use config::{ControlConfig, Limits, Origins, Slots, Times};
+pub use control::{Control, PermissionError};
+pub use keys::{
+    Key, KeyError, KeySet, MAX_KEYS, MAX_KID, MAX_LEEWAY, MIN_SECRET, Secret, TokenRules,
+};
+pub use mint::{LIFETIME, MintError, Minter, TokenRequest};
+pub use token::{AccessToken, MAX_NAME, MAX_TOKEN, TokenError};

@@ -456,6 +456,17 @@ pub enum Event {
         /// What it is now.
         state: TransportState,
     },
+    /// Who speaks changed; at most five times a second for a room.
+    Speakers {
+        /// Where.
+        room: RoomId,
+        /// The room's state count after the change.
+        version: u64,
+        /// Who has the floor, if anyone.
+        dominant: Option<ParticipantId>,
+        /// Everyone who speaks now, at most 16.
+        speaking: Vec<ParticipantId>,
+    },
     /// The last participant left; the room is gone.
     RoomClosed {
         /// Which.
@@ -617,13 +628,15 @@ pub enum DropReason {
     NotAllowed,
     /// RTP from before a switch point.
     Late,
+    /// An RTP payload larger than any path carries ([`crate::PAYLOAD_BYTES_MAX`]).
+    Oversize,
     /// RTP of an encoding of a track other than the one that is forwarded.
     OtherEncoding,
 }
 
 impl DropReason {
     /// All of them, in the order of [`Stats::drops`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotDemultiplexed,
         Self::UnknownSource,
         Self::UnknownUfrag,
@@ -632,6 +645,7 @@ impl DropReason {
         Self::NotPublished,
         Self::NotAllowed,
         Self::Late,
+        Self::Oversize,
         Self::OtherEncoding,
     ];
 
@@ -647,6 +661,7 @@ impl DropReason {
             Self::NotPublished => "not_published",
             Self::NotAllowed => "not_allowed",
             Self::Late => "late",
+            Self::Oversize => "oversize",
             Self::OtherEncoding => "other_encoding",
         }
     }

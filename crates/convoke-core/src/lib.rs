@@ -26,7 +26,7 @@ mod forward;
 mod ids;
 mod room;
 mod slots;
-mod speech;
+mod speaker;
 mod timers;
 mod transport;
 mod worker;
@@ -39,4 +39,5 @@ pub use api::{
 };
 pub use entropy::Entropy;
 pub use ids::{Mid, ParticipantId, RequestId, RoomId, TrackId};
+pub use transport::PAYLOAD_BYTES_MAX;
 pub use worker::Worker;

@@ -17,6 +17,8 @@ pub(crate) enum Due {
     Liveness(usize),
     /// A room has keyframe requests waiting for their interval.
     Keyframes(usize),
+    /// A room's voices are to be judged.
+    Speech(usize),
 }
 
 #[derive(Debug, Default)]

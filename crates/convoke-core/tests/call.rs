@@ -179,6 +179,51 @@ fn nine_microphones_on_eight_slots_give_way_to_who_speaks() {
 }
 
 #[test]
+fn who_speaks_is_told_and_followed() {
+    let mut world = World::new(config(), 1);
+    for id in 1..=4 {
+        let peer = world.join(id, Some(Codec::Vp8));
+        world.peers[peer].level = Some(127);
+    }
+    world.run(SECOND);
+    let video = world.peers[0].slots.iter().find(|s| s.kind == convoke_core::MediaKind::Video);
+    let mid = video.unwrap().mid;
+    let show = Show::ActiveSpeaker;
+    let wishes = vec![SlotWish { mid, show, width: None, height: None, priority: 0 }];
+    world.command(Action::SetView { participant: ParticipantId(1), wishes }).unwrap();
+    let shown = |world: &World| {
+        let slot = world.peers[0].slots.iter().find(|s| s.mid == mid).unwrap();
+        slot.assigned.map(|(participant, _)| participant.0)
+    };
+    for speaker in [3usize, 1, 2] {
+        world.events.clear();
+        // Speech: loud and quiet syllables.
+        for syllable in 0..40u8 {
+            world.peers[speaker].level =
+                Some(if syllable % 4 == 3 { 60 } else { 20 + syllable % 3 });
+            world.run(Duration::from_millis(100));
+        }
+        world.peers[speaker].level = Some(127);
+        let id = u32::try_from(speaker).unwrap() + 1;
+        assert_eq!(shown(&world), Some(id), "the follower's slot");
+        let told: Vec<_> = world
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Speakers { dominant, speaking, .. } => Some((*dominant, speaking.clone())),
+                _ => None,
+            })
+            .collect();
+        assert!(
+            told.iter()
+                .any(|(d, s)| { *d == Some(ParticipantId(id)) && s.contains(&ParticipantId(id)) }),
+            "{told:?}"
+        );
+        assert!(told.len() <= 20, "at most five a second: {}", told.len());
+    }
+}
+
+#[test]
 fn a_view_decides_what_video_slots_show() {
     let mut world = connected(&[None, Some(Codec::Vp8), Some(Codec::Vp8), Some(Codec::Vp8)]);
     let video: Vec<Mid> = world.peers[0]
@@ -288,7 +333,9 @@ fn versions_only_rise_and_slot_events_add_up_to_the_snapshot() {
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::Room { version, .. } | Event::Slots { version, .. } => Some(*version),
+            Event::Room { version, .. }
+            | Event::Slots { version, .. }
+            | Event::Speakers { version, .. } => Some(*version),
             _ => None,
         })
         .collect();
@@ -411,6 +458,42 @@ fn junk_costs_nothing_and_a_call_beside_it_does_not_notice() {
         let gaps = video.windows(2).filter(|w| w[1].sequence != w[0].sequence + 1).count();
         assert_eq!(gaps, 0, "{peer} misses packets of {from}");
     }
+}
+
+/// A publisher's packet that fits nowhere costs the publisher that packet, not its subscribers
+/// their transports.
+#[test]
+fn an_oversize_payload_is_dropped_at_the_door() {
+    let mut world = connected(&[Some(Codec::Vp8), Some(Codec::Vp8), None]);
+    world.peers[0].video = None;
+    for (size, forwarded) in [(1_500usize, true), (1_501, false), (1_800, false)] {
+        for peer in &mut world.peers {
+            peer.received.clear();
+        }
+        let before = world.worker.stats();
+        let mut payload = vec![0x10, 0x00, 0, 0, 0x9d, 0x01, 0x2a];
+        payload.resize(size, 7);
+        let packet = convoke_client::media::Packet {
+            codec: Codec::Vp8,
+            rtp_time: 5,
+            marker: true,
+            payload: payload.into(),
+            level: None,
+        };
+        let now = world.now;
+        world.peers[0].media.write(now, 1, packet).unwrap();
+        world.run(Duration::from_millis(200));
+        for subscriber in [1, 2] {
+            let got = world.got(subscriber, 1, Codec::Vp8).len();
+            assert_eq!(got, usize::from(forwarded), "{size} bytes to {subscriber}");
+        }
+        let after = world.worker.stats();
+        assert_eq!(after.peer_panics, 0);
+        let drops = after.drops.iter().sum::<u64>() - before.drops.iter().sum::<u64>();
+        assert_eq!(drops, u64::from(!forwarded));
+    }
+    world.run(SECOND);
+    assert!(world.got(2, 2, Codec::Vp8).len() > 50, "the call goes on");
 }
 
 #[test]

@@ -64,7 +64,8 @@ impl Handle {
     #[must_use]
     pub fn new_room(&self) -> RoomId {
         let workers = self.shared.workers.iter().enumerate();
-        let least = workers.min_by_key(|(_, worker)| worker.stats.load());
+        let least =
+            workers.min_by_key(|(_, worker)| (worker.inbox.is_closed(), worker.stats.load()));
         let index = least.map_or(0, |(index, worker)| {
             worker.stats.room_placed();
             index

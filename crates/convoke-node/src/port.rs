@@ -138,12 +138,20 @@ impl Port {
     fn refill(&mut self) -> io::Result<()> {
         let Wire { socket, state, .. } = &self.wire;
         let calls = &mut self.receive_calls;
-        self.batch.refill(|buffers, metas| {
+        let perhaps_more = self.batch.refill(|buffers, metas| {
             socket.try_io(Interest::READABLE, || {
                 *calls += 1;
                 state.recv(UdpSockRef::from(socket), buffers, metas)
             })
-        })
+        })?;
+        if !perhaps_more {
+            // The socket is drained: saying so saves the call that would find it empty. At once,
+            // as a datagram that comes from now on is reported by the poller anew.
+            let drained: io::Result<()> =
+                socket.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+            debug_assert!(drained.is_err());
+        }
+        Ok(())
     }
 
     /// Sends; leaves `transmits` empty.

@@ -55,14 +55,15 @@ impl ReceiveBatch {
         self.buffer >= self.filled
     }
 
-    /// Reads a new batch, in place of the old one, through `receive` (one system call).
+    /// Reads a new batch, in place of the old one, through `receive` (one system call). `true`
+    /// when every buffer was filled, so that there may be more.
     ///
     /// # Errors
     /// Those of `receive`; the batch is then empty.
     pub(crate) fn refill(
         &mut self,
         receive: impl FnOnce(&mut [IoSliceMut<'_>], &mut [RecvMeta]) -> io::Result<usize>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         self.filled = 0;
         self.buffer = 0;
         self.offset = 0;
@@ -70,7 +71,7 @@ impl ReceiveBatch {
         let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
         self.filled = receive(&mut buffers, &mut self.metas)?.min(BATCH_SIZE);
-        Ok(())
+        Ok(self.filled == BATCH_SIZE)
     }
 
     /// The next datagram.

@@ -1,47 +1,46 @@
-//! The node as its embedder sees it.
+//! The node as its embedder sees it, over real sockets.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
-use crate::{Node, NodeConfig, StartError};
+use convoke_core::{JoinRequest, ParticipantId, Permissions};
+
+use crate::{Handle, NodeConfig};
+
+mod lifecycle;
+mod media;
+mod peer;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Longer than anything here takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-fn config() -> NodeConfig {
+fn config(workers: usize) -> NodeConfig {
     let mut config = NodeConfig::new(LOOPBACK, 0);
-    config.workers = 1;
+    config.workers = workers;
+    // What every system grants, so that nothing is warned about.
+    config.socket_buffer = 128 * 1024;
     config
 }
 
-#[tokio::test]
-async fn a_wildcard_alone_cannot_be_advertised() {
-    let config = NodeConfig::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-    let error = Node::start(config).await.unwrap_err();
-    assert!(matches!(error, StartError::NothingToAdvertise(_)));
-    assert!(error.to_string().contains("0.0.0.0"), "{error}");
+/// A participant without media.
+fn viewer(participant: ParticipantId) -> JoinRequest {
+    JoinRequest {
+        participant,
+        identity: "someone".into(),
+        display_name: "Someone".into(),
+        permissions: Permissions::ALL,
+        send_offer: None,
+        receive_offer: None,
+        tracks: Vec::new(),
+    }
 }
 
-#[tokio::test]
-async fn a_port_in_use_is_named() {
-    let taken = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-    let addr = taken.local_addr().unwrap();
-    let mut config = config();
-    config.port = addr.port();
-    let error = Node::start(config).await.unwrap_err();
-    assert!(matches!(error, StartError::Bind { addr: named, .. } if named == addr));
-    assert!(error.to_string().contains(&addr.to_string()), "{error}");
-}
-
-#[tokio::test]
-async fn it_starts_and_stops() {
-    let (node, mut events) = Node::start(config()).await.unwrap();
-    let handle = node.handle();
-    let addr: SocketAddr = handle.media_addresses()[0];
-    assert_eq!(addr.ip(), LOOPBACK);
-    assert_ne!(addr.port(), 0);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(handle.stats()[0].turns > 0);
-    node.shutdown().await;
-    assert!(events.recv().await.is_none());
-    UdpSocket::bind(addr).unwrap();
+/// Waits until the counters say so.
+async fn eventually(handle: &Handle, what: &str, holds: impl Fn(&[crate::WorkerStats]) -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds(&handle.stats()) {
+        assert!(Instant::now() < end, "{what}: {:?}", handle.stats());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -29,8 +29,8 @@ const MESSAGES_PER_TURN: usize = 64;
 const MESSAGES_TIME: Duration = Duration::from_millis(2);
 /// Times that the core is driven in one turn at most; then sockets and messages have their turn.
 const DRIVES_PER_TURN: usize = 32;
-/// The core counts a deadline this near as due: tokio's timers are as coarse, and pacers ask for
-/// microseconds. So it is called this much early rather than late.
+/// A deadline this near is due: tokio's timers are as coarse, and pacers ask for microseconds. The
+/// core is then driven at the deadline's own time, so its clock runs this much ahead at most.
 const SLACK: Duration = Duration::from_millis(1);
 /// The loop comes round this often, so that its health can be seen.
 const TICK: Duration = Duration::from_millis(500);
@@ -67,7 +67,9 @@ pub(crate) struct WorkerLoop {
     meter: Meter,
     sleep: Pin<Box<Sleep>>,
     tick: Instant,
-    /// The time of the turn: when it began.
+    /// When the turn began, by the clock.
+    start: Instant,
+    /// The time that the core is told; never back, and never more than [`SLACK`] after `start`.
     now: Instant,
     /// When the last turn was over, by the clock.
     idle_since: Instant,
@@ -93,6 +95,7 @@ impl WorkerLoop {
             meter,
             sleep: Box::pin(tokio::time::sleep_until(now.into())),
             tick: now,
+            start: now,
             now,
             idle_since: now,
         }
@@ -140,9 +143,10 @@ impl WorkerLoop {
 
     /// `false` when there is no core any more.
     fn turn_or_restart(&mut self) -> bool {
-        self.now = Instant::now();
-        if self.now >= self.tick {
-            self.tick = self.now + TICK;
+        self.start = Instant::now();
+        self.now = self.now.max(self.start);
+        if self.start >= self.tick {
+            self.tick = self.start + TICK;
         }
         let turned = catch_unwind(AssertUnwindSafe(|| self.turn()));
         // A core that cannot even be made again ends the thread; its handles say `Gone`.
@@ -152,11 +156,11 @@ impl WorkerLoop {
             receive: self.port.receive_counts(),
             events_dropped: self.desk.events_dropped(),
         };
-        if self.meter.is_core_due(self.now) {
-            self.meter.core(self.now, &self.core.stats());
+        if self.meter.is_core_due(self.start) {
+            self.meter.core(self.start, &self.core.stats());
         }
         self.idle_since = Instant::now();
-        self.meter.turn(self.now, self.idle_since, shell);
+        self.meter.turn(self.start, self.idle_since, shell);
         alive
     }
 
@@ -176,19 +180,21 @@ impl WorkerLoop {
     fn handle_messages(&mut self) {
         for _ in 0..MESSAGES_PER_TURN {
             if !self.desk.handle_next(self.now, &mut self.core, &mut self.outbox)
-                || self.now.elapsed() >= MESSAGES_TIME
+                || self.start.elapsed() >= MESSAGES_TIME
             {
                 return;
             }
         }
     }
 
-    /// Ends the core's turn, and again while it says that more is due at once.
+    /// Ends the core's turn, and goes on while it has deadlines that are due.
     fn drive(&mut self) {
+        let horizon = self.start + SLACK;
         for _ in 0..DRIVES_PER_TURN {
             self.core.handle(self.now, Input::Timeout, &mut self.outbox);
-            if self.core.next_timeout().is_none_or(|deadline| deadline > self.now) {
-                return;
+            match self.core.next_timeout() {
+                Some(deadline) if deadline <= horizon => self.now = self.now.max(deadline),
+                _ => return,
             }
         }
     }
@@ -210,7 +216,7 @@ impl WorkerLoop {
     /// The end: everyone is removed, and told as far as time allows.
     async fn finish(mut self, stop: Stop) {
         self.say_goodbye(stop).await;
-        self.meter.core(self.now, &self.core.stats());
+        self.meter.core(self.start, &self.core.stats());
     }
 
     async fn say_goodbye(&mut self, stop: Stop) {
@@ -221,7 +227,7 @@ impl WorkerLoop {
         if removed.is_err() || !self.turn_or_restart() || stop == Stop::Now {
             return;
         }
-        let end = self.now + GOODBYE_MAX;
+        let end = self.start + GOODBYE_MAX;
         let unsaid = |this: &Self| this.core.stats().transports > 0 || this.port.has_unsent();
         while self.idle_since < end && unsaid(self) {
             self.tick = end;

@@ -27,8 +27,8 @@ pub use error::{ErrorCode, ErrorReply};
 pub use group_id::{GroupId, GroupIdError};
 pub use server::{
     Ack, Answer, Ended, Joined, ParticipantJoined, ParticipantLeft, ParticipantUpdated, Pong,
-    Resumed, ServerMessage, SlotsChanged, Snapshot, TrackPublished, TrackUnpublished, TrackUpdated,
-    Welcome,
+    Resumed, ServerMessage, SlotsChanged, Snapshot, Speakers, TrackPublished, TrackUnpublished,
+    TrackUpdated, Welcome,
 };
 pub use types::{
     Connection, Follow, IceServer, Limits, MediaKind, Participant, Scope, SessionDescription, Slot,

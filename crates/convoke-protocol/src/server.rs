@@ -68,6 +68,8 @@ server_messages! {
     TrackUpdated(TrackUpdated) = "trackUpdated",
     /// Some of this client's slots changed.
     Slots(SlotsChanged) = "slots",
+    /// Who speaks changed.
+    Speakers(Speakers) = "speakers",
     /// The client's part in the call is over.
     Ended(Ended) = "ended",
     /// Something was refused.
@@ -281,6 +283,19 @@ change! {
     SlotsChanged {
         /// The slots as they are now.
         slots: Vec<Slot>,
+    }
+}
+
+change! {
+    /// `speakers`: at most five times a second. Not part of a snapshot: after `joined` or
+    /// `resumed` nobody is known to speak until the next of these.
+    Speakers {
+        /// The participant who has the floor, if anyone; changes at most once a second.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        dominant: Option<String>,
+        /// The participants who speak now, at most 16.
+        speaking: Vec<String>,
     }
 }
 

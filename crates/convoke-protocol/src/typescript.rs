@@ -12,7 +12,7 @@ use crate::{
     IceServer, Join, Joined, Leave, Limits, MediaKind, Mute, OfferMessage, PROTOCOL_VERSION,
     Participant, ParticipantJoined, ParticipantLeft, ParticipantUpdated, Ping, Pong, Publish,
     Resume, Resumed, SUBPROTOCOL, Scope, ServerMessage, SessionDescription, Slot, SlotState,
-    SlotWish, SlotsChanged, Snapshot, Source, Track, TrackDeclaration, TrackPublished,
+    SlotWish, SlotsChanged, Snapshot, Source, Speakers, Track, TrackDeclaration, TrackPublished,
     TrackUnpublished, TrackUpdated, TransportRole, Unpublish, ViewMessage, Welcome, close,
 };
 
@@ -56,6 +56,7 @@ pub fn generate() -> String {
         TrackUnpublished,
         TrackUpdated,
         SlotsChanged,
+        Speakers,
         Ended,
         EndReason,
         ErrorReply,

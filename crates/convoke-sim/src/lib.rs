@@ -1,1 +1,39 @@
-//! stub
+//! Whole calls in virtual time: workers of the core, native peers, and links between them.
+//!
+//! Owns: the virtual clock, the links, the reference model of who should see whom, and the laws
+//! that are checked after each step. One seed decides everything but DTLS keys.
+//! Never: sleeps, opens a socket, or reads the time (one `Instant` is taken as the origin).
+//!
+//! ```
+//! use convoke_sim::{named, run};
+//!
+//! let scenario = named("late-joiner").expect("it is in the table");
+//! let report = run(&scenario, 1);
+//! assert!(report.violations.is_empty(), "{}", report.failure().unwrap_or_default());
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod actor;
+mod laws;
+mod link;
+mod model;
+mod named;
+mod random;
+mod report;
+mod scenario;
+mod sim;
+
+pub use link::{Burst, Link, LinkConfig, Sent};
+pub use model::{ModelParticipant, ModelRoom, ModelTrack, SlotTable};
+pub use named::{NAMES, named};
+pub use random::random;
+pub use report::{Report, SlotLine};
+pub use scenario::{Act, ActorSpec, Look, PublishSpec, Scenario, Step, Target};
+pub use sim::{run, run_traced};
+
+/// The scenario of this name: one of [`NAMES`], or `random`, which the seed decides.
+#[must_use]
+pub fn scenario(name: &str, seed: u64) -> Option<Scenario> {
+    if name == "random" { Some(random(seed)) } else { named(name) }
+}

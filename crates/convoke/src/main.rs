@@ -7,8 +7,10 @@
 
 mod cli;
 mod config;
+mod dev;
 mod healthcheck;
 mod keyfile;
+mod serve;
 mod token;
 
 use std::io::{self, Write};
@@ -22,7 +24,9 @@ use config::{Config, Source};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(_args) => Ok(Exit::Done),
+        Command::Serve(args) => {
+            serve::run(&args).map_err(|error| (error.exit(), error.to_string()))
+        }
         Command::Token(TokenCommand::Key(args)) => done(token::key(&args, &mut io::stdout())),
         Command::Token(TokenCommand::Mint(args)) => done(token::mint(args, &mut io::stdout())),
         Command::Config(ConfigCommand::Check { file }) => check(&file),
@@ -43,7 +47,8 @@ fn main() -> ExitCode {
 fn check(file: &Path) -> Result<Exit, (Exit, String)> {
     let usage = |error: config::ConfigError| (Exit::Usage, error.to_string());
     let source = Source::read(Some(file)).map_err(usage)?;
-    let keys = Config::load(&source).and_then(|config| config.key_set().map(|_| config.keys.len()));
+    let keys =
+        Config::load(&source).and_then(|config| config.key_set(None).map(|_| config.keys.len()));
     let keys = keys.map_err(usage)?;
     done(print(&format!("{}: valid, {keys} token key(s)\n", file.display())))
 }

@@ -114,15 +114,19 @@ function button(
     'data-testid': testId,
     'aria-keyshortcuts': key,
   });
-  element.addEventListener('click', async () => {
-    // One press at a time: the second would undo the first before it is done.
-    if (element.getAttribute('aria-busy') === 'true') return;
+  // One press after the other: each acts on what the one before has made.
+  let last: Promise<void> = Promise.resolve();
+  let waiting = 0;
+  element.addEventListener('click', () => {
+    waiting += 1;
     element.setAttribute('aria-busy', 'true');
-    try {
-      await onClick();
-    } finally {
-      element.removeAttribute('aria-busy');
-    }
+    last = last
+      .then(onClick)
+      .catch(() => undefined)
+      .finally(() => {
+        waiting -= 1;
+        if (waiting === 0) element.removeAttribute('aria-busy');
+      });
   });
   return {
     element,

@@ -18,24 +18,29 @@ export interface Area {
 }
 
 const GAP = 10;
-const ASPECT = 16 / 9;
 /** How far a tile may leave 16:9 to fill the page (pictures are cropped, not stretched). */
-const NARROWEST = 3 / 4;
+const NARROWEST = 1.2;
 const WIDEST = 16 / 9;
 
-/** The number of columns that makes tiles of 16:9 largest. */
+/** What each of `columns` columns has for a tile. */
+function cellOf(count: number, columns: number, area: Area): Area {
+  const rows = Math.ceil(count / columns);
+  return {
+    width: Math.max(1, (area.width - GAP * (columns - 1)) / columns),
+    height: Math.max(1, (area.height - GAP * (rows - 1)) / rows),
+  };
+}
+
+/** The number of columns that makes tiles largest. */
 export function bestColumns(count: number, area: Area): number {
   let best = 1;
-  let bestWidth = 0;
+  let bestSize = 0;
   for (let columns = 1; columns <= count; columns += 1) {
-    const rows = Math.ceil(count / columns);
-    const width = Math.min(
-      (area.width - GAP * (columns - 1)) / columns,
-      ((area.height - GAP * (rows - 1)) / rows) * ASPECT,
-    );
-    if (width > bestWidth + 0.5) {
+    const tile = fitted(cellOf(count, columns, area));
+    const size = tile.width * tile.height;
+    if (size > bestSize * 1.01) {
       best = columns;
-      bestWidth = width;
+      bestSize = size;
     }
   }
   return best;
@@ -46,11 +51,7 @@ export function grid(count: number, area: Area, offset = { x: 0, y: 0 }): Rect[]
   if (count === 0) return [];
   const columns = bestColumns(count, area);
   const rows = Math.ceil(count / columns);
-  const cell = {
-    width: Math.max(1, (area.width - GAP * (columns - 1)) / columns),
-    height: Math.max(1, (area.height - GAP * (rows - 1)) / rows),
-  };
-  const tile = fitted(cell);
+  const tile = fitted(cellOf(count, columns, area));
   const used = {
     width: tile.width * columns + GAP * (columns - 1),
     height: tile.height * rows + GAP * (rows - 1),
@@ -87,8 +88,9 @@ export function stage(others: number, area: Area): { stage: Rect; others: Rect[]
       others: grid(others, { width: strip, height: area.height }, { x: width + GAP, y: 0 }),
     };
   }
-  const strip = Math.min(area.height * 0.4, Math.max(110, area.height * 0.25));
-  const height = area.height - strip - GAP;
+  // A screen is wide: on a tall page most of the height would stay black.
+  const height = Math.min(area.height * 0.7, Math.max(area.width * 0.65, area.height * 0.35));
+  const strip = area.height - height - GAP;
   return {
     stage: { x: 0, y: 0, width: area.width, height },
     others: grid(others, { width: area.width, height: strip }, { x: 0, y: height + GAP }),

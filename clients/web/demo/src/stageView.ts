@@ -22,8 +22,6 @@ export class StageView {
   readonly #lastSpoke = new Map<string, number>();
   #shown: string[] = [];
   #viewTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Called with each change of tiles. */
-  onChange = (): void => undefined;
 
   constructor(call: Call, self: { readonly name: string; readonly identity: string }) {
     this.#call = call;
@@ -74,7 +72,6 @@ export class StageView {
     }
     this.#refreshLocal();
     this.layout();
-    this.onChange();
   }
 
   layout(): void {
@@ -153,7 +150,7 @@ export class StageView {
     const old = this.#tiles.get(key);
     if (old instanceof RemoteTile && old.stream === stream) return;
     old?.dispose();
-    const tile = new RemoteTile(source, participant, stream, () => this.update());
+    const tile = new RemoteTile(source, participant, stream);
     this.#add(key, tile);
   }
 
@@ -174,7 +171,15 @@ export class StageView {
   }
 
   #follow(participant: RemoteParticipant): void {
-    participant.on('videoStreamsUpdated', () => this.update());
+    // A stream outlives its tiles: a screen that is shared again has no tile to tell of it.
+    const watch = (stream: RemoteVideoStream) => {
+      stream.on('isAvailableChanged', () => this.update());
+    };
+    participant.videoStreams.forEach(watch);
+    participant.on('videoStreamsUpdated', ({ added }) => {
+      added.forEach(watch);
+      this.update();
+    });
     participant.on('isSpeakingChanged', () => {
       if (!participant.isSpeaking) return;
       this.#lastSpoke.set(participant.participantId, performance.now());

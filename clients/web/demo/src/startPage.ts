@@ -139,6 +139,7 @@ export class StartPage {
       h('div', {}, h('strong', {}, title), h('p', {}, advice)),
     );
     toggle(this.#error, true);
+    this.#error.scrollIntoView?.({ block: 'nearest' });
   }
 
   /** Closes what the call does not take over. */
@@ -272,7 +273,8 @@ export class StartPage {
   }
 
   async #startDevices(): Promise<void> {
-    this.#name.focus();
+    // Not on a touch screen, where the keyboard would cover the preview.
+    if (matchMedia('(pointer: fine)').matches) this.#name.focus();
     // One after the other: the browser asks for one permission at a time.
     await this.#startCamera();
     await this.#startMicrophone();

@@ -119,11 +119,12 @@ function remoteText(stats: CallStats, tile: RemoteTile): string {
 
 function localText(stats: CallStats, source: 'camera' | 'screen'): string {
   const rows: [string, string][] = [];
-  for (const track of stats.localTracks) {
-    if (track.source === source) rows.push(...videoRows(track));
-    if (source === 'camera' && track.source === 'microphone') {
-      rows.push(['audio', `${track.codec ?? '–'} ${rate(track.bitrate)}, mid ${track.mid}`]);
-    }
+  const picture = stats.localTracks.filter((track) => track.source === source);
+  rows.push(...picture.flatMap(videoRows));
+  const microphone = stats.localTracks.find((track) => track.source === 'microphone');
+  if (source === 'camera' && microphone !== undefined) {
+    const { codec, bitrate, mid } = microphone;
+    rows.push(['audio', `${codec ?? '–'} ${rate(bitrate)}, mid ${mid}`]);
   }
   return rows.length === 0 ? 'nothing sent' : lines(rows);
 }

@@ -124,22 +124,19 @@ function noteFor(stream: RemoteVideoStream): string {
 export class RemoteTile extends Tile {
   readonly participant: RemoteParticipant;
   readonly stream: RemoteVideoStream | undefined;
-  readonly #onChange: () => void;
 
   constructor(
     source: TileSource,
     participant: RemoteParticipant,
     stream: RemoteVideoStream | undefined,
-    onChange: () => void,
   ) {
     super(source, false);
     this.participant = participant;
     this.stream = stream;
-    this.#onChange = onChange;
     for (const name of ['isMutedChanged', 'isSpeakingChanged', 'stateChanged'] as const) {
       participant.on(name, this.#refresh);
     }
-    stream?.on('isAvailableChanged', this.#changed);
+    stream?.on('isAvailableChanged', this.#refresh);
     stream?.on('isReceivingChanged', this.#refresh);
     this.#refresh();
   }
@@ -148,15 +145,10 @@ export class RemoteTile extends Tile {
     for (const name of ['isMutedChanged', 'isSpeakingChanged', 'stateChanged'] as const) {
       this.participant.off(name, this.#refresh);
     }
-    this.stream?.off('isAvailableChanged', this.#changed);
+    this.stream?.off('isAvailableChanged', this.#refresh);
     this.stream?.off('isReceivingChanged', this.#refresh);
     super.dispose();
   }
-
-  readonly #changed = (): void => {
-    this.#refresh();
-    this.#onChange();
-  };
 
   readonly #refresh = (): void => {
     const { participant, stream } = this;

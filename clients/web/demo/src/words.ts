@@ -80,8 +80,8 @@ const TEXTS: Record<ConvokeErrorCode, Explanation> = {
     advice: 'Wait a minute and try again.',
   },
   draining: {
-    title: 'The server is being restarted',
-    advice: 'It takes no new participants now. Try again in a minute.',
+    title: 'The server is shutting down',
+    advice: 'It takes no new participants. Try again in a minute, when it may be back.',
   },
   trackInvalid: {
     title: 'The server did not accept that device',

@@ -42,6 +42,8 @@ export interface CallEvents extends LocalMediaEvents {
   remoteParticipantsUpdated: ParticipantsUpdated;
   /** Whether our own microphone hears us speak. */
   isSpeakingChanged: undefined;
+  /** Another participant, or nobody, has the floor. */
+  dominantSpeakerChanged: undefined;
   /** The browser will not play sound until `resumeAudio` is called from a click or key press. */
   audioPlaybackBlocked: undefined;
   audioPlaybackResumed: undefined;
@@ -70,6 +72,7 @@ export class Call extends Emitter<CallEvents> {
   #endReason: CallEndReason | undefined;
   #error: ConvokeError | undefined;
   #isSpeaking = false;
+  #dominantSpeaker: string | undefined;
   #statsBefore: { nowMs: number; counters: Counters } | undefined;
 
   /** @internal */
@@ -172,6 +175,14 @@ export class Call extends Emitter<CallEvents> {
 
   get isSpeaking(): boolean {
     return this.#isSpeaking;
+  }
+
+  /**
+   * The `participantId` of whoever has the floor, as the server judges (coughs and noise do not
+   * take it); our own, if it is us. Undefined when nobody has.
+   */
+  get dominantSpeaker(): string | undefined {
+    return this.#dominantSpeaker;
   }
 
   get isAudioPlaybackBlocked(): boolean {
@@ -280,6 +291,7 @@ export class Call extends Emitter<CallEvents> {
         this.#setState('Connected');
         this.#speaking.start();
       }
+      this.#setDominantSpeaker(undefined);
       if (fresh) {
         this.#statsBefore = undefined;
         this.#view.reset();
@@ -287,8 +299,15 @@ export class Call extends Emitter<CallEvents> {
       void this.#publications.sync();
     });
     session.on('changed', () => this.#update());
+    session.on('speakers', ({ dominant }) => this.#setDominantSpeaker(dominant));
     session.on('connectionStateChanged', () => this.emit('connectionStateChanged', undefined));
     session.on('ended', ({ reason, error }) => this.#onEnded(reason, error));
+  }
+
+  #setDominantSpeaker(participantId: string | undefined): void {
+    if (participantId === this.#dominantSpeaker) return;
+    this.#dominantSpeaker = participantId;
+    this.emit('dominantSpeakerChanged', undefined);
   }
 
   #update(): void {

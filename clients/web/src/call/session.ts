@@ -35,6 +35,8 @@ interface SessionEvents {
   /** Roster or slots changed. */
   changed: undefined;
   connectionStateChanged: undefined;
+  /** The server says who has the floor. */
+  speakers: { readonly dominant: string | undefined };
   ended: { readonly reason: EndReason; readonly error: ConvokeError | undefined };
 }
 
@@ -225,6 +227,7 @@ export class CallSession extends Emitter<SessionEvents> {
   async #rejoin(retryAfterMs?: number): Promise<void> {
     const { backoff, environment, connection } = this.#options;
     this.#phase = 'joining';
+    this.#resuming = false;
     this.#resumeToken = '';
     this.#updateState();
     const turn = this.#joining;
@@ -237,26 +240,35 @@ export class CallSession extends Emitter<SessionEvents> {
   }
 
   async #resume(): Promise<void> {
+    const { connection } = this.#options;
     this.#resuming = true;
     this.#updateState();
     try {
-      await this.#options.connection.request(
-        { type: 'resume', resumeToken: this.#resumeToken },
-        (message) => {
-          if (message.type === 'resumed' && this.#phase !== 'ended') this.#adopt(message);
-        },
-      );
+      await connection.request({ type: 'resume', resumeToken: this.#resumeToken }, (message) => {
+        if (message.type === 'resumed' && this.#phase !== 'ended') this.#adopt(message);
+      });
     } catch (cause) {
-      const error = ConvokeError.from(cause);
-      if (this.#phase === 'ended' || LOST.has(error.code)) return;
-      this.#resuming = false;
-      await this.#rejoin(error.retryAfterMs);
+      await this.#resumeFailed(ConvokeError.from(cause));
       return;
     }
     if (this.#phase !== 'joined') return;
     this.emit('joined', { fresh: false });
     this.emit('changed', undefined);
     for (const keeper of this.#transports?.keepers ?? []) keeper.signallingRestored();
+  }
+
+  async #resumeFailed(error: ConvokeError): Promise<void> {
+    if (this.#phase !== 'joined' || LOST.has(error.code)) return;
+    if (!TRY_AGAIN.has(error.code)) {
+      await this.#rejoin(error.retryAfterMs);
+      return;
+    }
+    // The grace time ends this: then the token is refused for good.
+    const { backoff, environment, connection } = this.#options;
+    const delay = environment.random() * backoff.maxMs;
+    await new Promise((resolve) => setTimeout(resolve, Math.max(delay, error.retryAfterMs ?? 0)));
+    const waiting = this.#phase === 'joined' && this.#resuming;
+    if (waiting && connection.state === 'Connected') await this.#resume();
   }
 
   /** Takes a whole picture in place of the old one; runs before any later message is handled. */
@@ -345,6 +357,10 @@ export class CallSession extends Emitter<SessionEvents> {
         this.emit('changed', undefined);
         return;
       }
+      case 'speakers':
+        if (message.version <= this.#roster.snapshotVersion) return;
+        this.emit('speakers', { dominant: message.dominant });
+        return;
       case 'snapshot':
         if (message.version <= this.#roster.snapshotVersion) return;
         this.#replace(message);

@@ -55,6 +55,7 @@ export type ServerMessage =
   | { "type": "trackUnpublished" } & TrackUnpublished
   | { "type": "trackUpdated" } & TrackUpdated
   | { "type": "slots" } & SlotsChanged
+  | { "type": "speakers" } & Speakers
   | { "type": "ended" } & Ended
   | { "type": "error" } & ErrorReply
   | { "type": "pong" } & Pong;
@@ -356,6 +357,21 @@ export type SlotsChanged = {
   version: number,
   /** The slots as they are now. */
   slots: Array<Slot>,
+};
+
+/**
+ * `speakers`: at most five times a second. Not part of a snapshot: after `joined` or
+ * `resumed` nobody is known to speak until the next of these.
+ */
+export type Speakers = {
+  /** The call that changed. */
+  callId: string,
+  /** The call's state count after the change. */
+  version: number,
+  /** The participant who has the floor, if anyone; changes at most once a second. */
+  dominant?: string,
+  /** The participants who speak now, at most 16. */
+  speaking: Array<string>,
 };
 
 /** `ended`: the client's part in the call is over; its transports are closed. */

@@ -93,6 +93,8 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
     if (this.#camera === stream) return;
     const media = await stream.getMediaStream();
     this.#refuseIfClosed(() => stream.dispose());
+    // Asked for twice while it opened.
+    if (this.#camera === stream) return;
     if (this.#camera !== undefined) await this.stopVideo(this.#camera);
     const track = media.getVideoTracks()[0];
     if (track === undefined) throw new ConvokeError('cameraFailed', 'The stream has no video.');

@@ -23,7 +23,7 @@ interface WishHints {
 export type ViewWish = WishHints &
   ({ readonly stream: RemoteVideoStream } | { readonly follow: Follow });
 
-/** @internal */
+/** What the keeper needs from its call. */
 export interface ViewLink {
   slots(): SlotTable;
   send(wishes: SlotWish[] | undefined): Promise<void>;

@@ -43,7 +43,12 @@ const FINAL = new Set<ConvokeErrorCode>([
   'scopeMissing',
   'protocolVersion',
   'takenOver',
+  'messageTooBig',
 ]);
+
+/** Refusals that another token may mend. */
+const TOKEN_FAULTS = new Set<ConvokeErrorCode>(['tokenInvalid', 'tokenExpired']);
+const MIN_TOKEN_LIFE_MS = 60_000;
 
 export class AgentConnection extends Emitter<ConnectionEvents> {
   readonly #options: AgentConnectionOptions;
@@ -51,6 +56,7 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
   #socket: AgentSocket | undefined;
   #state: AgentConnectionState = 'Connecting';
   #welcome: Welcome | undefined;
+  #token: string | undefined;
   #renewTimer: ReturnType<typeof setTimeout> | undefined;
   #wake: (() => void) | undefined;
 
@@ -112,8 +118,10 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
   }
 
   async #attempt(): Promise<Welcome> {
-    const { url, environment, timeouts, tokens, displayName, userAgent } = this.#options;
-    const token = await tokenOf(tokens);
+    const { url, environment, timeouts } = this.#options;
+    // Before the socket is opened: the server gives it only some seconds to say hello.
+    const known = this.#goodToken();
+    const token = known ?? (await this.#freshToken());
     const socket: AgentSocket = await AgentSocket.open(
       url,
       environment,
@@ -124,16 +132,12 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
       timeouts,
     );
     try {
-      const reply = await socket.request({
-        type: 'hello',
-        protocol: PROTOCOL_VERSION,
-        token,
-        userAgent,
-        ...(displayName === undefined ? {} : { displayName }),
+      const reply = await this.#hello(socket, token).catch(async (cause: unknown) => {
+        // A restarted server may have other keys.
+        const stale = TOKEN_FAULTS.has(ConvokeError.from(cause).code);
+        if (!stale || known === undefined || typeof this.#options.tokens === 'string') throw cause;
+        return this.#hello(socket, await this.#freshToken());
       });
-      if (reply.type !== 'welcome') {
-        throw new ConvokeError('connectionFailed', `The server answered hello by ${reply.type}.`);
-      }
       if (this.#state === 'Disconnected') throw new ConvokeError('disposed', 'The agent is gone.');
       this.#socket = socket;
       this.#accept(socket, reply);
@@ -142,6 +146,32 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
       socket.close(ConvokeError.from(error));
       throw error;
     }
+  }
+
+  async #hello(socket: AgentSocket, token: string): Promise<Welcome> {
+    const { displayName, userAgent } = this.#options;
+    const reply = await socket.request({
+      type: 'hello',
+      protocol: PROTOCOL_VERSION,
+      token,
+      userAgent,
+      ...(displayName === undefined ? {} : { displayName }),
+    });
+    if (reply.type !== 'welcome') {
+      throw new ConvokeError('connectionFailed', `The server answered hello by ${reply.type}.`);
+    }
+    return reply;
+  }
+
+  /** The token that the server took last, while it is good for longer than a join takes. */
+  #goodToken(): string | undefined {
+    const goodForMs = (this.#welcome?.expiresAtMs ?? 0) - Date.now();
+    return goodForMs > MIN_TOKEN_LIFE_MS ? this.#token : undefined;
+  }
+
+  async #freshToken(): Promise<string> {
+    this.#token = await tokenOf(this.#options.tokens);
+    return this.#token;
   }
 
   #accept(socket: AgentSocket, welcome: Welcome): void {
@@ -157,15 +187,8 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
     const socket = this.#socket;
     if (socket === undefined) return;
     try {
-      const { tokens, displayName, userAgent } = this.#options;
-      const reply = await socket.request({
-        type: 'hello',
-        protocol: PROTOCOL_VERSION,
-        token: await tokenOf(tokens),
-        userAgent,
-        ...(displayName === undefined ? {} : { displayName }),
-      });
-      if (reply.type === 'welcome' && this.#socket === socket) this.#accept(socket, reply);
+      const reply = await this.#hello(socket, await this.#freshToken());
+      if (this.#socket === socket) this.#accept(socket, reply);
     } catch {
       if (this.#socket === socket) this.#renewTimer = setTimeout(() => this.#renew(), 10_000);
     }

@@ -101,6 +101,7 @@ export class FakeServer {
   slots: Slot[] = emptySlots();
   refuse: Partial<Record<ClientMessage['type'], string>> = {};
   resumable = true;
+  good = (_token: string): boolean => true;
   silent = false;
   joins = 0;
 
@@ -135,7 +136,8 @@ export class FakeServer {
     }
     switch (message.type) {
       case 'hello':
-        socket.say(welcome(requestId));
+        if (this.good(message.token)) socket.say(welcome(requestId));
+        else socket.say({ type: 'error', requestId, code: 'tokenInvalid', message: 'other key' });
         return;
       case 'ping':
         socket.say({ type: 'pong' });

@@ -36,6 +36,9 @@ struct Waiting {
     keyframe: bool,
 }
 
+/// A decoder that has undecodable frames for so long wants a keyframe.
+const STALLED: Duration = Duration::from_millis(250);
+
 /// Counts decodable frames of one source.
 #[derive(Debug, Clone, Default)]
 pub struct ModelDecoder {
@@ -43,6 +46,8 @@ pub struct ModelDecoder {
     next: Option<u32>,
     /// The slot went to another source in between: the gap up to now is not a freeze.
     away: bool,
+    /// Since when frames wait that cannot be decoded.
+    stalled: Option<Instant>,
     report: SourceReport,
 }
 
@@ -53,11 +58,18 @@ impl ModelDecoder {
         &self.report
     }
 
+    /// Whether a real decoder would ask for a keyframe now.
+    #[must_use]
+    pub fn wants_keyframe(&self, now: Instant) -> bool {
+        self.stalled.is_some_and(|since| now.saturating_duration_since(since) >= STALLED)
+    }
+
     /// The slot left this source; when it comes back it must begin with a keyframe.
     pub fn interrupt(&mut self) {
         self.waiting.clear();
         self.next = None;
         self.away = true;
+        self.stalled = None;
     }
 
     /// A packet that was not seen before.
@@ -75,6 +87,11 @@ impl ModelDecoder {
         }
         while self.waiting.len() > MAX_WAITING {
             self.waiting.pop_first();
+        }
+        if self.waiting.is_empty() {
+            self.stalled = None;
+        } else {
+            self.stalled.get_or_insert(now);
         }
     }
 
@@ -102,6 +119,7 @@ impl ModelDecoder {
             report.longest_gap = report.longest_gap.max(now.saturating_duration_since(last));
         }
         self.away = false;
+        self.stalled = None;
         report.first_decoded.get_or_insert(now);
         report.last_decoded = Some(now);
     }

@@ -14,7 +14,7 @@ pub use decode::{ModelDecoder, SourceReport};
 pub use delay::Delays;
 pub use slot::{Grace, SlotChecker, SlotReport};
 pub use violation::Violation;
-pub use wire::WireChecker;
+pub use wire::{WireChecker, rtp_numbers};
 
 #[cfg(test)]
 mod tests;

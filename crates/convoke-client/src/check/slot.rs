@@ -141,6 +141,13 @@ impl SlotChecker {
         }
     }
 
+    /// Whether a real receiver would ask for a keyframe of the present source now.
+    #[must_use]
+    pub fn wants_keyframe(&self, now: Instant) -> bool {
+        let decoder = self.current.and_then(|source| self.decoders.get(&source));
+        decoder.is_some_and(|decoder| decoder.wants_keyframe(now))
+    }
+
     /// Broken laws, all.
     #[must_use]
     pub fn violation_count(&self) -> u64 {

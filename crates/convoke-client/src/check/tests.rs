@@ -154,6 +154,24 @@ fn gaps_are_counted_and_break_frames() {
 }
 
 #[test]
+fn a_stalled_decoder_wants_a_keyframe_until_it_gets_one() {
+    let mut s = stream(MediaKind::Video);
+    s.packets.remove(20);
+    let mut checker = SlotChecker::new(s.kind, s.epoch, None);
+    let (mut wanted_at, mut still) = (None, false);
+    for packet in &s.packets {
+        checker.packet(packet);
+        still = checker.wants_keyframe(packet.at);
+        if still {
+            wanted_at.get_or_insert(packet.at);
+        }
+    }
+    let wait = wanted_at.expect("it stalls") - s.packets[20].at;
+    assert!((250..320).contains(&wait.as_millis()), "{wait:?}");
+    assert!(!still, "the next source began with a keyframe");
+}
+
+#[test]
 fn a_fill_by_rtx_is_decoded() {
     let mut s = stream(MediaKind::Video);
     let lost = s.packets.remove(20);

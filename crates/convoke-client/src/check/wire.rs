@@ -26,7 +26,8 @@ pub struct WireChecker {
 }
 
 /// Sequence number and SSRC, if the datagram is (S)RTP and not (S)RTCP (RFC 5761 §4).
-fn rtp(bytes: &[u8]) -> Option<(u16, u32)> {
+#[must_use]
+pub fn rtp_numbers(bytes: &[u8]) -> Option<(u16, u32)> {
     let [b0, b1, s0, s1, _, _, _, _, c0, c1, c2, c3, ..] = *bytes else { return None };
     let is_rtp = (128..192).contains(&b0) && !(64..96).contains(&(b1 & 0x7f));
     is_rtp.then(|| (u16::from_be_bytes([s0, s1]), u32::from_be_bytes([c0, c1, c2, c3])))
@@ -46,7 +47,7 @@ impl WireChecker {
         destination: SocketAddr,
         bytes: &[u8],
     ) -> Option<Violation> {
-        let (sequence, ssrc) = rtp(bytes)?;
+        let (sequence, ssrc) = rtp_numbers(bytes)?;
         let key = (local, destination, ssrc);
         if self.streams.len() >= MAX_STREAMS && !self.streams.contains_key(&key) {
             return None;
@@ -80,6 +81,13 @@ impl WireChecker {
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.streams.values().map(|s| (s.highest - s.first + 1).saturating_sub(s.count)).sum()
+    }
+
+    /// The same for one stream.
+    #[must_use]
+    pub fn missing_of(&self, local: SocketAddr, destination: SocketAddr, ssrc: u32) -> u64 {
+        let stream = self.streams.get(&(local, destination, ssrc));
+        stream.map_or(0, |s| (s.highest - s.first + 1).saturating_sub(s.count))
     }
 
     /// RTP packets seen.

@@ -69,6 +69,13 @@ pub enum CallChange {
     },
     /// Some slots changed.
     Slots(Vec<Slot>),
+    /// Who speaks changed.
+    Speakers {
+        /// Who has the floor, if anyone.
+        dominant: Option<String>,
+        /// Everyone who speaks now.
+        speaking: Vec<String>,
+    },
 }
 
 impl CallState {
@@ -189,6 +196,10 @@ impl CallState {
                 tracks.iter_mut().find(|t| t.track_id == m.track.track_id)?.clone_from(&m.track);
                 let (participant_id, track) = (m.participant_id.clone(), m.track.clone());
                 Some(CallChange::TrackUpdated { participant_id, track })
+            }
+            ServerMessage::Speakers(m) if self.is_new(&m.call_id, m.version) => {
+                let (dominant, speaking) = (m.dominant.clone(), m.speaking.clone());
+                Some(CallChange::Speakers { dominant, speaking })
             }
             _ => None,
         }

@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+mod dtls;
 mod transport;
 mod types;
 
@@ -44,6 +45,10 @@ use transport::{Out, Transport, Up};
 pub use types::{
     Codec, Input, MediaConfig, MediaError, MediaEvent, Offers, Packet, Received, SendLine, Transmit,
 };
+
+/// The largest RTP payload that fits into a packet of the media stack beside header, extensions and
+/// authentication tag, in bytes. Paths carry less: stay at 1,200.
+pub const PAYLOAD_BYTES_MAX: usize = 1_800;
 
 #[derive(Debug)]
 struct Line {
@@ -194,6 +199,15 @@ impl MediaPeer {
         }
     }
 
+    /// Whether a transport's first offer was answered.
+    #[must_use]
+    pub fn answered(&self, role: TransportRole) -> bool {
+        match role {
+            TransportRole::Send => self.send.as_ref().is_some_and(Transport::answered),
+            TransportRole::Receive => self.receive.as_ref().is_some_and(Transport::answered),
+        }
+    }
+
     /// Whether a transport is up. One that does not exist is not.
     #[must_use]
     pub fn connected(&self, role: TransportRole) -> bool {
@@ -207,11 +221,15 @@ impl MediaPeer {
     /// once.
     ///
     /// # Errors
-    /// When there is no such line, or the codec does not fit or was not negotiated.
+    /// When there is no such line, the codec does not fit or was not negotiated, or the payload is
+    /// larger than [`PAYLOAD_BYTES_MAX`].
     pub fn write(&mut self, now: Instant, line: usize, packet: Packet) -> Result<(), MediaError> {
         let state = self.lines.get_mut(line).ok_or(MediaError::NoLine(line))?;
         if packet.codec.kind() != state.kind {
             return Err(MediaError::WrongKind(packet.codec));
+        }
+        if packet.payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(MediaError::TooLarge(packet.payload.len()));
         }
         let transport = self.send.as_mut().ok_or(MediaError::NoTransport(TransportRole::Send))?;
         transport.write(now, state.mid, state.next_sequence, packet)?;

@@ -203,12 +203,23 @@ fn a_fixed_ssrc_is_offered_and_used() {
     assert!(offer.contains("a=ssrc:77777 cname"), "{offer}");
     assert!(offer.contains("a=ssrc-group:FID 77777 "), "{offer}");
     let start = bench.now + Duration::from_millis(500);
+    let camera = Mid::from(offers.send_mids[0].as_str());
     let mut source = VideoSource::new(VideoConfig::new(Codec::Vp8, 9, bench.now, start), 3);
+    let mut asked = false;
     bench.run(Duration::from_secs(1), |b| {
         for packet in source.take(b.now) {
             b.peer.write(b.now, 0, packet).unwrap();
         }
+        if !asked && b.now > start + Duration::from_millis(200) {
+            let mut api = b.server.send.direct_api();
+            let stream = api.stream_rx_by_mid(camera, None).unwrap();
+            stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+            asked = true;
+        }
     });
+    assert!(asked);
+    let heard = |e: &MediaEvent| matches!(e, MediaEvent::KeyframeRequest { line: 0 });
+    assert!(bench.seen.iter().any(heard), "feedback for the SSRC finds its line");
     let ssrcs: Vec<u32> = bench
         .server_events
         .iter()

@@ -16,6 +16,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, SeqNo};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
 
+use super::dtls;
 use super::types::{Codec, MediaError, MediaEvent, Packet, Transmit};
 
 /// RTX memory of a video send stream.
@@ -45,6 +46,7 @@ pub(super) struct Transport {
     codecs: HashMap<u8, Codec>,
     payload_types: HashMap<(Mid, Codec), Pt>,
     deadline: Option<Instant>,
+    answered: bool,
     connected: bool,
     closed: bool,
 }
@@ -69,6 +71,7 @@ fn candidate(addr: SocketAddr) -> Result<Candidate, MediaError> {
 
 fn config(video: &[Codec], estimate_from_bps: Option<u64>) -> RtcConfig {
     let mut config = RtcConfig::new()
+        .set_crypto_provider(dtls::provider())
         .set_rtp_mode(true)
         .set_stats_interval(None)
         .clear_codecs()
@@ -139,6 +142,7 @@ impl Transport {
             codecs: HashMap::new(),
             payload_types: HashMap::new(),
             deadline: Some(now),
+            answered: false,
             connected: false,
             closed: false,
         };
@@ -163,6 +167,7 @@ impl Transport {
             .filter_map(|p| Some((*p.pt(), Codec::from_str0m(p.spec().codec)?)))
             .collect();
         self.payload_types.clear();
+        self.answered = true;
         self.deadline = Some(now);
         Ok(())
     }
@@ -171,8 +176,13 @@ impl Transport {
     pub(super) fn prepare_stream(&mut self, mid: Mid, kind: StrKind, ssrc: Option<u32>) {
         let mut api = self.rtc.direct_api();
         if let Some(ssrc) = ssrc {
+            // Anew, not `reset_stream_tx`: after that, feedback for the new SSRC finds no stream.
+            let old = api.stream_tx_by_mid(mid, None).map(|stream| stream.ssrc());
+            if let Some(old) = old {
+                api.remove_stream_tx(old);
+            }
             let rtx = kind.is_video().then(|| api.new_ssrc());
-            api.reset_stream_tx(mid, None, ssrc.into(), rtx);
+            api.declare_stream_tx(ssrc.into(), rtx, mid, None);
         }
         if let (true, Some(stream)) = (kind.is_video(), api.stream_tx_by_mid(mid, None)) {
             stream.set_rtx_cache(RTX_PACKETS, RTX_AGE, Some(RTX_RATIO));
@@ -190,6 +200,10 @@ impl Transport {
         let (offer, pending) = api.apply().ok_or(MediaError::NothingToOffer)?;
         self.pending = Some(pending);
         Ok(offer.to_sdp_string())
+    }
+
+    pub(super) fn answered(&self) -> bool {
+        self.answered
     }
 
     pub(super) fn connected(&self) -> bool {

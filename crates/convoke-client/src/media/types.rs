@@ -256,6 +256,9 @@ pub enum MediaError {
     /// A codec of the wrong media kind for the line.
     #[error("{0:?} does not belong on a line of this kind")]
     WrongKind(Codec),
+    /// A payload that no datagram carries.
+    #[error("a payload of {0} bytes; at most {max} fit into a packet", max = super::PAYLOAD_BYTES_MAX)]
+    TooLarge(usize),
     /// An address is no usable ICE candidate.
     #[error("{0} is no usable candidate")]
     Address(SocketAddr),

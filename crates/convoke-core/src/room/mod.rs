@@ -6,6 +6,7 @@
 
 mod publish;
 mod reconcile;
+mod speech;
 mod view;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::forward::rewrite::Incoming;
 use crate::forward::select::Candidate;
 use crate::forward::{Choice, Forwarder, Keyframes};
 use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
-use crate::speech::Speech;
+use crate::speaker::Speakers;
 use crate::transport::{Codec, Line, MediaPacket, Outgoing, Transport};
 
 pub(crate) use publish::TrackError;
@@ -112,6 +113,8 @@ const ENCODING_IDLE: Duration = Duration::from_millis(500);
 struct Encoding {
     ssrc: u32,
     heard: Instant,
+    /// The highest extended sequence number so far.
+    highest: u64,
 }
 
 /// What a participant publishes.
@@ -127,21 +130,37 @@ struct Track {
     subscriptions: Vec<Subscription>,
     encoding: Option<Encoding>,
     keyframes: Keyframes,
-    speech: Speech,
 }
 
 impl Track {
-    /// Whether `packet` is of the encoding that is forwarded.
-    fn takes(&mut self, now: Instant, packet: &MediaPacket) -> bool {
+    /// Whether `packet` is the newest of the encoding that is forwarded; `None` if it is of
+    /// another.
+    fn takes(&mut self, now: Instant, packet: &MediaPacket) -> Option<bool> {
         let ssrc = packet.ssrc;
-        let other = self.encoding.is_some_and(|encoding| {
-            encoding.ssrc != ssrc && now.saturating_duration_since(encoding.heard) < ENCODING_IDLE
+        let (same, idle) = self.encoding.map_or((false, true), |encoding| {
+            let silent = now.saturating_duration_since(encoding.heard);
+            (encoding.ssrc == ssrc, silent >= ENCODING_IDLE)
         });
-        if !other {
-            self.encoding = Some(Encoding { ssrc, heard: now });
+        if !same && !idle {
+            return None;
         }
-        !other
+        let before = self.encoding.filter(|_| same).map(|encoding| encoding.highest);
+        let highest = before.map_or(packet.seq, |highest| highest.max(packet.seq));
+        self.encoding = Some(Encoding { ssrc, heard: now, highest });
+        Some(before.is_none_or(|before| packet.seq > before))
     }
+}
+
+/// A packet that may be forwarded.
+#[derive(Debug, Clone, Copy)]
+struct Admitted {
+    /// The track's key.
+    key: usize,
+    csrc: u32,
+    /// When it was sampled, by our clock.
+    sampled: Instant,
+    /// Whether a receiver can start here.
+    start: bool,
 }
 
 /// The edge from a track to a slot. A relay to another worker or node will be another kind.
@@ -168,6 +187,10 @@ pub(crate) struct Room {
     pub(crate) keyframe_poll: Option<Instant>,
     /// See [`crate::timers::Timers::set`].
     pub(crate) keyframes_scheduled: Option<Instant>,
+    /// The microphones' voices, by track key.
+    speakers: Speakers,
+    /// See [`crate::timers::Timers::set`].
+    pub(crate) speech_scheduled: Option<Instant>,
     /// Scratch: slots whose state changed in a fan-out.
     changed: Vec<Subscription>,
 }
@@ -208,6 +231,8 @@ impl Room {
             ranks: Ranks::default(),
             keyframe_poll: None,
             keyframes_scheduled: None,
+            speakers: Speakers::default(),
+            speech_scheduled: None,
             changed: Vec::new(),
         }
     }
@@ -295,7 +320,7 @@ impl Room {
         let tracks = self.participants.get_mut(key).map(|p| std::mem::take(&mut p.tracks));
         let mut affected = Vec::new();
         for track in tracks.unwrap_or_default() {
-            affected.extend(self.detach(track));
+            affected.extend(self.detach(io.now, track));
         }
         self.participants.remove(key);
         self.by_id.remove(&id);
@@ -305,7 +330,7 @@ impl Room {
         transports
     }
 
-    /// The fan-out: one packet of one track to its subscriptions.
+    /// One packet of one m-line: to whom it belongs, and then to its subscriptions.
     pub(crate) fn forward(
         &mut self,
         io: &mut Io<'_>,
@@ -313,24 +338,48 @@ impl Room {
         line: usize,
         packet: &MediaPacket,
     ) {
-        let Some(owner) = self.participants.get_mut(participant) else { return };
-        let Some(key) = owner.by_line.get(line).copied().flatten() else {
-            return io.drop_one(DropReason::NotPublished);
-        };
-        let Some(track) = self.tracks.get_mut(key) else { return };
+        match self.admit(io.now, participant, line, packet) {
+            Ok(admitted) => {
+                if packet.codec.is_audio() {
+                    // Before the fan-out: a voice's first packet that counts is heard itself.
+                    self.hear(io, admitted.key, packet);
+                }
+                self.fan_out(io, admitted, packet);
+            }
+            Err(reason) => io.drop_one(reason),
+        }
+    }
+
+    /// Whether a packet may be forwarded, and as what.
+    fn admit(
+        &mut self,
+        now: Instant,
+        participant: usize,
+        line: usize,
+        packet: &MediaPacket,
+    ) -> Result<Admitted, DropReason> {
+        let owner = self.participants.get_mut(participant).ok_or(DropReason::NotPublished)?;
+        let key = owner.by_line.get(line).copied().flatten().ok_or(DropReason::NotPublished)?;
+        let track = self.tracks.get_mut(key).ok_or(DropReason::NotPublished)?;
         if track.muted || packet.codec.is_audio() != (track.source.kind() == MediaKind::Audio) {
-            return io.drop_one(DropReason::NotAllowed);
+            return Err(DropReason::NotAllowed);
         }
-        if !track.takes(io.now, packet) {
-            return io.drop_one(DropReason::OtherEncoding);
-        }
-        let csrc = owner.id.0;
-        let sampled = owner.clock.sampled(io.now, packet.captured);
-        let speaks = track.speech.heard(io.now, packet.level);
+        let newest = track.takes(now, packet).ok_or(DropReason::OtherEncoding)?;
         if packet.keyframe && !packet.codec.is_audio() {
             track.keyframes.arrived();
         }
-        let candidate = candidate(key, packet);
+        // Nothing starts at a packet that was overtaken: what overtook it would be missing, or has
+        // been forwarded before.
+        let start = packet.keyframe && newest;
+        let sampled = owner.clock.sampled(now, packet.captured);
+        Ok(Admitted { key, csrc: owner.id.0, sampled, start })
+    }
+
+    /// The fan-out: one packet of one track to its subscriptions.
+    fn fan_out(&mut self, io: &mut Io<'_>, admitted: Admitted, packet: &MediaPacket) {
+        let Admitted { key, csrc, sampled, start } = admitted;
+        let Some(track) = self.tracks.get(key) else { return };
+        let candidate = candidate(key, packet, start);
         for subscription in &track.subscriptions {
             let Some(subscriber) = self.participants.get_mut(subscription.participant) else {
                 continue;
@@ -377,9 +426,6 @@ impl Room {
         }
         if !self.changed.is_empty() {
             self.after_switches(io, key);
-        }
-        if speaks {
-            self.spoke(io, key);
         }
     }
 
@@ -584,7 +630,7 @@ impl Slot {
     }
 }
 
-fn candidate(track: usize, packet: &MediaPacket) -> Candidate {
+fn candidate(track: usize, packet: &MediaPacket, start: bool) -> Candidate {
     let numbers = Incoming {
         seq: packet.seq,
         time: packet.time,
@@ -592,7 +638,7 @@ fn candidate(track: usize, packet: &MediaPacket) -> Candidate {
         audio: packet.codec.is_audio(),
         vp8: packet.vp8_numbers(),
     };
-    Candidate { track, ssrc: packet.ssrc, start: packet.keyframe, numbers }
+    Candidate { track, ssrc: packet.ssrc, start, numbers }
 }
 
 impl Transport {

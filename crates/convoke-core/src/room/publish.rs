@@ -4,12 +4,12 @@
 //! Never: lets a track exist that its publisher may not have.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Io, Room, Track};
 use crate::api::{MediaKind, Permissions, RoomChange, TrackDeclaration, TrackView};
 use crate::forward::Keyframes;
 use crate::ids::{ParticipantId, TrackId};
-use crate::speech::Speech;
 use crate::transport::Transport;
 
 /// Why a declaration was refused.
@@ -101,7 +101,6 @@ impl Room {
             subscriptions: Vec::new(),
             encoding: None,
             keyframes: Keyframes::default(),
-            speech: Speech::default(),
         });
         let mut owner_id = ParticipantId(0);
         if let Some(owner) = self.participants.get_mut(owner) {
@@ -130,7 +129,7 @@ impl Room {
     pub(crate) fn unpublish_key(&mut self, io: &mut Io<'_>, key: usize) {
         let Some(track) = self.tracks.get(key) else { return };
         let (owner, id) = (track.owner, track.id);
-        let affected = self.detach(key);
+        let affected = self.detach(io.now, key);
         let Some(owner) = self.participants.get_mut(owner) else { return };
         owner.tracks.retain(|other| *other != key);
         let participant = owner.id;
@@ -139,9 +138,10 @@ impl Room {
     }
 
     /// Takes a track out of all maps and slots; returns who had it in a slot.
-    pub(super) fn detach(&mut self, key: usize) -> Vec<usize> {
+    pub(super) fn detach(&mut self, now: Instant, key: usize) -> Vec<usize> {
         let Some(track) = self.tracks.try_remove(key) else { return Vec::new() };
         self.ranks.of_mut(track.source.kind()).retain(|other| *other != key);
+        self.speakers.remove(now, key);
         if let Some(owner) = self.participants.get_mut(track.owner) {
             for bound in owner.by_line.iter_mut().filter(|bound| **bound == Some(key)) {
                 *bound = None;
@@ -160,6 +160,9 @@ impl Room {
             return;
         }
         track.muted = muted;
+        if muted {
+            self.speakers.mute(key);
+        }
         let (owner, kind) = (track.owner, track.source.kind());
         let subscriptions = track.subscriptions.clone();
         if let (Some(owner), Some(track)) = (self.participants.get(owner), self.track_view(key)) {
@@ -172,6 +175,7 @@ impl Room {
         if !muted && kind == MediaKind::Video {
             self.request_keyframe(io, key);
         }
+        self.rank(kind);
         self.reconcile_all(io);
     }
 

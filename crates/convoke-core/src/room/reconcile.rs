@@ -4,13 +4,13 @@
 //! Never: numbers or sends packets.
 //!
 //! **Audio.** A participant hears the first `K` (its audio slots) of the room's unmuted audio
-//! tracks that are not its own, by rank: sound of shared screens, then whoever spoke most
-//! recently, then in order of publishing. With at most `K` of them it hears all, each in a fixed
+//! tracks that are not its own, by rank: sound of shared screens, then whoever must be heard (see
+//! [`crate::speaker`]), then in order of publishing. With at most `K` of them it hears all, each in a fixed
 //! slot. A muted track keeps its slot while nobody needs it.
 //!
 //! **Video.** Slots with a wish hold what it asks for. The others hold the first of the unmuted
-//! video tracks by rank: shared screens, newest first, then cameras by who spoke most recently,
-//! then in order of publishing.
+//! video tracks by rank: shared screens, newest first, then the dominant speaker's camera, then
+//! those of recent speakers, then in order of publishing.
 
 use std::cmp::Reverse;
 
@@ -19,71 +19,6 @@ use crate::api::{Event, MediaKind, Show, SlotState, SlotWish, Source};
 use crate::slots::{Place, place};
 
 impl Room {
-    /// Puts a new track where it belongs among its kind.
-    pub(super) fn rank_new(&mut self, key: usize) {
-        let Some(track) = self.tracks.get(key) else { return };
-        let rank = self.ranks.of_mut(track.source.kind());
-        match track.source {
-            Source::Screen | Source::ScreenAudio => rank.insert(0, key),
-            Source::Camera | Source::Microphone => rank.push(key),
-        }
-    }
-
-    /// Someone speaks: its tracks come before those of others that are no screens.
-    pub(super) fn spoke(&mut self, io: &mut Io<'_>, key: usize) {
-        let Some(track) = self.tracks.get(key) else { return };
-        if track.source != Source::Microphone {
-            return;
-        }
-        let owner = track.owner;
-        let Some(participant) = self.participants.get(owner) else { return };
-        for moved in participant.tracks.clone() {
-            self.move_up(moved);
-        }
-        // Only those who lack one of the tracks, or follow the speaker, can be affected.
-        let tracks = self.participants.get(owner).map(|p| p.tracks.clone()).unwrap_or_default();
-        let affected: Vec<usize> = self
-            .order
-            .iter()
-            .copied()
-            .filter(|key| *key != owner)
-            .filter(|key| self.follows_speaker(*key) || self.lacks_any(*key, &tracks))
-            .collect();
-        self.reconcile_many(io, affected);
-    }
-
-    fn move_up(&mut self, key: usize) {
-        let Some(track) = self.tracks.get(key) else { return };
-        if !matches!(track.source, Source::Camera | Source::Microphone) {
-            return;
-        }
-        let tracks = &self.tracks;
-        let rank = self.ranks.of_mut(track.source.kind());
-        let is_screen = |key: &usize| {
-            tracks
-                .get(*key)
-                .is_some_and(|t| matches!(t.source, Source::Screen | Source::ScreenAudio))
-        };
-        let first = rank.iter().position(|key| !is_screen(key)).unwrap_or(rank.len());
-        if let Some(at) = rank.iter().position(|other| *other == key)
-            && at > first
-        {
-            rank.remove(at);
-            rank.insert(first, key);
-        }
-    }
-
-    fn follows_speaker(&self, key: usize) -> bool {
-        self.participants
-            .get(key)
-            .is_some_and(|p| p.wishes.iter().any(|wish| wish.show == Show::ActiveSpeaker))
-    }
-
-    fn lacks_any(&self, key: usize, tracks: &[usize]) -> bool {
-        let Some(participant) = self.participants.get(key) else { return false };
-        tracks.iter().any(|track| !participant.slots.iter().any(|s| s.assigned == Some(*track)))
-    }
-
     pub(super) fn reconcile_all(&mut self, io: &mut Io<'_>) {
         for key in self.keys() {
             self.reconcile(io, key);
@@ -203,15 +138,13 @@ impl Room {
                 && self.tracks.get(*track).is_some_and(|track| track.owner != key)
         };
         let audible = |track: &usize| self.tracks.get(*track).is_some_and(|track| !track.muted);
-        let wanted: Vec<usize> = self
-            .ranks
-            .of(kind)
-            .iter()
-            .copied()
-            .filter(|track| may_have(track) && audible(track))
-            .take(slots.len() + participant.wishes.len())
-            .collect();
-        let fixed = self.fixed(key, kind, &wanted, &slots);
+        let deserving = || {
+            self.ranks.of(kind).iter().copied().filter(|track| may_have(track) && audible(track))
+        };
+        let wanted: Vec<usize> = deserving().take(slots.len() + participant.wishes.len()).collect();
+        // A policy may have to look beyond those: a camera behind many screens.
+        let all = if participant.wishes.is_empty() { Vec::new() } else { deserving().collect() };
+        let fixed = self.fixed(key, kind, &all, &slots);
         let places: Vec<Place<usize>> = slots
             .iter()
             .zip(fixed)
@@ -228,7 +161,7 @@ impl Room {
         &self,
         key: usize,
         kind: MediaKind,
-        wanted: &[usize],
+        deserving: &[usize],
         slots: &[usize],
     ) -> Vec<Option<Option<usize>>> {
         let mut fixed = vec![None; slots.len()];
@@ -256,10 +189,10 @@ impl Room {
                     .map(|(track, _)| track)
                     .filter(free),
                 Show::ScreenShare => {
-                    wanted.iter().copied().find(|t| free(t) && source_is(t, Source::Screen))
+                    deserving.iter().copied().find(|t| free(t) && source_is(t, Source::Screen))
                 }
                 Show::ActiveSpeaker => {
-                    wanted.iter().copied().find(|t| free(t) && source_is(t, Source::Camera))
+                    deserving.iter().copied().find(|t| free(t) && source_is(t, Source::Camera))
                 }
             };
             taken.extend(choice);

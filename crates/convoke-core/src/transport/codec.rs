@@ -112,11 +112,17 @@ impl Codec {
         match self {
             Self::Opus => true,
             Self::Vp8 => str0m::format::detect_vp8_keyframe(payload),
-            Self::Vp9 { .. } => str0m::format::detect_vp9_keyframe(payload),
+            Self::Vp9 { .. } => vp9_starts_keyframe(payload),
             Self::H264 { .. } => h264_has_sps(payload),
             Self::Av1 { .. } => str0m::format::detect_av1_keyframe(payload),
         }
     }
+}
+
+/// Whether a VP9 payload begins a frame (B) that is not predicted from another picture (P); every
+/// packet of a keyframe has P clear, but a receiver can use it from its first only (RFC 9628 §4.2).
+fn vp9_starts_keyframe(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|flags| flags & 0x08 != 0 && flags & 0x40 == 0)
 }
 
 /// Whether an H.264 payload holds a sequence parameter set: alone, in a STAP-A, or at the start of
@@ -181,6 +187,17 @@ mod tests {
         assert!(!h264("42e01f", 1).decodes(h264("640c1f", 1)));
         assert!(!h264("42e01f", 1).decodes(h264("42001f", 1)));
         assert!(!Codec::Vp8.decodes(Codec::Vp9 { profile: 0 }));
+    }
+
+    #[test]
+    fn vp9_starts_at_the_first_packet_of_a_keyframe() {
+        let vp9 = Codec::Vp9 { profile: 0 };
+        // I and L always; then P, B, E.
+        for (flags, starts) in [(0xa8, true), (0xac, true), (0xa0, false), (0xa4, false)] {
+            assert_eq!(vp9.starts_keyframe(&[flags, 0x80, 1]), starts, "{flags:x}");
+            assert!(!vp9.starts_keyframe(&[flags | 0x40, 0x80, 1]));
+        }
+        assert!(!vp9.starts_keyframe(&[]));
     }
 
     #[test]

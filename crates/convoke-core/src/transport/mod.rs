@@ -26,7 +26,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpPacket, Vp8Descriptor};
 use str0m::{Event, Input, Output, Rtc};
 
-use crate::api::{MediaKind, Outbox, Transmit, TransportRole};
+use crate::api::{DropReason, MediaKind, Outbox, Transmit, TransportRole};
 use crate::demux::{Class, classify};
 use crate::ids::Mid;
 
@@ -35,11 +35,13 @@ pub(crate) use dtls::Crypto;
 pub(crate) use egress::{Outgoing, Vp8Numbers};
 pub(crate) use negotiate::{NegotiateError, Settings};
 
-/// Deadlines this near count as due: the shell's timers tick in milliseconds.
-const SLACK: Duration = Duration::from_millis(1);
-
 /// Consecutive due deadlines handled in one drive; what remains is due at once in the next turn.
 const DEADLINES_PER_DRIVE: usize = 32;
+
+/// The largest RTP payload that is taken, in bytes. No path carries more in one datagram (1,500 on
+/// Ethernet), and str0m panics over what does not fit into its 2,000-byte packet with header,
+/// extensions and authentication tag: in the transports of those it would be forwarded to.
+pub const PAYLOAD_BYTES_MAX: usize = 1_500;
 
 /// Remembered SSRCs of one transport; beyond that the memory is emptied and filled anew.
 const SSRCS_MAX: usize = 128;
@@ -76,6 +78,8 @@ pub(crate) enum Received {
     Connected,
     /// A media packet on an m-line.
     Rtp { line: usize, packet: MediaPacket },
+    /// A media packet that cannot be forwarded.
+    Unusable(DropReason),
     /// The peer asks for a keyframe of what it receives on an m-line (PLI or FIR).
     KeyframeRequest { line: usize },
 }
@@ -231,7 +235,7 @@ impl Transport {
                     return Health::Dead;
                 }
                 let health = self.drain(now, out, received);
-                if health != Health::Well || self.deadline > now + SLACK {
+                if health != Health::Well || self.deadline > now {
                     return health;
                 }
             }
@@ -267,6 +271,9 @@ impl Transport {
 
     fn event(&mut self, now: Instant, event: Event, received: &mut Vec<Received>) {
         match event {
+            Event::RtpPacket(packet) if packet.payload.len() > PAYLOAD_BYTES_MAX => {
+                received.push(Received::Unusable(DropReason::Oversize));
+            }
             Event::RtpPacket(packet) => {
                 if let Some((line, packet)) = self.media_packet(packet) {
                     received.push(Received::Rtp { line, packet });

@@ -23,7 +23,7 @@ impl Worker {
             self.turn.get_or_insert(now);
         }
         if let Some(key) = self.room_keys.get(&room).copied() {
-            self.schedule_keyframes(key);
+            self.schedule_room(key);
         }
     }
 

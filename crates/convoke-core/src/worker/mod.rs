@@ -24,7 +24,7 @@ macro_rules! io {
 mod commands;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -39,9 +39,6 @@ use crate::ids::RoomId;
 use crate::room::{Io, Room, Seat};
 use crate::timers::{Due, Timers};
 use crate::transport::{Crypto, Health, Received, stun_ufrag};
-
-/// Deadlines this near count as due: the shell's timers tick in milliseconds.
-const SLACK: Duration = Duration::from_millis(1);
 
 /// Deadlines served in one turn at most; the rest is due at once in the next.
 const DEADLINES_PER_TURN: usize = 4_096;
@@ -200,6 +197,7 @@ impl Worker {
                     io.stats.count_in(packet.codec.is_audio(), packet.payload.len());
                     room.forward(&mut io, participant, line, &packet);
                 }
+                Received::Unusable(reason) => io.drop_one(reason),
                 Received::KeyframeRequest { line } => {
                     room.keyframe_wanted(&mut io, participant, line);
                 }
@@ -213,7 +211,7 @@ impl Worker {
                 }
             }
         }
-        self.schedule_keyframes(room_key);
+        self.schedule_room(room_key);
     }
 
     /// Looks after a transport that was handled: its deadline, its end.
@@ -264,7 +262,7 @@ impl Worker {
             self.drive_touched(now, out);
         }
         for _ in 0..DEADLINES_PER_TURN {
-            let Some((at, due)) = self.timers.pop(now + SLACK) else { break };
+            let Some((at, due)) = self.timers.pop(now) else { break };
             self.due(now, at, due, out);
         }
         self.drive_touched(now, out);
@@ -306,7 +304,7 @@ impl Worker {
                     return;
                 }
                 seat.drive_scheduled = None;
-                if seat.transport.deadline() <= now + SLACK {
+                if seat.transport.deadline() <= now {
                     self.drive(now, key, out);
                 } else {
                     let deadline = seat.transport.deadline();
@@ -320,17 +318,28 @@ impl Worker {
                     return;
                 }
                 room.keyframes_scheduled = None;
-                let mut io = io!(self, now, out);
-                room.poll_keyframes(&mut io);
-                self.schedule_keyframes(key);
+                room.poll_keyframes(&mut io!(self, now, out));
+                self.schedule_room(key);
+            }
+            Due::Speech(key) => {
+                let Some(room) = self.rooms.get_mut(key) else { return };
+                if room.speech_scheduled != Some(at) {
+                    return;
+                }
+                room.speech_scheduled = None;
+                room.poll_speech(&mut io!(self, now, out));
+                self.schedule_room(key);
             }
         }
     }
 
-    fn schedule_keyframes(&mut self, key: usize) {
+    fn schedule_room(&mut self, key: usize) {
         let Some(room) = self.rooms.get_mut(key) else { return };
         if let Some(at) = room.keyframe_poll.take() {
             self.timers.set(&mut room.keyframes_scheduled, at, Due::Keyframes(key));
+        }
+        if let Some(at) = room.next_speech_poll() {
+            self.timers.set(&mut room.speech_scheduled, at, Due::Speech(key));
         }
     }
 
@@ -341,14 +350,14 @@ impl Worker {
         }
         seat.liveness_scheduled = None;
         let lost = seat.transport.heard + self.config.media_timeout;
-        if lost <= now + SLACK {
+        if lost <= now {
             let (room, participant) = (seat.room, seat.participant);
             return self.remove_participant(now, room, participant, LeaveReason::MediaLost, out);
         }
         let silent = seat.transport.heard + self.config.media_timeout / SILENCE_DIVISOR;
-        let next = if seat.silent || silent <= now + SLACK { lost } else { silent };
+        let next = if seat.silent || silent <= now { lost } else { silent };
         self.timers.set(&mut seat.liveness_scheduled, next, Due::Liveness(key));
-        if silent <= now + SLACK && !seat.silent && seat.transport.connected {
+        if silent <= now && !seat.silent && seat.transport.connected {
             seat.silent = true;
             self.tell_transport(key, TransportState::Disconnected, out);
         }
@@ -388,6 +397,9 @@ impl Worker {
         {
             self.room_keys.remove(&room.id);
             out.events.push(Event::RoomClosed { room: room.id });
+            if self.rooms.is_empty() && self.seats.is_empty() {
+                self.timers.clear();
+            }
         }
     }
 

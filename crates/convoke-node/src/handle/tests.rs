@@ -99,6 +99,13 @@ fn rooms_are_spread_and_carry_their_worker() {
 }
 
 #[test]
+fn no_room_is_placed_on_a_worker_that_is_gone() {
+    let (handle, [_one, two, _three]) = setup::<3>(2);
+    drop(two);
+    assert!((0..9).all(|_| handle.new_room().0 & 0xff != 1));
+}
+
+#[test]
 fn a_room_of_no_worker_does_not_exist() {
     let (handle, _messages) = setup::<1>(2);
     let answer = poll_once(pin!(handle.join(RoomId(0x1ff), request(1))));

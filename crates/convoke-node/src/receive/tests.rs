@@ -65,6 +65,13 @@ fn a_turn_can_stop_in_the_middle() {
 }
 
 #[test]
+fn a_full_batch_says_that_there_may_be_more() {
+    let mut batch = ReceiveBatch::new();
+    assert!(!batch.refill(|_, _| Ok(BATCH_SIZE - 1)).unwrap());
+    assert!(batch.refill(|buffers, _| Ok(buffers.len())).unwrap());
+}
+
+#[test]
 fn an_error_leaves_it_empty() {
     let mut batch = batch(&[meta(4, 2)]);
     assert!(batch.refill(|_, _| Err(io::ErrorKind::WouldBlock.into())).is_err());

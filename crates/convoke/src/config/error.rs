@@ -61,6 +61,9 @@ pub(crate) enum ConfigError {
     /// A key file cannot be used.
     #[error("`tokens.keys[{index}]`: {message}")]
     Key { index: usize, message: String },
+    /// The keys do not fit together.
+    #[error("`tokens.keys`: {0}")]
+    KeySet(convoke_control::KeyError),
 }
 
 fn hint(nearest: Option<&str>, known: &str) -> String {

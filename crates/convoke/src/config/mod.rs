@@ -16,7 +16,9 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use convoke_control::{Key, KeySet, MAX_LEEWAY, TokenRules};
+use convoke_control::{
+    self as control, ControlConfig, Key, KeySet, MAX_LEEWAY, Origins, Slots, Times, TokenRules,
+};
 use convoke_node::NodeConfig;
 use convoke_node::core::Limits;
 
@@ -40,8 +42,8 @@ pub(crate) struct Config {
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// For the media node.
     pub(crate) node: NodeConfig,
-    /// For the control plane.
-    pub(crate) control: ControlSettings,
+    /// For the control plane, keys apart.
+    control: ControlSettings,
     /// What tokens must fulfil beside their signature.
     pub(crate) rules: TokenRules,
     /// The keys that tokens may be signed with.
@@ -76,18 +78,33 @@ impl Config {
         Self::check(source.parse()?, source)
     }
 
-    /// Reads the key files.
-    pub(crate) fn key_set(&self) -> Result<KeySet, ConfigError> {
-        if self.keys.is_empty() {
-            return Err(ConfigError::NoKey);
-        }
-        let mut keys = Vec::new();
+    /// Reads the key files; `dev` comes on top.
+    pub(crate) fn key_set(&self, dev: Option<Key>) -> Result<KeySet, ConfigError> {
+        let mut keys: Vec<Key> = dev.into_iter().collect();
         for (index, source) in self.keys.iter().enumerate() {
             let key = source.read().map_err(|message| ConfigError::Key { index, message })?;
             keys.push(key);
         }
-        KeySet::new(keys, self.rules.clone())
-            .map_err(|error| ConfigError::Key { index: 0, message: error.to_string() })
+        if keys.is_empty() {
+            return Err(ConfigError::NoKey);
+        }
+        KeySet::new(keys, self.rules.clone()).map_err(ConfigError::KeySet)
+    }
+
+    /// The control plane's settings, with these keys.
+    pub(crate) fn control(&self, keys: KeySet) -> ControlConfig {
+        let ControlSettings { origins, slots, times, limits } = self.control.clone();
+        let mut config = ControlConfig::new(keys);
+        config.origins = origins;
+        config.slots = slots;
+        config.times = times;
+        config.limits = limits;
+        config
+    }
+
+    /// Where metrics are if nothing else is asked for.
+    pub(crate) fn default_metrics_listen() -> Option<SocketAddr> {
+        RawConfig::default().http.metrics_listen
     }
 }
 
@@ -109,62 +126,84 @@ impl KeySource {
 
 /// Settings of the control plane, keys apart.
 #[derive(Debug, Clone)]
-pub(crate) struct ControlSettings {
-    pub(crate) allowed_origins: Vec<String>,
-    pub(crate) max_message: usize,
-    pub(crate) audio_slots: u32,
-    pub(crate) video_slots: u32,
-    pub(crate) resume_grace: Duration,
+struct ControlSettings {
+    origins: Origins,
+    slots: Slots,
+    times: Times,
+    limits: control::Limits,
 }
 
 impl Config {
     fn check(raw: RawConfig, source: &Source) -> Result<Self, ConfigError> {
         check_ranges(&raw, source)?;
         check_together(&raw, source)?;
-        let keys = keys(&raw.tokens.keys, source)?;
-        let RawConfig { http, media, tokens, calls, limits, shutdown, log } = raw;
         Ok(Self {
-            listen: http.listen,
-            metrics_listen: http.metrics_listen,
-            node: NodeConfig {
-                workers: media.workers,
-                bind: media.bind,
-                port: media.port,
-                advertise: media.advertise,
-                limits: Limits {
-                    rooms: limits.worker_calls,
-                    participants: limits.worker_participants,
-                    room_participants: limits.call_participants,
-                    audio_slots: limits.audio_slots,
-                    video_slots: limits.video_slots,
-                    tracks: limits.tracks,
-                    sdp_bytes: limits.sdp.0,
-                    sdp_sections: limits.sdp_sections,
-                },
-                media_timeout: media.timeout,
-                keyframe_interval: media.keyframe_interval,
-                inbox: media.command_queue,
-                events: media.event_queue,
-                datagrams_per_turn: media.datagrams_per_turn,
-                socket_buffer: media.socket_buffer.0,
-                send_queue: media.send_queue,
-            },
-            control: ControlSettings {
-                allowed_origins: http.allowed_origins,
-                max_message: http.max_message.0,
-                audio_slots: calls.audio_slots,
-                video_slots: calls.video_slots,
-                resume_grace: calls.resume_grace,
-            },
+            listen: raw.http.listen,
+            metrics_listen: raw.http.metrics_listen,
+            node: node(&raw),
+            control: control(&raw),
             rules: TokenRules {
-                leeway: tokens.leeway,
-                issuer: tokens.issuer,
-                audience: tokens.audience,
+                leeway: raw.tokens.leeway,
+                issuer: raw.tokens.issuer,
+                audience: raw.tokens.audience,
             },
-            keys,
-            drain: shutdown.drain,
-            log,
+            keys: keys(&raw.tokens.keys, source)?,
+            drain: raw.shutdown.drain,
+            log: raw.log,
         })
+    }
+}
+
+fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {
+    NodeConfig {
+        workers: media.workers,
+        bind: media.bind,
+        port: media.port,
+        advertise: media.advertise.clone(),
+        limits: Limits {
+            rooms: limits.calls,
+            participants: limits.worker_participants,
+            room_participants: limits.call_participants,
+            audio_slots: limits.audio_slots,
+            video_slots: limits.video_slots,
+            tracks: limits.tracks,
+            sdp_bytes: limits.sdp.0,
+            sdp_sections: limits.sdp_sections,
+        },
+        media_timeout: media.timeout,
+        keyframe_interval: media.keyframe_interval,
+        inbox: media.command_queue,
+        events: media.event_queue,
+        datagrams_per_turn: media.datagrams_per_turn,
+        socket_buffer: media.socket_buffer.0,
+        send_queue: media.send_queue,
+    }
+}
+
+fn control(RawConfig { http, calls, limits, .. }: &RawConfig) -> ControlSettings {
+    let any = http.allowed_origins.iter().any(|origin| origin == "*");
+    ControlSettings {
+        origins: if any { Origins::Any } else { Origins::These(http.allowed_origins.clone()) },
+        slots: Slots { audio: calls.audio_slots, video: calls.video_slots },
+        times: Times {
+            hello: http.hello_timeout,
+            ping: http.ping_interval,
+            grace: calls.resume_grace,
+            retry_after: http.retry_after,
+            ..Times::default()
+        },
+        limits: control::Limits {
+            agents: limits.agents,
+            calls: limits.calls,
+            message_bytes: limits.message.0,
+            sdp_bytes: limits.sdp.0,
+            tracks: limits.tracks,
+            wishes: limits.video_slots,
+            queue_messages: limits.queue_messages,
+            queue_bytes: limits.queue.0,
+            messages_per_second: limits.messages_per_second,
+            message_burst: limits.message_burst,
+        },
     }
 }
 
@@ -186,20 +225,24 @@ fn wrong(
 /// Each number in its range.
 fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
     const DAY: Duration = Duration::from_secs(24 * 3_600);
-    let (media, limits, calls) = (&raw.media, &raw.limits, &raw.calls);
+    let RawConfig { http, media, limits, calls, .. } = raw;
     let counts = [
         ("media.workers", media.workers, 0, 256),
         ("media.datagrams_per_turn", media.datagrams_per_turn, 1, 65_536),
         ("media.command_queue", media.command_queue, 2, 1 << 24),
         ("media.event_queue", media.event_queue, 1, 1 << 24),
         ("media.send_queue", media.send_queue, 1, 1 << 24),
-        ("limits.worker_calls", limits.worker_calls, 1, 1 << 24),
+        ("limits.agents", limits.agents, 1, 1 << 24),
+        ("limits.calls", limits.calls, 1, 1 << 24),
         ("limits.worker_participants", limits.worker_participants, 1, 1 << 24),
         ("limits.call_participants", limits.call_participants, 1, 1 << 20),
         ("limits.audio_slots", limits.audio_slots, 1, 256),
         ("limits.video_slots", limits.video_slots, 0, 256),
         ("limits.tracks", limits.tracks, 1, 256),
+        ("limits.messages_per_second", limits.messages_per_second as usize, 1, 1 << 20),
+        ("limits.message_burst", limits.message_burst as usize, 1, 1 << 20),
         ("limits.sdp_sections", limits.sdp_sections, 1, 1_024),
+        ("limits.queue_messages", limits.queue_messages, 16, 1 << 20),
         ("calls.audio_slots", calls.audio_slots as usize, 1, 256),
         ("calls.video_slots", calls.video_slots as usize, 0, 256),
     ];
@@ -209,9 +252,10 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         }
     }
     let sizes = [
-        ("http.max_message", raw.http.max_message, 16 << 10, 16 << 20),
         ("media.socket_buffer", media.socket_buffer, 64 << 10, 1 << 30),
+        ("limits.message", limits.message, 16 << 10, 16 << 20),
         ("limits.sdp", limits.sdp, 4 << 10, 16 << 20),
+        ("limits.queue", limits.queue, 64 << 10, 1 << 30),
     ];
     for (key, value, least, most) in sizes {
         if !(least..=most).contains(&value.0) {
@@ -220,6 +264,9 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         }
     }
     let durations = [
+        ("http.hello_timeout", http.hello_timeout, Duration::from_millis(100), DAY),
+        ("http.ping_interval", http.ping_interval, Duration::from_millis(100), DAY),
+        ("http.retry_after", http.retry_after, Duration::ZERO, DAY),
         ("media.timeout", media.timeout, Duration::from_secs(1), DAY),
         ("media.keyframe_interval", media.keyframe_interval, Duration::from_millis(50), DAY),
         ("tokens.leeway", raw.tokens.leeway, Duration::ZERO, MAX_LEEWAY),

@@ -52,7 +52,11 @@ section! {
         #[serde(with = "units::list")]
         allowed_origins: Vec<String> = Vec::new(),
         #[serde(with = "units::text")]
-        max_message: Size = Size(256 << 10),
+        hello_timeout: Duration = Duration::from_secs(10),
+        #[serde(with = "units::text")]
+        ping_interval: Duration = Duration::from_secs(15),
+        #[serde(with = "units::text")]
+        retry_after: Duration = Duration::from_secs(1),
     }
 }
 
@@ -124,15 +128,23 @@ section! {
 section! {
     /// `[limits]`
     RawLimits {
-        worker_calls: usize = 10_000,
+        agents: usize = 10_000,
+        calls: usize = 10_000,
         worker_participants: usize = 10_000,
         call_participants: usize = 1_000,
         audio_slots: usize = 16,
         video_slots: usize = 64,
         tracks: usize = 8,
         #[serde(with = "units::text")]
+        message: Size = Size(512 << 10),
+        messages_per_second: u32 = 50,
+        message_burst: u32 = 200,
+        #[serde(with = "units::text")]
         sdp: Size = Size(256 << 10),
         sdp_sections: usize = 128,
+        queue_messages: usize = 512,
+        #[serde(with = "units::text")]
+        queue: Size = Size(4 << 20),
     }
 }
 

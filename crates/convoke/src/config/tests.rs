@@ -83,7 +83,7 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
         }
         _ => match value {
             toml::Value::Integer(number) => toml::Value::Integer(number + 1),
-            toml::Value::String(size) if size.ends_with("iB") => text("512KiB"),
+            toml::Value::String(size) if size.ends_with("iB") => text("768KiB"),
             toml::Value::String(name) if name.is_empty() => text("a name"),
             toml::Value::String(_) => text("47s"),
             other => panic!("{key}: say another value than {other}"),
@@ -110,8 +110,8 @@ fn every_key_is_read() {
 #[test]
 fn unknown_keys_are_refused_with_the_nearest() {
     refused(
-        "[http]\nlisten = \"127.0.0.1:1\"\nmax_mesage = \"64KiB\"",
-        &["test.toml:3: ", "unknown key `http.max_mesage`", "did you mean `max_message`?"],
+        "[limits]\nagents = 7\nmesage = \"64KiB\"",
+        &["test.toml:3: ", "unknown key `limits.mesage`", "did you mean `message`?"],
     );
     refused(
         "[medai]\nport = 1",
@@ -133,8 +133,8 @@ fn wrong_values_name_key_value_and_expectation() {
             ["`http.listen`", "\"nowhere\"", "an IP address and port"],
         ),
         ("[http]\nlisten = 8080", ["`http.listen`", "8080", "an IP address and port"]),
-        ("[http]\nmax_message = \"1 furlong\"", ["`http.max_message`", "1 furlong", "256KiB"]),
-        ("[http]\nmax_message = \"1KiB\"", ["`http.max_message`", "1KiB", "from 16KiB"]),
+        ("[limits]\nmessage = \"1 furlong\"", ["`limits.message`", "1 furlong", "256KiB"]),
+        ("[limits]\nmessage = \"1KiB\"", ["`limits.message`", "1KiB", "from 16KiB"]),
         (
             "[http]\nallowed_origins = [\"example.com\"]",
             ["allowed_origins", "example.com", "https://"],

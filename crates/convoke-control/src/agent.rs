@@ -1,0 +1,215 @@
+//! One WebSocket.
+//!
+//! Owns: its two halves, its deadlines and rate, and that every message is answered once.
+//! Never: decides what a request means; `requests` does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use convoke_protocol::{ServerMessage, close, decode_client};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{MissedTickBehavior, interval_at, timeout, timeout_at};
+use tracing::Instrument as _;
+
+use crate::control::Inner;
+use crate::ids::AgentId;
+use crate::limiter::Limiter;
+use crate::metrics::count;
+use crate::outlet::{Drain, Next, Outlet, outlet};
+use crate::session::Session;
+use crate::token::AccessToken;
+
+/// The client closed, or vanished (RFC 6455 §7.4.1).
+const NORMAL: u16 = 1000;
+/// Not a valid WebSocket frame.
+const PROTOCOL_ERROR: u16 = 1002;
+/// Text that is no UTF-8.
+const NOT_UTF8: u16 = 1007;
+
+/// What is known of a client.
+pub(crate) struct Agent {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) id: AgentId,
+    pub(crate) outlet: Outlet,
+    /// After an accepted `hello`.
+    pub(crate) known: Option<Known>,
+    /// Its part in a call. May have ended, or have been taken over by another WebSocket.
+    pub(crate) session: Option<Arc<Session>>,
+    limiter: Limiter,
+}
+
+/// Who the client acts for.
+pub(crate) struct Known {
+    pub(crate) token: AccessToken,
+    pub(crate) display_name: Arc<str>,
+}
+
+/// Serves one WebSocket until it is closed.
+pub(crate) async fn serve(inner: Arc<Inner>, socket: WebSocket, place: OwnedSemaphorePermit) {
+    let id = AgentId::random();
+    let span = tracing::info_span!("agent", agent = %id);
+    run(inner, socket, id).instrument(span).await;
+    drop(place);
+}
+
+async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId) {
+    let limits = inner.config.limits;
+    let (outlet, drain) = outlet(id, &limits);
+    let (sink, mut stream) = socket.split();
+    inner.agents.insert(id, outlet.clone());
+    let times = inner.config.times;
+    let mut writer = tokio::spawn(write(sink, drain, times.ping, times.farewell));
+    let now = Instant::now();
+    let mut agent = Agent {
+        inner: Arc::clone(&inner),
+        id,
+        outlet: outlet.clone(),
+        known: None,
+        session: None,
+        limiter: Limiter::new(limits.messages_per_second, limits.message_burst, now),
+    };
+    let code = tokio::select! {
+        code = agent.read(&mut stream) => code,
+        _ = &mut writer => NORMAL,
+    };
+    outlet.close(code);
+    inner.counters.close(code);
+    tracing::debug!(code, "closed");
+    agent.lose_session();
+    if !writer.is_finished() {
+        // Bounded by the farewell time.
+        let _ = writer.await;
+    }
+    if code != NORMAL {
+        // Until the client closes as well: dropping the socket over what it still sends would
+        // reset the connection, and it would not get the reason.
+        let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+        let _ = timeout(times.farewell, rest).await;
+    }
+    inner.agents.remove(&id);
+}
+
+impl Agent {
+    /// Reads until the socket is to be closed; the close code.
+    async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> u16 {
+        let times = self.inner.config.times;
+        let hello_by = tokio::time::Instant::now() + times.hello;
+        let mut heard = tokio::time::Instant::now();
+        let mut closing = self.outlet.closing();
+        loop {
+            let known = self.known.is_some();
+            let deadline = if known { heard + 2 * times.ping } else { hello_by };
+            let frame = tokio::select! {
+                biased;
+                reason = closing.wait_for(Option::is_some) => {
+                    return reason.ok().and_then(|code| *code).unwrap_or(close::GOING_AWAY);
+                }
+                frame = timeout_at(deadline, stream.next()) => frame,
+            };
+            heard = tokio::time::Instant::now();
+            match frame {
+                Err(_) if known => return close::PING_TIMEOUT,
+                Err(_) => return close::NOT_AUTHENTICATED,
+                Ok(None | Some(Ok(Message::Close(_)))) => return NORMAL,
+                Ok(Some(Err(error))) => return fault(error),
+                Ok(Some(Ok(_))) if !self.limiter.allow(heard.into_std()) => {
+                    return close::TOO_MANY_MESSAGES;
+                }
+                Ok(Some(Ok(Message::Text(text)))) => self.handle(&text).await,
+                Ok(Some(Ok(Message::Binary(_)))) => return close::NOT_TEXT,
+                Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => {}
+            }
+        }
+    }
+
+    async fn handle(&mut self, text: &str) {
+        count(&self.inner.counters.messages);
+        let message = match decode_client(text) {
+            Ok(message) => message,
+            Err(error) => {
+                self.inner.counters.error(error.code());
+                return self.send(&ServerMessage::Error(error.to_reply()));
+            }
+        };
+        let request_id = message.request_id();
+        match self.answer(message).await {
+            Ok(Some(reply)) => self.send(&reply),
+            // Told by the session, in the order of its changes.
+            Ok(None) => {}
+            Err(refusal) => {
+                self.inner.counters.error(refusal.code);
+                tracing::debug!(code = refusal.code.as_str(), "refused");
+                self.send(&refusal.into_message(request_id));
+            }
+        }
+    }
+
+    fn send(&self, message: &ServerMessage) {
+        // A client too slow for its own answers is closed by its outlet.
+        let _ = self.outlet.send(message);
+    }
+
+    /// Lets go of the session, which then has its grace time.
+    fn lose_session(&mut self) {
+        if let Some(session) = self.session.take()
+            && let Some(turn) = session.detach(self.id)
+        {
+            self.inner.lost(session, turn);
+        }
+    }
+}
+
+/// The close code for a fault of the WebSocket itself.
+fn fault(error: axum::Error) -> u16 {
+    use tungstenite::Error as E;
+    match error.into_inner().downcast_ref::<E>() {
+        Some(E::Capacity(_)) => close::TOO_BIG,
+        Some(E::Utf8(_)) => NOT_UTF8,
+        Some(E::Protocol(_)) => PROTOCOL_ERROR,
+        _ => NORMAL,
+    }
+}
+
+/// Writes until told to close.
+async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut drain: Drain,
+    ping: Duration,
+    farewell: Duration,
+) {
+    // Browsers answer these by themselves, also in a tab whose timers are throttled.
+    let mut pings = interval_at(tokio::time::Instant::now() + ping, ping);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut closing = drain.closing();
+    let code = loop {
+        let message = tokio::select! {
+            next = drain.next() => match next {
+                Next::Text(text) => Message::Text(text),
+                Next::Close(code) => break code,
+            },
+            _ = pings.tick() => Message::Ping(axum::body::Bytes::new()),
+        };
+        tokio::select! {
+            sent = sink.send(message) => if sent.is_err() { return },
+            reason = closing.wait_for(Option::is_some) => {
+                break reason.ok().and_then(|code| *code).unwrap_or(close::GOING_AWAY);
+            }
+        }
+    };
+    let goodbye = async {
+        while let Some(text) = drain.rest() {
+            sink.send(Message::Text(text)).await?;
+        }
+        let reason = close::ALL.iter().find(|(_, one, _)| *one == code);
+        let reason = reason.map(|(.., text)| *text).unwrap_or_default().into();
+        sink.send(Message::Close(Some(CloseFrame { code, reason }))).await
+    };
+    let _ = timeout(farewell, goodbye).await;
+    if code == close::TOO_BIG {
+        // What the client still sends cannot be read any more, see `run`.
+        tokio::time::sleep(farewell).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! Settings of the control plane.
+//!
+//! Owns: every knob and its default.
+//! Never: reads files or the environment; the binary and embedders fill this in.
+
+use std::time::Duration;
+
+use convoke_protocol::IceServer;
+
+use crate::keys::KeySet;
+use crate::mint::Minter;
+
+/// Settings of [`crate::Control`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ControlConfig {
+    /// The keys of access tokens, and their rules.
+    pub keys: KeySet,
+    /// Development mode: lets anyone who reaches the server make tokens at `/dev/token`.
+    pub dev_minter: Option<Minter>,
+    /// Which web pages may connect, beside the server's own.
+    pub origins: Origins,
+    /// For the clients' peer connections.
+    pub ice_servers: Vec<IceServer>,
+    /// How many slots clients are told to offer.
+    pub slots: Slots,
+    /// Time limits.
+    pub times: Times,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Which `Origin`s (RFC 6454) may open an agent or ask for a development token. The server's own
+/// always may, and so may clients that send none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// Every origin.
+    Any,
+    /// These: `https://app.example.com`, with the port where it is not the scheme's own.
+    These(Vec<String>),
+}
+
+/// How many slots clients are told to offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    /// Audio: 8.
+    pub audio: u32,
+    /// Video: 16.
+    pub video: u32,
+}
+
+/// Time limits, with their defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// From the upgrade to an accepted `hello`: 10 s.
+    pub hello: Duration,
+    /// The ping interval that clients are told; a WebSocket that is silent for twice as long is
+    /// dead: 15 s.
+    pub ping: Duration,
+    /// How long a participant may be without its WebSocket: 30 s.
+    pub grace: Duration,
+    /// How long a worker may take over one command: 10 s.
+    pub command: Duration,
+    /// How long what is queued for a client may take to go out before its WebSocket is closed: 1 s.
+    pub farewell: Duration,
+    /// What refused clients are told to wait: 1 s.
+    pub retry_after: Duration,
+    /// A worker that has not come round for this long makes `/healthz` fail: 5 s.
+    pub worker_stall: Duration,
+}
+
+/// Bounds, with their defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// WebSockets open at once: 10,000.
+    pub agents: usize,
+    /// Calls at once: 10,000.
+    pub calls: usize,
+    /// Bytes of one message from a client: 512 KiB.
+    pub message_bytes: usize,
+    /// Bytes of one SDP offer: 256 KiB.
+    pub sdp_bytes: usize,
+    /// Tracks declared in one `join`: 8.
+    pub tracks: usize,
+    /// Wishes in one `view`: 64.
+    pub wishes: usize,
+    /// Messages that wait for a slow client: 512.
+    pub queue_messages: usize,
+    /// Bytes that wait for a slow client: 4 MiB.
+    pub queue_bytes: usize,
+    /// Messages a second from one client, on the long run: 50.
+    pub messages_per_second: u32,
+    /// Messages at once from one client: 200.
+    pub message_burst: u32,
+}
+
+impl ControlConfig {
+    /// The defaults, with these keys.
+    #[must_use]
+    pub fn new(keys: KeySet) -> Self {
+        Self {
+            keys,
+            dev_minter: None,
+            origins: Origins::These(Vec::new()),
+            ice_servers: Vec::new(),
+            slots: Slots::default(),
+            times: Times::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self { audio: 8, video: 16 }
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            hello: Duration::from_secs(10),
+            ping: Duration::from_secs(15),
+            grace: Duration::from_secs(30),
+            command: Duration::from_secs(10),
+            farewell: Duration::from_secs(1),
+            retry_after: Duration::from_secs(1),
+            worker_stall: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            agents: 10_000,
+            calls: 10_000,
+            message_bytes: 512 * 1024,
+            sdp_bytes: 256 * 1024,
+            tracks: 8,
+            wishes: 64,
+            queue_messages: 512,
+            queue_bytes: 4 * 1024 * 1024,
+            messages_per_second: 50,
+            message_burst: 200,
+        }
+    }
+}
+
+/// A time in milliseconds, as it goes onto the wire.
+pub(crate) fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}

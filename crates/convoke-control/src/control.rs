@@ -1,0 +1,276 @@
+//! The control plane as its host sees it, and what all its parts share.
+//!
+//! Owns: the calls, the sessions that can be resumed, the open agents, draining.
+//! Never: speaks HTTP (`http` does) or to one client (`agent` does).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use convoke_node::core::{Action, LeaveReason, Permissions, Reply, RoomId};
+use convoke_node::{Events, Handle, HandleError, WorkerStats};
+use convoke_protocol::{EndReason, GroupId, close};
+use dashmap::DashMap;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::Semaphore;
+use tracing::Instrument as _;
+
+use crate::calls::{Call, CallTable};
+use crate::config::ControlConfig;
+use crate::convert;
+use crate::dispatch::dispatch;
+use crate::ids::{AgentId, ResumeHash};
+use crate::metrics::{Counters, count};
+use crate::outlet::Outlet;
+use crate::session::Session;
+
+/// How often a command that must get through is tried while the worker is busy, the waits doubling
+/// from [`INSIST_FIRST`]: about 5 s in all.
+const INSIST_TRIES: u32 = 8;
+const INSIST_FIRST: Duration = Duration::from_millis(20);
+
+/// Rooms that are closed at once when all calls end.
+const CLOSE_AT_ONCE: usize = 64;
+
+/// The control plane of one node. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("calls", &self.active_calls()).finish_non_exhaustive()
+    }
+}
+
+/// What all parts share.
+pub(crate) struct Inner {
+    pub(crate) handle: Handle,
+    pub(crate) config: ControlConfig,
+    pub(crate) calls: CallTable,
+    pub(crate) counters: Counters,
+    /// Sessions by what resumes them.
+    pub(crate) resumable: DashMap<ResumeHash, Arc<Session>>,
+    /// Every open WebSocket.
+    pub(crate) agents: DashMap<AgentId, Outlet>,
+    /// Places for WebSockets.
+    pub(crate) places: Arc<Semaphore>,
+    /// All sessions want a new snapshot.
+    pub(crate) refresh: tokio::sync::Notify,
+    draining: AtomicBool,
+}
+
+/// A call or participant that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PermissionError {
+    /// The call does not run, or the identity is not in it.
+    #[error("no such participant")]
+    NoSuchParticipant,
+    /// The worker did not take it.
+    #[error("the worker is busy; try again")]
+    Busy,
+}
+
+impl Control {
+    /// Starts the control plane of a node. Must be called within a tokio runtime. It goes on until
+    /// the node stops.
+    #[must_use]
+    pub fn start(handle: Handle, events: Events, config: ControlConfig) -> Self {
+        let inner = Arc::new(Inner {
+            handle,
+            calls: CallTable::new(config.limits.calls),
+            counters: Counters::default(),
+            resumable: DashMap::new(),
+            agents: DashMap::new(),
+            places: Arc::new(Semaphore::new(config.limits.agents.min(Semaphore::MAX_PERMITS))),
+            refresh: tokio::sync::Notify::new(),
+            draining: AtomicBool::new(false),
+            config,
+        });
+        tokio::spawn(dispatch(Arc::clone(&inner), events));
+        Self { inner }
+    }
+
+    /// From now on new joins are refused, and `/readyz` says so. Calls go on, and resuming works.
+    pub fn drain(&self) {
+        self.inner.draining.store(true, Relaxed);
+    }
+
+    /// Calls that live now.
+    #[must_use]
+    pub fn active_calls(&self) -> usize {
+        self.inner.calls.count()
+    }
+
+    /// WebSockets open now.
+    #[must_use]
+    pub fn active_agents(&self) -> usize {
+        self.inner.agents.len()
+    }
+
+    /// Returns when no call lives. After [`Control::drain`] none can begin.
+    pub async fn wait_idle(&self) {
+        // An error means that the table is gone, and all calls with it.
+        let _ = self.inner.calls.watch().wait_for(|calls| *calls == 0).await;
+    }
+
+    /// Ends all calls and tells their participants why. For [`EndReason::server_stopped`] new joins
+    /// are refused from now on and all WebSockets are closed too (1001); what was told them has
+    /// gone out when this returns, or the configured farewell time has passed.
+    pub async fn end_all(&self, reason: EndReason) {
+        let inner = &self.inner;
+        let stopped = reason == EndReason::server_stopped();
+        if stopped {
+            self.drain();
+        }
+        let calls = inner.calls.all();
+        for call in &calls {
+            inner.calls.kill(call);
+            for session in call.sessions() {
+                inner.end_session(&session, reason.clone());
+            }
+        }
+        let leave = convert::read_end_reason(&reason);
+        let close = |call: Arc<Call>| async move {
+            // A worker that is gone has no room either.
+            let _ = inner.insist(call.room(), || Action::CloseRoom { reason: leave }).await;
+        };
+        let closed = stream::iter(calls).for_each_concurrent(CLOSE_AT_ONCE, close);
+        let _ = tokio::time::timeout(inner.config.times.command, closed).await;
+        if !stopped {
+            return;
+        }
+        inner.agents.iter().for_each(|agent| agent.close(close::GOING_AWAY));
+        let farewell = inner.config.times.farewell + Duration::from_millis(500);
+        let gone = async {
+            while !inner.agents.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = tokio::time::timeout(farewell, gone).await;
+    }
+
+    /// Changes at once what an identity may do in a call, on all its devices; tracks that are no
+    /// longer allowed are unpublished. The core enforces it, whatever the client does.
+    ///
+    /// # Errors
+    /// When the identity is not in the call, or the worker is too busy; then it may be done in part.
+    pub async fn set_permissions(
+        &self,
+        group: GroupId,
+        identity: &str,
+        permissions: Permissions,
+    ) -> Result<(), PermissionError> {
+        let call = self.inner.calls.by_group(group).ok_or(PermissionError::NoSuchParticipant)?;
+        let mut found = false;
+        for session in call.sessions() {
+            if &**session.identity() != identity || !session.is_live() {
+                continue;
+            }
+            let participant = session.participant();
+            let action = || Action::SetPermissions { participant, permissions };
+            match self.inner.insist(call.room(), action).await {
+                Ok(_) => found = true,
+                Err(HandleError::Refused(_)) => {}
+                Err(_) => return Err(PermissionError::Busy),
+            }
+        }
+        if found { Ok(()) } else { Err(PermissionError::NoSuchParticipant) }
+    }
+}
+
+impl Inner {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Whether every worker comes round.
+    pub(crate) fn is_healthy(&self) -> bool {
+        let workers = self.handle.stats();
+        let stalled = |worker: &WorkerStats| worker.last_turn > self.config.times.worker_stall;
+        !workers.is_empty() && !workers.iter().any(stalled)
+    }
+
+    /// One command, with the configured patience: a worker that takes longer is as good as gone.
+    pub(crate) async fn command(&self, room: RoomId, action: Action) -> Result<Reply, HandleError> {
+        let reply = self.handle.command(room, action);
+        match tokio::time::timeout(self.config.times.command, reply).await {
+            Ok(reply) => reply,
+            Err(_) => Err(HandleError::Gone),
+        }
+    }
+
+    /// One command that should get through: tried again while the worker is busy.
+    pub(crate) async fn insist(
+        &self,
+        room: RoomId,
+        action: impl Fn() -> Action,
+    ) -> Result<Reply, HandleError> {
+        let mut wait = INSIST_FIRST;
+        for _ in 1..INSIST_TRIES {
+            match self.command(room, action()).await {
+                Err(HandleError::Busy) => tokio::time::sleep(wait).await,
+                other => return other,
+            }
+            wait *= 2;
+        }
+        self.command(room, action()).await
+    }
+
+    /// The one ending of a session, whatever it was that ended it.
+    pub(crate) fn end_session(&self, session: &Arc<Session>, reason: EndReason) {
+        let (code, sub_code) = (reason.code, reason.sub_code);
+        if let Some(void) = session.finish(reason) {
+            void.iter().for_each(|hash| drop(self.resumable.remove(hash)));
+            let call = session.call().wire_id();
+            tracing::info!(call, participant = session.wire_id(), code, sub_code, "left");
+        }
+        if self.calls.leave(session) {
+            tracing::info!(call = session.call().wire_id(), "call ended");
+        }
+    }
+
+    /// A session lost its WebSocket: the others are told, and the grace time runs.
+    pub(crate) fn lost(self: &Arc<Self>, session: Arc<Session>, turn: u64) {
+        let span = tracing::info_span!(
+            "call",
+            call = session.call().wire_id(),
+            participant = session.wire_id(),
+        );
+        let this = Arc::clone(self);
+        let grace = tokio::time::sleep(self.config.times.grace);
+        let expire = async move {
+            tracing::info!("unreachable");
+            this.sync_reachable(&session).await;
+            grace.await;
+            if session.begin_expiry(turn) {
+                count(&this.counters.graces_expired);
+                this.remove(&session, LeaveReason::Unreachable).await;
+            }
+        };
+        tokio::spawn(expire.instrument(span));
+    }
+
+    /// Takes a participant out of its room and ends its session.
+    pub(crate) async fn remove(&self, session: &Arc<Session>, reason: LeaveReason) {
+        let participant = session.participant();
+        let leave = || Action::Leave { participant, reason };
+        if let Err(error) = self.insist(session.call().room(), leave).await {
+            tracing::warn!(%error, "the worker did not take a leave");
+        }
+        self.end_session(session, convert::end_reason(reason));
+    }
+
+    /// Tells the core whether the client can be reached, as it is at the time of telling.
+    pub(crate) async fn sync_reachable(&self, session: &Session) {
+        let _turn = session.reach.lock().await;
+        let participant = session.participant();
+        let action = || Action::SetReachable { participant, reachable: session.is_attached() };
+        if let Err(error) = self.insist(session.call().room(), action).await {
+            tracing::debug!(%error, "reachability not told");
+        }
+    }
+}

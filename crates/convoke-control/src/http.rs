@@ -1,0 +1,163 @@
+//! What is reachable by HTTP.
+//!
+//! Owns: the routes of the public and of the private side, and who may use them by `Origin`.
+//! Never: puts metrics on the public side, or a secret into a URL.
+
+mod demo;
+mod dev;
+mod origin;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, post};
+use convoke_node::WorkerStats;
+use convoke_protocol::SUBPROTOCOL;
+use prometheus::{Encoder as _, Registry, TextEncoder};
+
+use crate::agent;
+use crate::control::{Control, Inner};
+use crate::metrics::{Collect, Counters, Source, count};
+use problem::Problem;
+
+impl Control {
+    /// The public side: `/agent`, `/healthz`, `/readyz`, `/dev/token` (in development mode) and the
+    /// demo. May be nested in another router at any path.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/agent", any(open_agent))
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/dev/token", post(dev::token).layer(DefaultBodyLimit::max(dev::MAX_BODY)))
+            .fallback(demo::file)
+            .method_not_allowed_fallback(wrong_method)
+            .with_state(Arc::clone(&self.inner))
+    }
+
+    /// The private side: `/metrics`, and `/healthz` and `/readyz` again. For a listener that
+    /// strangers do not reach.
+    pub fn metrics_router(&self) -> Router {
+        let registry = Registry::new();
+        let collect = Collect::new(Arc::clone(&self.inner));
+        if let Err(error) = registry.register(Box::new(collect)) {
+            tracing::error!(%error, "metrics");
+        }
+        let metrics = move || std::future::ready(metrics(&registry));
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .fallback(|| async { Problem::not_found() })
+            .with_state(Arc::clone(&self.inner))
+    }
+}
+
+impl Source for Arc<Inner> {
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn workers(&self) -> Vec<WorkerStats> {
+        self.handle.stats()
+    }
+
+    fn gauges(&self) -> (usize, usize) {
+        (self.calls.count(), self.agents.len())
+    }
+
+    fn is_draining(&self) -> bool {
+        Inner::is_draining(self)
+    }
+}
+
+async fn open_agent(
+    State(inner): State<Arc<Inner>>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    if let Err(problem) = inner.check_origin(&headers) {
+        return problem.into_response();
+    }
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => {
+            let text = format!("this is a WebSocket: {rejection}");
+            return Problem::new(rejection.status(), "upgradeRequired", text).into_response();
+        }
+    };
+    let upgrade = upgrade.protocols([SUBPROTOCOL]);
+    let offers_some = upgrade.requested_protocols().next().is_some();
+    if offers_some && upgrade.selected_protocol().is_none() {
+        let text = format!("offer the subprotocol `{SUBPROTOCOL}`, or none");
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "subprotocolUnknown", text);
+        return problem.into_response();
+    }
+    let Ok(place) = Arc::clone(&inner.places).try_acquire_owned() else {
+        let text = "as many agents are connected as may be; try again later";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tooManyAgents", text)
+            .retry_after(inner.config.times.retry_after)
+            .into_response();
+    };
+    let most = inner.config.limits.message_bytes;
+    upgrade
+        .max_message_size(most)
+        .max_frame_size(most)
+        .on_upgrade(move |socket| agent::serve(inner, socket, place))
+}
+
+async fn healthz(State(inner): State<Arc<Inner>>) -> Response {
+    if inner.is_healthy() {
+        return plain("ok\n");
+    }
+    let text = "a media worker does not come round";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "workerStalled", text).into_response()
+}
+
+async fn readyz(State(inner): State<Arc<Inner>>) -> Response {
+    if Inner::is_draining(&inner) {
+        let text = "no new joins are taken: the server will stop";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", text).into_response();
+    }
+    healthz(State(inner)).await
+}
+
+async fn wrong_method() -> Problem {
+    let text = "this path does not take this method";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", text)
+}
+
+fn plain(text: &'static str) -> Response {
+    let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
+    (headers, text).into_response()
+}
+
+fn metrics(registry: &Registry) -> Response {
+    let mut text = Vec::new();
+    let encoder = TextEncoder::new();
+    if let Err(error) = encoder.encode(&registry.gather(), &mut text) {
+        tracing::error!(%error, "metrics");
+        let detail = "metrics could not be written";
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        return Problem::new(status, "internal", detail).into_response();
+    }
+    ([(CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response()
+}
+
+impl Inner {
+    /// Whether a page of this `Origin` may talk to us.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if origin::is_allowed(headers, &self.config.origins) {
+            return Ok(());
+        }
+        count(&self.counters.origin_refused);
+        let text = "pages of this `Origin` may not connect; the server's operator can allow it";
+        Err(Problem::new(StatusCode::FORBIDDEN, "originNotAllowed", text))
+    }
+}

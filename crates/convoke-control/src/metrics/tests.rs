@@ -1,0 +1,115 @@
+use std::collections::BTreeSet;
+
+use convoke_node::WorkerStats;
+use prometheus::core::Collector as _;
+use prometheus::{Encoder as _, Registry, TextEncoder};
+
+use super::collect::Source;
+use super::*;
+
+const TABLE: &str = include_str!("../../METRICS.md");
+
+struct Fake(Counters);
+
+impl Source for &'static Fake {
+    fn counters(&self) -> &Counters {
+        &self.0
+    }
+    fn workers(&self) -> Vec<WorkerStats> {
+        Vec::new()
+    }
+    fn gauges(&self) -> (usize, usize) {
+        (3, 4)
+    }
+    fn is_draining(&self) -> bool {
+        true
+    }
+}
+
+fn fake() -> &'static Fake {
+    Box::leak(Box::new(Fake(Counters::default())))
+}
+
+fn text(fake: &'static Fake) -> String {
+    let registry = Registry::new();
+    registry.register(Box::new(Collect::new(fake))).unwrap();
+    let mut out = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn names_follow_the_pattern_are_unique_and_stand_in_the_table() {
+    let families = Collect::new(fake()).collect();
+    let mut seen = BTreeSet::new();
+    for family in &families {
+        let name = family.name();
+        let word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+        assert!(name.starts_with("convoke_") && name.split('_').all(word), "{name}");
+        assert!(!name.contains("milli") && !name.contains("percent"), "{name}: base units only");
+        let counter = family.get_field_type() == prometheus::proto::MetricType::COUNTER;
+        assert_eq!(name.ends_with("_total"), counter, "{name}");
+        assert!(family.help().ends_with('.'), "{name}");
+        assert!(seen.insert(name.to_owned()), "{name} twice");
+        let row = format!("\n| `{name}` |");
+        assert_eq!(TABLE.matches(&row).count(), 1, "{name} must stand in METRICS.md");
+    }
+    let rows = TABLE.lines().filter(|line| line.starts_with("| `convoke_")).count();
+    assert_eq!(rows, families.len(), "METRICS.md names a metric that is gone");
+}
+
+#[test]
+fn ob_02_the_number_of_series_does_not_depend_on_what_clients_do() {
+    let fake = fake();
+    let series = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+    let before = series(&text(fake));
+    for at in 0..10_000_u64 {
+        let code = ErrorCode::ALL[at as usize % ErrorCode::ALL.len()];
+        fake.0.error(code);
+        fake.0.join(Err(code), Duration::from_millis(at));
+        fake.0.join(Ok(()), Duration::from_millis(at));
+        fake.0.resume(Err(code));
+        fake.0.close(u16::try_from(at % 5000).unwrap());
+        fake.0.transport(at % 2 == 0, at % 3 == 0);
+    }
+    let after = text(fake);
+    assert_eq!(series(&after), before);
+    assert!(after.len() < 100_000, "{} bytes", after.len());
+}
+
+#[test]
+fn values_come_out_where_they_belong() {
+    let fake = fake();
+    fake.0.join(Ok(()), Duration::from_millis(30));
+    fake.0.join(Ok(()), Duration::from_secs(60));
+    fake.0.join(Err(ErrorCode::SdpInvalid), Duration::from_millis(30));
+    fake.0.close(convoke_protocol::close::TAKEN_OVER);
+    fake.0.close(1000);
+    fake.0.transport(true, true);
+    let text = text(fake);
+    for line in [
+        "convoke_calls 3",
+        "convoke_agents 4",
+        "convoke_draining 1",
+        "convoke_joins_total{outcome=\"ok\"} 2",
+        "convoke_joins_total{outcome=\"sdpInvalid\"} 1",
+        "convoke_agents_closed_total{reason=\"taken_over\"} 1",
+        "convoke_agents_closed_total{reason=\"client\"} 1",
+        "convoke_transport_changes_total{role=\"receive\",state=\"connected\"} 1",
+        "convoke_join_duration_seconds_bucket{le=\"0.025\"} 0",
+        "convoke_join_duration_seconds_bucket{le=\"0.05\"} 1",
+        "convoke_join_duration_seconds_bucket{le=\"5\"} 1",
+        "convoke_join_duration_seconds_bucket{le=\"+Inf\"} 2",
+        "convoke_join_duration_seconds_count 2",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn every_close_code_has_its_label() {
+    assert_eq!(CLOSES.len(), convoke_protocol::close::ALL.len() + 1);
+    for ((name, ..), label) in convoke_protocol::close::ALL.iter().zip(CLOSES) {
+        assert_eq!(name.to_ascii_lowercase(), label);
+    }
+}

@@ -1,0 +1,333 @@
+//! One participant's signalling, which outlives its WebSocket.
+//!
+//! Owns: whether a WebSocket is attached, what its client knows (so that no change is lost or told
+//! twice), the resume tokens' hashes, and the one ending.
+//! Never: waits or talks to the core; `control` does, and asks here what to do.
+//!
+//! ```text
+//! Joining --joined--> Live --begin_leave / begin_expiry--> Leaving --finish--> Ended
+//!    `------------------`-------------------- finish -----------------------------^
+//! ```
+//! `finish` may come at any time, for the core may remove a participant at any time.
+
+use std::sync::{Arc, Mutex};
+
+use axum::extract::ws::Utf8Bytes;
+use convoke_node::core::ParticipantId;
+use convoke_protocol::{EndReason, Ended, ServerMessage, close};
+
+use crate::calls::Call;
+use crate::convert;
+use crate::ids::{AgentId, ResumeHash};
+use crate::outlet::Outlet;
+use crate::sync::lock;
+
+/// One participant of one call.
+#[derive(Debug)]
+pub(crate) struct Session {
+    call: Arc<Call>,
+    participant: ParticipantId,
+    wire_id: String,
+    identity: Arc<str>,
+    /// Changes held back while a snapshot is under way, at most.
+    most_held: usize,
+    state: Mutex<State>,
+    /// Held while the core is told whether the client is reachable, so that the last word counts.
+    pub(crate) reach: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    life: Life,
+    /// The WebSocket, while there is one.
+    outlet: Option<Outlet>,
+    knows: Knows,
+    /// Changes were lost: after the snapshot under way, another is needed.
+    stale: bool,
+    /// Counts attachments and detachments: a grace time belongs to one of them.
+    turns: u64,
+    /// The `requestId` of the `leave` under way.
+    leave: Option<u32>,
+    /// The resume tokens that are good: the newest, and the one last used.
+    hashes: Vec<ResumeHash>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Joining,
+    Live,
+    Leaving,
+    Ended,
+}
+
+/// What the client knows of the call.
+#[derive(Debug)]
+enum Knows {
+    /// A snapshot is under way; later changes wait for it.
+    Awaiting { asked: bool, held: Vec<(u64, Utf8Bytes)> },
+    /// The last snapshot's version.
+    Since(u64),
+}
+
+/// The session is over: what was wanted of it cannot be had.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Over;
+
+/// A snapshot was delivered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// Another snapshot is needed.
+    pub(crate) stale: bool,
+}
+
+impl Session {
+    pub(crate) fn new(
+        call: Arc<Call>,
+        participant: ParticipantId,
+        identity: Arc<str>,
+        outlet: Outlet,
+        most_held: usize,
+    ) -> Self {
+        let state = State {
+            life: Life::Joining,
+            outlet: Some(outlet),
+            knows: Knows::Awaiting { asked: true, held: Vec::new() },
+            stale: false,
+            turns: 0,
+            leave: None,
+            hashes: Vec::new(),
+        };
+        Self {
+            call,
+            participant,
+            wire_id: convert::participant_id(participant),
+            identity,
+            most_held,
+            state: Mutex::new(state),
+            reach: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    pub(crate) fn participant(&self) -> ParticipantId {
+        self.participant
+    }
+
+    /// The participant's id on the wire.
+    pub(crate) fn wire_id(&self) -> &str {
+        &self.wire_id
+    }
+
+    pub(crate) fn identity(&self) -> &Arc<str> {
+        &self.identity
+    }
+
+    /// Whether the core has, as far as is known, this participant.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(lock(&self.state).life, Life::Live | Life::Leaving)
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        lock(&self.state).life == Life::Ended
+    }
+
+    pub(crate) fn is_attached(&self) -> bool {
+        lock(&self.state).outlet.is_some()
+    }
+
+    /// Tells the client of a change, in its turn. `Some` when the client was too slow and is
+    /// detached now: the turn for [`Session::begin_expiry`].
+    pub(crate) fn push(&self, version: u64, text: &Utf8Bytes) -> Option<u64> {
+        let mut state = lock(&self.state);
+        if state.life == Life::Ended || state.outlet.is_none() {
+            return None;
+        }
+        match &mut state.knows {
+            Knows::Awaiting { held, .. } if held.len() < self.most_held => {
+                held.push((version, text.clone()));
+            }
+            Knows::Awaiting { held, .. } => {
+                held.clear();
+                state.stale = true;
+            }
+            Knows::Since(snapshot) if version <= *snapshot => {}
+            Knows::Since(_) => return state.send(text.clone()),
+        }
+        None
+    }
+
+    /// The core accepted the join: delivers `joined`, then what was held back.
+    pub(crate) fn joined(
+        &self,
+        version: u64,
+        text: Utf8Bytes,
+        hash: ResumeHash,
+    ) -> Result<Delivered, Over> {
+        let mut state = lock(&self.state);
+        if state.life != Life::Joining {
+            return Err(Over);
+        }
+        state.life = Life::Live;
+        state.hashes.push(hash);
+        Ok(state.deliver(version, text))
+    }
+
+    /// Attaches `outlet`, which showed the resume token `used` and gets `fresh`. An older outlet is
+    /// closed. A snapshot must follow. The resume token that is void now.
+    pub(crate) fn attach(
+        &self,
+        outlet: Outlet,
+        used: ResumeHash,
+        fresh: ResumeHash,
+    ) -> Result<Option<ResumeHash>, Over> {
+        let mut state = lock(&self.state);
+        if state.life != Life::Live || !state.hashes.contains(&used) {
+            return Err(Over);
+        }
+        if let Some(old) = state.outlet.replace(outlet) {
+            old.close(close::TAKEN_OVER);
+        }
+        state.turns += 1;
+        state.stale = false;
+        state.knows = Knows::Awaiting { asked: true, held: Vec::new() };
+        let void = state.hashes.iter().find(|hash| **hash != used).copied();
+        state.hashes = vec![fresh, used];
+        Ok(void)
+    }
+
+    /// Delivers `resumed`, then what was held back.
+    pub(crate) fn resumed(
+        &self,
+        agent: AgentId,
+        version: u64,
+        text: Utf8Bytes,
+    ) -> Result<Delivered, Over> {
+        let mut state = lock(&self.state);
+        if state.life != Life::Live || !state.is_attached_to(agent) {
+            return Err(Over);
+        }
+        Ok(state.deliver(version, text))
+    }
+
+    /// Changes were lost, or may come out of order: holds back further ones until
+    /// [`Session::refreshed`].
+    pub(crate) fn begin_refresh(&self) {
+        let mut state = lock(&self.state);
+        match state.knows {
+            Knows::Awaiting { .. } => state.stale = true,
+            Knows::Since(_) => state.knows = Knows::Awaiting { asked: false, held: Vec::new() },
+        }
+    }
+
+    /// Delivers a snapshot that was not asked for, unless one that was is under way.
+    pub(crate) fn refreshed(&self, version: u64, text: Utf8Bytes) -> Delivered {
+        let mut state = lock(&self.state);
+        match state.knows {
+            Knows::Awaiting { asked: false, .. } if state.life != Life::Ended => {
+                state.deliver(version, text)
+            }
+            _ => Delivered { stale: false },
+        }
+    }
+
+    /// The WebSocket of `agent` is gone. `Some` when the session had it and is detached now: the
+    /// turn for [`Session::begin_expiry`].
+    pub(crate) fn detach(&self, agent: AgentId) -> Option<u64> {
+        let mut state = lock(&self.state);
+        if state.life == Life::Ended || !state.is_attached_to(agent) {
+            return None;
+        }
+        state.outlet = None;
+        state.turns += 1;
+        Some(state.turns)
+    }
+
+    /// The grace time of detachment `turn` is over. Whether the participant must leave; it can no
+    /// longer be resumed then.
+    pub(crate) fn begin_expiry(&self, turn: u64) -> bool {
+        let mut state = lock(&self.state);
+        let due = state.life == Life::Live && state.turns == turn && state.outlet.is_none();
+        if due {
+            state.life = Life::Leaving;
+        }
+        due
+    }
+
+    /// The client wants to leave. `Over` when it is leaving or gone already.
+    pub(crate) fn begin_leave(&self, request_id: Option<u32>) -> Result<(), Over> {
+        let mut state = lock(&self.state);
+        if state.life != Life::Live {
+            return Err(Over);
+        }
+        state.life = Life::Leaving;
+        state.leave = request_id;
+        Ok(())
+    }
+
+    /// The core did not take the `leave`.
+    pub(crate) fn abort_leave(&self) {
+        let mut state = lock(&self.state);
+        if state.life == Life::Leaving {
+            state.life = Life::Live;
+            state.leave = None;
+        }
+    }
+
+    /// Ends the session and tells its client, unless that waits for an answer which will say so.
+    /// `Some`, the void resume tokens, only the first time.
+    pub(crate) fn finish(&self, reason: EndReason) -> Option<Vec<ResumeHash>> {
+        let mut state = lock(&self.state);
+        if state.life == Life::Ended {
+            return None;
+        }
+        let asked = matches!(state.knows, Knows::Awaiting { asked: true, .. });
+        state.life = Life::Ended;
+        if let Some(outlet) = state.outlet.take()
+            && !asked
+        {
+            let call_id = self.call.wire_id().to_owned();
+            let ended = Ended { request_id: state.leave, call_id, reason };
+            // A client too slow for it is closed by its outlet.
+            let _ = outlet.send(&ServerMessage::Ended(ended));
+        }
+        Some(std::mem::take(&mut state.hashes))
+    }
+}
+
+impl State {
+    fn is_attached_to(&self, agent: AgentId) -> bool {
+        self.outlet.as_ref().is_some_and(|outlet| outlet.agent() == agent)
+    }
+
+    /// Sends; `Some(turn)` when that detached the client.
+    fn send(&mut self, text: Utf8Bytes) -> Option<u64> {
+        let outlet = self.outlet.as_ref()?;
+        if outlet.send_text(text).is_ok() {
+            return None;
+        }
+        self.outlet = None;
+        self.turns += 1;
+        Some(self.turns)
+    }
+
+    /// Sends a snapshot, then what was held back and is newer. A client too slow for that is closed
+    /// by its outlet; its WebSocket's end detaches it.
+    fn deliver(&mut self, version: u64, text: Utf8Bytes) -> Delivered {
+        let before = std::mem::replace(&mut self.knows, Knows::Since(version));
+        if let Some(outlet) = &self.outlet {
+            let mut taken = outlet.send_text(text).is_ok();
+            if let Knows::Awaiting { held, .. } = before {
+                for (_, text) in held.into_iter().filter(|(change, _)| *change > version) {
+                    taken = taken && outlet.send_text(text).is_ok();
+                }
+            }
+        }
+        Delivered { stale: std::mem::take(&mut self.stale) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

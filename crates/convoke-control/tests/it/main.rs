@@ -1,0 +1,9 @@
+//! The control plane over a real node, real sockets and real offers.
+
+mod bad_input;
+mod calls;
+mod http;
+mod permissions;
+mod resume;
+mod slow;
+mod support;

@@ -1,0 +1,6 @@
+//! Conversations as data, played in virtual time.
+
+mod dominance;
+mod hearing;
+mod laws;
+mod scene;

@@ -1,0 +1,18 @@
+//! The bodies of the fuzz targets: each takes bytes of strangers and panics when a promise breaks.
+//!
+//! Owns: what a target feeds and what it checks.
+//! Never: touches a network or a file; `fuzz/` runs these under libFuzzer, `tests/corpus.rs`
+//! replays the committed corpus in a plain `cargo test`.
+//!
+//! A panic is the finding, so `assert!`, `expect` and indexing are the tools here.
+
+#![forbid(unsafe_code)]
+
+mod datagrams;
+mod offer;
+mod signalling;
+mod world;
+
+pub use datagrams::{Record, datagrams, write_records};
+pub use offer::{offers_joined, sdp_offer};
+pub use signalling::signalling;

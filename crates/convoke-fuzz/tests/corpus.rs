@@ -1,0 +1,76 @@
+//! The committed corpus, replayed. A crash that was found once stays found.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The seeds of a target: name and bytes.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 10, "{} has lost its seeds", folder.display());
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    files.iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
+}
+
+fn replay(target: &str, body: impl Fn(&[u8])) {
+    for (name, bytes) in corpus(target) {
+        // Shown only if the body panics.
+        eprintln!("{target}/{name}");
+        body(&bytes);
+    }
+}
+
+#[test]
+fn datagrams() {
+    replay("datagrams", convoke_fuzz::datagrams);
+}
+
+#[test]
+fn signalling() {
+    replay("signalling", convoke_fuzz::signalling);
+}
+
+#[test]
+fn sdp_offer() {
+    replay("sdp_offer", convoke_fuzz::sdp_offer);
+}
+
+/// Seeds that are worth something: what browsers offer is accepted, what is wrong is not.
+#[test]
+fn offers_are_judged_rightly() {
+    let mut judged = 0;
+    for (name, bytes) in corpus("sdp_offer") {
+        let expect = if name.starts_with("good-") {
+            bytes.iter().filter(|byte| **byte == 0).count() + 1
+        } else if name.starts_with("bad-") {
+            0
+        } else {
+            continue;
+        };
+        assert_eq!(convoke_fuzz::offers_joined(&bytes), expect, "{name}");
+        judged += 1;
+    }
+    assert!(judged > 10, "only {judged} of the seeds are judged");
+}
+
+/// Every message type has a seed that can be read.
+#[test]
+fn every_message_type_is_there() {
+    let corpus = corpus("signalling");
+    let types: Vec<String> = corpus
+        .iter()
+        .filter(|(name, _)| name.starts_with("good-"))
+        .map(|(name, bytes)| {
+            let text = std::str::from_utf8(bytes).unwrap();
+            let message = convoke_protocol::decode_client(text);
+            let message = message.unwrap_or_else(|e| panic!("{name}: {e}"));
+            let json = convoke_protocol::encode(&message);
+            json.split('"').nth(3).unwrap().to_owned()
+        })
+        .collect();
+    for wanted in convoke_protocol::ClientMessage::TYPES {
+        assert!(types.iter().any(|found| found == wanted), "no seed for {wanted}");
+    }
+}

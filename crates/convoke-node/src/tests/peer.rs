@@ -1,0 +1,147 @@
+//! A client on real sockets, driven by hand.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use convoke_client::media::{
+    Codec, Input, MediaConfig, MediaEvent, MediaPeer, Offers, Received, SendLine,
+};
+use convoke_client::source::{MediaSource, Stamp, VideoConfig, VideoSource};
+use convoke_core::{JoinRequest, Mid, ParticipantId, RoomId, Source, TrackDeclaration};
+use convoke_protocol::{Source as WireSource, TransportRole};
+
+use super::{PATIENCE, viewer};
+use crate::Handle;
+
+/// One participant that may publish a camera and may have video slots.
+pub(super) struct Peer {
+    media: MediaPeer,
+    sockets: [UdpSocket; 2],
+    video: Option<VideoSource>,
+    /// Where datagrams really go, for a candidate behind NAT.
+    pub(super) nat: Option<SocketAddr>,
+    candidate: Option<SocketAddr>,
+    pub(super) participant: ParticipantId,
+    pub(super) received: Vec<Received>,
+    pub(super) heard_from: BTreeSet<SocketAddr>,
+    /// Transports that the server closed.
+    pub(super) closed: usize,
+}
+
+const ROLES: [TransportRole; 2] = [TransportRole::Send, TransportRole::Receive];
+
+impl Peer {
+    pub(super) fn new(
+        bind: &str,
+        participant: ParticipantId,
+        publish: bool,
+        slots: usize,
+    ) -> (Self, JoinRequest) {
+        let socket = || {
+            let socket = UdpSocket::bind((bind, 0)).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        };
+        let sockets = [socket(), socket()];
+        let now = Instant::now();
+        let [send, receive] = sockets.each_ref().map(|s| s.local_addr().unwrap());
+        let mut config = MediaConfig::new(send, receive);
+        config.send = Vec::from_iter(publish.then(|| SendLine::new(WireSource::Camera)));
+        config.audio_slots = 0;
+        config.video_slots = slots;
+        let (media, offers) = MediaPeer::new(config, 1, now).unwrap();
+        let mut video = VideoConfig::new(Codec::Vp8, participant.0, now, now);
+        video.bps = 1_500_000;
+        let peer = Self {
+            media,
+            sockets,
+            video: publish.then(|| VideoSource::new(video, 1)),
+            nat: None,
+            candidate: None,
+            participant,
+            received: Vec::new(),
+            heard_from: BTreeSet::new(),
+            closed: 0,
+        };
+        let request = request(participant, offers);
+        (peer, request)
+    }
+
+    /// Joins and takes the answers.
+    pub(super) async fn join(&mut self, handle: &Handle, room: RoomId, request: JoinRequest) {
+        let joined = handle.join(room, request).await.unwrap();
+        let (send, receive) = (joined.send_answer.as_deref(), joined.receive_answer.as_deref());
+        self.media.accept_answers(Instant::now(), send, receive).unwrap();
+    }
+
+    /// Publishers of the whole packets received.
+    pub(super) fn seen(&self) -> BTreeSet<u32> {
+        self.received.iter().filter_map(|p| Stamp::read(&p.payload)).map(|s| s.publisher).collect()
+    }
+
+    fn turn(&mut self) {
+        let now = Instant::now();
+        let mut buffer = [0; 2_048];
+        for (role, socket) in ROLES.into_iter().zip(&self.sockets) {
+            let local = socket.local_addr().unwrap();
+            while let Ok((len, source)) = socket.recv_from(&mut buffer) {
+                self.heard_from.insert(source);
+                let source = self.candidate.filter(|_| self.nat.is_some()).unwrap_or(source);
+                let bytes = &buffer[..len];
+                self.media.handle(now, Input::Datagram { transport: role, source, local, bytes });
+            }
+        }
+        if let (Some(video), true) = (&mut self.video, self.media.connected(TransportRole::Send)) {
+            for packet in video.take(now) {
+                self.media.write(now, 0, packet).unwrap();
+            }
+        }
+        self.media.handle(now, Input::Timeout);
+        while let Some(transmit) = self.media.poll_transmit() {
+            let socket = match transmit.transport {
+                TransportRole::Send => &self.sockets[0],
+                TransportRole::Receive => &self.sockets[1],
+            };
+            self.candidate = Some(transmit.destination);
+            socket.send_to(&transmit.contents, self.nat.unwrap_or(transmit.destination)).unwrap();
+        }
+        while let Some(event) = self.media.poll_event() {
+            match event {
+                MediaEvent::Rtp(packet) => self.received.push(packet),
+                MediaEvent::Closed { .. } => self.closed += 1,
+                MediaEvent::KeyframeRequest { .. } => {
+                    if let Some(video) = &mut self.video {
+                        video.request_keyframe();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn request(participant: ParticipantId, offers: Offers) -> JoinRequest {
+    let camera = |mid: &String| TrackDeclaration {
+        client_id: "camera".into(),
+        source: Source::Camera,
+        mid: Mid::new(mid).unwrap(),
+        muted: false,
+    };
+    JoinRequest {
+        tracks: offers.send_mids.iter().map(camera).collect(),
+        send_offer: offers.send,
+        receive_offer: offers.receive,
+        ..viewer(participant)
+    }
+}
+
+/// Drives all of them until it holds, or fails.
+pub(super) async fn drive(peers: &mut [Peer], what: &str, holds: impl Fn(&[Peer]) -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds(peers) {
+        assert!(Instant::now() < end, "{what}");
+        peers.iter_mut().for_each(Peer::turn);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

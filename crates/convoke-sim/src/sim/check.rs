@@ -1,0 +1,231 @@
+//! Looking at the whole world: tables at any time, flow and gaps when things have settled.
+
+use std::time::Duration;
+
+use convoke_core::{Action, MediaKind, ParticipantId, Reply, SlotState, TrackId};
+use convoke_protocol::TransportRole;
+
+use super::{MEASURE, Sim, worker_addr};
+use crate::actor::{self, Fate, Live};
+use crate::laws;
+use crate::report::{Report, SlotLine};
+
+/// Packets and decoded frames of one slot at some time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    packets: u64,
+    frames: u64,
+}
+
+/// By actor and slot.
+pub(super) type Counts = Vec<Vec<(usize, u64, u64)>>;
+
+fn count(live: &Live, slot: usize) -> Count {
+    let report = live.slots[slot].checker.report();
+    let frames = report.sources.values().map(|s| s.frames_decoded).sum();
+    Count { packets: report.packets, frames }
+}
+
+impl Sim {
+    /// Tables by events, by snapshot and by the model are the same for everyone.
+    pub(super) fn check_tables(&mut self) {
+        for who in 0..self.actors.len() {
+            let Some(live) = &self.actors[who].live else { continue };
+            let (participant, room) = (live.id, live.room);
+            let Ok(Reply::Snapshot(snapshot)) =
+                self.command(room, Action::Snapshot { participant })
+            else {
+                self.broken(format!("actor {who} gets no snapshot"));
+                continue;
+            };
+            let Some(live) = &self.actors[who].live else { continue };
+            let Some(state) = self.rooms.get(&room) else { continue };
+            let mut faults = state.model.faults(participant, &snapshot.slots);
+            faults.extend(laws::same_as_model(&state.model, &snapshot));
+            faults.extend(laws::same_as_snapshot(&live.known, &snapshot));
+            faults.extend(state.versions.snapshot(snapshot.version));
+            for fault in faults {
+                self.broken(format!("actor {who}: {fault}"));
+            }
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let each = |live: &Live| {
+            (0..live.slots.len())
+                .map(|slot| {
+                    let count = count(live, slot);
+                    (slot, count.packets, count.frames)
+                })
+                .collect()
+        };
+        self.actors.iter().map(|a| a.live.as_ref().map(each).unwrap_or_default()).collect()
+    }
+
+    /// Who is assigned is received, at its rate; who is not, is not.
+    pub(super) fn check_flow(&mut self, before: &Counts) {
+        let mut faults = Vec::new();
+        for (who, actor) in self.actors.iter().enumerate() {
+            let Some(live) = actor.live.as_ref().filter(|l| l.fate == Fate::In) else { continue };
+            let up = actor.up.is_up() && actor.down.is_up();
+            for role in [TransportRole::Send, TransportRole::Receive] {
+                if up && live.peer.has(role) && !live.peer.connected(role) {
+                    faults.push(format!("actor {who} is not connected ({role:?})"));
+                }
+            }
+            if !up || !live.peer.connected(TransportRole::Receive) {
+                continue;
+            }
+            for (slot, view) in live.known.slots.iter().enumerate() {
+                let recent = self.now - live.slots[slot].changed < MEASURE;
+                let Some((_, packets, frames)) =
+                    before.get(who).and_then(|b| b.get(slot)).copied().filter(|_| !recent)
+                else {
+                    continue;
+                };
+                let now = count(live, slot);
+                let got = Count { packets: now.packets - packets, frames: now.frames - frames };
+                let fault = match (view.assigned, view.state) {
+                    (Some((publisher, track)), SlotState::Active | SlotState::Waiting) => {
+                        self.too_little(who, publisher, track, got)
+                    }
+                    _ if got.packets > 0 => {
+                        Some(format!("{} packets though {:?}", got.packets, view.state))
+                    }
+                    _ => None,
+                };
+                if let Some(fault) = fault {
+                    let (kind, index) = (live.slots[slot].kind, live.slots[slot].index);
+                    faults.push(format!("actor {who}, {kind:?} slot {index}: {fault}"));
+                }
+            }
+        }
+        for fault in faults {
+            self.broken(fault);
+        }
+    }
+
+    /// What is wrong with so much of a track at `who`, if it should flow.
+    fn too_little(
+        &self,
+        who: usize,
+        publisher: ParticipantId,
+        track: TrackId,
+        got: Count,
+    ) -> Option<String> {
+        let (publisher, live) = self.actors.iter().find_map(|a| {
+            let live = a.live.as_ref().filter(|l| l.fate == Fate::In && l.id == publisher)?;
+            Some((a, live))
+        })?;
+        if !publisher.up.is_up() || !live.peer.connected(TransportRole::Send) {
+            return None;
+        }
+        let own = live.known.participants.iter().find(|p| p.participant == live.id)?;
+        let client_id = &own.tracks.iter().find(|t| t.track == track)?.client_id;
+        let playing = live.playing.iter().find(|p| *p.client_id == **client_id)?;
+        if got.packets == 0 {
+            return Some(format!("0 packets of {client_id}"));
+        }
+        let seconds = MEASURE.as_secs_f64();
+        let (what, got, wanted) = match actor::core_source(playing.spec.source).kind() {
+            MediaKind::Audio => ("packets", got.packets, 50.0 * seconds),
+            MediaKind::Video => ("frames", got.frames, f64::from(playing.spec.fps) * seconds),
+        };
+        let links = [publisher.spec.uplink, self.actors[who].spec.downlink];
+        let lossless = links.iter().all(crate::link::LinkConfig::is_lossless);
+        let limited = links.iter().any(|l| l.rate_bps.is_some());
+        let bounds = match (lossless, limited) {
+            (true, _) => wanted * 0.9 - 1.0..=wanted * 1.1 + 2.0,
+            (false, false) => wanted * 0.3..=wanted * 1.2 + 2.0,
+            // Nothing is held back for a narrow link: what is too much for it breaks all frames.
+            (false, true) => 0.0..=wanted * 1.5 + 2.0,
+        };
+        (!bounds.contains(&(got as f64)))
+            .then(|| format!("{got} {what} of {client_id}, of about {wanted:.0}"))
+    }
+
+    /// No slot lacks what its link did not lose, and the server skips nothing by itself.
+    pub(super) fn check_gaps(&mut self) {
+        let mut faults = Vec::new();
+        for (who, actor) in self.actors.iter().enumerate() {
+            let Some(live) = actor.live.as_ref().filter(|l| l.fate == Fate::In) else { continue };
+            let server = worker_addr(self.worker_of(live.room));
+            for slot in &live.slots {
+                let Some(ssrc) = slot.ssrc else { continue };
+                let missing = slot.checker.report().missing;
+                let address = live.local[1];
+                let lost = self.excused.get(&(address, ssrc)).copied().unwrap_or(0);
+                let excused = lost + self.wire.missing_of(server, address, ssrc);
+                if missing > excused {
+                    let (kind, index) = (slot.kind, slot.index);
+                    faults.push(format!(
+                        "actor {who}, {kind:?} slot {index} lacks {missing} packets, the link lost {excused}"
+                    ));
+                }
+            }
+        }
+        let clean = self.actors.iter().all(|a| {
+            a.spec.uplink.is_lossless()
+                && a.spec.uplink.is_ordered()
+                && !a.was_cut
+                && a.next_address <= 1
+        });
+        if clean && self.wire.missing() > 0 {
+            faults.push(format!("the server skipped {} sequence numbers", self.wire.missing()));
+        }
+        for fault in faults {
+            self.broken(fault);
+        }
+    }
+
+    pub(super) fn check_nothing_left(&mut self) {
+        let left: Vec<String> = self
+            .workers
+            .iter()
+            .filter_map(|w| laws::nothing_left(&w.stats(), w.next_timeout()))
+            .collect();
+        for fault in left {
+            self.broken(fault);
+        }
+        let panics: u64 = self.workers.iter().map(|w| w.stats().peer_panics).sum();
+        if panics > 0 {
+            self.broken(format!("{panics} peers panicked in the media stack"));
+        }
+    }
+
+    /// What one presence saw.
+    pub(super) fn note(&mut self, who: usize, live: &Live) {
+        for slot in &live.slots {
+            let report = slot.checker.report();
+            self.delays.merge(&report.delays);
+            self.report.switches += report.switches;
+            self.report.slots.push(SlotLine {
+                actor: who,
+                kind: format!("{:?}", slot.kind).to_lowercase(),
+                index: slot.index,
+                packets: report.packets,
+                missing: report.missing,
+                switches: report.switches,
+                frames_decoded: report.sources.values().map(|s| s.frames_decoded).sum(),
+                frames_complete: report.sources.values().map(|s| s.frames_complete).sum(),
+            });
+        }
+        self.report.keyframe_requests += live.keyframe_requests;
+        self.report.first_frame_ms.extend(live.first_frame_ms());
+    }
+
+    pub(super) fn finish(mut self) -> Report {
+        let millis = |delay: Duration| delay.as_secs_f64() * 1_000.0;
+        let stats = self.workers.iter().map(convoke_core::Worker::stats);
+        for stats in stats {
+            self.report.rtp_in += stats.rtp_in.iter().sum::<u64>();
+            self.report.rtp_out += stats.rtp_out.iter().sum::<u64>();
+        }
+        self.report.virtual_seconds = (self.now - self.start).as_secs_f64();
+        self.report.link_lost = self.actors.iter().map(|a| a.up.lost() + a.down.lost()).sum();
+        self.report.server_gaps = self.wire.missing();
+        self.report.delay_ms_p50 = millis(self.delays.percentile(0.5));
+        self.report.delay_ms_p99 = millis(self.delays.percentile(0.99));
+        self.report
+    }
+}

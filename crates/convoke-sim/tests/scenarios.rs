@@ -1,0 +1,59 @@
+//! Every named scenario and many random ones keep every law.
+//!
+//! A failure prints the command that repeats it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use convoke_sim::{NAMES, named, random, run};
+
+/// Random scenarios of one test run.
+const SEEDS: u64 = 200;
+
+/// Runs jobs on all cores; panics with all failures.
+fn all(count: u64, job: impl Fn(u64) -> Option<String> + Sync) {
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let work = || {
+            let mut failures = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    return failures;
+                }
+                failures.extend(job(index));
+            }
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|t| t.join().expect("no panic")).collect()
+    });
+    assert!(failures.is_empty(), "{} runs failed\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn named_scenarios_keep_every_law() {
+    all(NAMES.len() as u64, |index| {
+        let scenario = named(NAMES[usize::try_from(index).expect("small")]).expect("in the table");
+        let report = run(&scenario, 1);
+        assert!(report.received > 0, "{} forwarded nothing", scenario.name);
+        report.failure()
+    });
+}
+
+#[test]
+fn random_scenarios_keep_every_law() {
+    all(SEEDS, |index| {
+        let seed = index + 1;
+        run(&random(seed), seed).failure()
+    });
+}
+
+#[test]
+fn a_failure_says_how_to_repeat_it() {
+    let mut report = run(&named("two").expect("in the table"), 9);
+    assert_eq!(report.failure(), None);
+    report.violations.push("at 1.000s: a law".to_owned());
+    let text = report.failure().expect("broken");
+    assert!(text.contains("cargo run --release -p convoke-sim -- run --scenario two --seed 9"));
+    assert!(text.contains("a law"));
+}

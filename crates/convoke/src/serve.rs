@@ -1,0 +1,222 @@
+//! `convoke serve`: the server as a process.
+//!
+//! Owns: listeners, signals, and the order of starting and stopping.
+//! Never: knows what a call is; [`convoke::Server`] does.
+
+use std::future::IntoFuture;
+use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::Router;
+use convoke::{Drained, Server};
+use convoke_control::ControlConfig;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Exit, ServeArgs};
+use crate::config::{Config, LogFormat, RawLog, Source};
+use crate::dev::{self, Dev};
+
+/// How long telling all participants may take at the end.
+const GOODBYES: Duration = Duration::from_secs(10);
+/// The same after a second signal.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Why the server did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    #[error("{address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Media(#[from] convoke::node::StartError),
+    #[error(transparent)]
+    KeyFile(#[from] crate::keyfile::KeyFileError),
+    #[error(transparent)]
+    Key(#[from] convoke_control::KeyError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("a listener stopped")]
+    ListenerStopped,
+}
+
+impl ServeError {
+    /// The exit code for it.
+    pub(crate) fn exit(&self) -> Exit {
+        use convoke::node::StartError;
+        match self {
+            Self::Config(_)
+            | Self::Key(_)
+            | Self::Media(StartError::NothingToAdvertise(_) | StartError::NotServed { .. }) => {
+                Exit::Usage
+            }
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// Serves until told to stop.
+pub(crate) fn run(args: &ServeArgs) -> Result<Exit, ServeError> {
+    let source = Source::read(args.config.as_deref())?;
+    let mut config = Config::load(&source)?;
+    if let Some(http) = args.http {
+        config.listen = http;
+    }
+    if let Some(media) = args.media {
+        config.node.bind = media.ip();
+        config.node.port = media.port();
+    }
+    let dev = args.dev.then(Dev::new);
+    if dev.is_some() {
+        dev::adapt(&mut config);
+    }
+    let control = control(&config, dev.as_ref())?;
+    start_log(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(config, control, args, dev))
+}
+
+fn control(config: &Config, dev: Option<&Dev>) -> Result<ControlConfig, ServeError> {
+    let Some(dev) = dev else {
+        return Ok(config.control(config.key_set(None)?));
+    };
+    let mut control = config.control(config.key_set(Some(dev.key()?))?);
+    control.dev_minter = Some(dev.minter()?);
+    Ok(control)
+}
+
+async fn serve(
+    config: Config,
+    control: ControlConfig,
+    args: &ServeArgs,
+    dev: Option<Dev>,
+) -> Result<Exit, ServeError> {
+    let mut signals = Signals::listen()?;
+    let http = listen(config.listen).await?;
+    let metrics = match config.metrics_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let url = local_url(&http)?;
+    let metrics_url = metrics.as_ref().map(local_url).transpose()?;
+    let metrics_url = metrics_url.map(|url| format!("{url}metrics"));
+
+    let server = Server::start(config.node, control).await?;
+    let mut listeners = JoinSet::new();
+    listeners.spawn(accept(http, server.router()));
+    if let Some(metrics) = metrics {
+        listeners.spawn(accept(metrics, server.metrics_router()));
+    }
+    if let Some(dev) = dev {
+        let file = dev.write(&args.data_dir, &url, metrics_url.as_deref())?;
+        tracing::warn!(
+            file = %file.display(),
+            "development mode: whoever reaches this server can make access tokens"
+        );
+    }
+    tracing::info!(
+        %url,
+        metrics = metrics_url,
+        media = ?server.node().media_addresses(),
+        version = env!("CARGO_PKG_VERSION"),
+        "ready"
+    );
+    announce(&url)?;
+
+    tokio::select! {
+        () = signals.next() => {}
+        _ = listeners.join_next() => return Err(ServeError::ListenerStopped),
+    }
+    let exit = stop(&server, config.drain, &mut signals).await;
+    let goodbyes = if exit == Exit::CutShort { AT_ONCE } else { GOODBYES };
+    if tokio::time::timeout(goodbyes, server.stop()).await.is_err() {
+        tracing::warn!("not every goodbye went out");
+    }
+    tracing::info!("stopped");
+    Ok(exit)
+}
+
+/// Lets calls end, then ends them.
+async fn stop(server: &Server, patience: Duration, signals: &mut Signals) -> Exit {
+    let calls = server.control().active_calls();
+    tracing::info!(calls, patience = %humantime::format_duration(patience), "draining");
+    tokio::select! {
+        drained = server.drain(patience) => {
+            match drained {
+                Drained::Idle => tracing::info!("all calls have ended"),
+                Drained::DeadlinePassed { calls } => tracing::warn!(calls, "ended the calls left"),
+            }
+            Exit::Done
+        }
+        () = signals.next() => {
+            tracing::warn!(calls = server.control().active_calls(), "told again: stopping at once");
+            Exit::CutShort
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+}
+
+async fn accept(listener: TcpListener, router: Router) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).into_future().await {
+        tracing::error!(%error, "listener");
+    }
+}
+
+/// The URL under which this machine reaches the listener.
+fn local_url(listener: &TcpListener) -> io::Result<String> {
+    let mut address = listener.local_addr()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    Ok(format!("http://{address}/"))
+}
+
+fn announce(url: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "convoke is ready at {url}")?;
+    out.flush()
+}
+
+fn start_log(log: &RawLog) {
+    let level = &log.level.0;
+    // The WebRTC library warns of what every browser offers; only those who name it want that.
+    let quiet = if level.contains("str0m") { "" } else { "str0m=error," };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(format!("{quiet}{level}")))
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match log.format {
+        LogFormat::Human => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
