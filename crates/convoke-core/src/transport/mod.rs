@@ -31,6 +31,8 @@ use crate::demux::{Class, classify};
 use crate::ids::Mid;
 
 pub(crate) use codec::Codec;
+#[cfg(test)]
+pub(crate) use codec::H264Profile;
 pub(crate) use dtls::Crypto;
 pub(crate) use egress::{Outgoing, Vp8Numbers};
 pub(crate) use negotiate::{NegotiateError, Settings};
