@@ -4,6 +4,8 @@
 //! table from the core's errors to the protocol's.
 //! Never: keeps state or decides.
 
+pub(crate) mod quality;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +70,7 @@ fn track(view: &core::TrackView) -> wire::Track {
         client_id: view.client_id.to_string(),
         source: source(view.source),
         muted: view.muted,
+        encrypted: view.encrypted,
     }
 }
 
@@ -92,13 +95,9 @@ fn slot(view: &core::SlotView) -> wire::Slot {
         index: view.index,
         participant_id: view.assigned.map(|(who, _)| participant_id(who)),
         track_id: view.assigned.map(|(_, what)| track_id(what)),
-        state: match view.state {
-            core::SlotState::Empty => wire::SlotState::Empty,
-            core::SlotState::Waiting => wire::SlotState::Waiting,
-            core::SlotState::Active => wire::SlotState::Active,
-            core::SlotState::Paused => wire::SlotState::Paused,
-            core::SlotState::CodecNotSupported => wire::SlotState::CodecNotSupported,
-        },
+        state: quality::slot_state(view.state),
+        layer: view.layer.map(quality::layer),
+        reason: view.reason.map(quality::reason),
     }
 }
 
@@ -215,6 +214,8 @@ pub(crate) fn read_declaration(
         source: read_source(track.source),
         mid,
         muted: track.muted,
+        encodings: quality::read_encodings(track.encodings, at)?,
+        encrypted: track.encrypted,
     })
 }
 
@@ -236,8 +237,14 @@ fn read_wish(wish: wire::SlotWish, at: usize) -> Result<core::SlotWish, Refusal>
         (None, Some(wire::Follow::ScreenShare)) => core::Show::ScreenShare,
         _ => return Err(invalid("give exactly one of `trackId` and `follow`", "trackId")),
     };
-    let priority = wish.priority;
-    Ok(core::SlotWish { mid, show, width: wish.width, height: wish.height, priority })
+    Ok(core::SlotWish {
+        mid,
+        show,
+        width: wish.width,
+        height: wish.height,
+        max_frame_rate: wish.max_framerate,
+        priority: wish.priority,
+    })
 }
 
 /// What a client is told when the core or its worker refuses: the one table. `retry` is the waiting

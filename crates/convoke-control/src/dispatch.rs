@@ -82,6 +82,9 @@ impl Inner {
             Event::Speakers { room, version, dominant, speaking } => {
                 self.on_speakers(room, version, dominant, &speaking);
             }
+            Event::Demand { room, participant, client_id, encodings } => {
+                self.on_demand(room, participant, &client_id, &encodings);
+            }
             Event::RoomClosed { room } => self.on_room_closed(room),
             // Replies go to their callers.
             _ => {}
@@ -113,6 +116,23 @@ impl Inner {
         let changed = wire::SlotsChanged { call_id, version, slots: convert::slots(slots) };
         let text = Utf8Bytes::from(encode(&ServerMessage::Slots(changed)));
         self.push(&session, version, &text);
+    }
+
+    /// What is wanted of a track is for its publisher alone; where it is lost, the next snapshot
+    /// brings it anew.
+    fn on_demand(
+        self: &Arc<Self>,
+        room: RoomId,
+        participant: ParticipantId,
+        client_id: &str,
+        encodings: &[convoke_node::core::EncodingDemand],
+    ) {
+        let Some(call) = self.calls.by_room(room) else { return };
+        let Some(session) = call.session(participant) else { return };
+        let call_id = call.wire_id().to_owned();
+        let text = encode(&convert::quality::demand(call_id, client_id, encodings)).into();
+        // Of no version: it is never older than a snapshot.
+        self.push(&session, u64::MAX, &text);
     }
 
     fn on_speakers(

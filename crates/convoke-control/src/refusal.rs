@@ -15,7 +15,7 @@ use crate::token::TokenError;
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     message: String,
-    field: Option<String>,
+    pub(crate) field: Option<String>,
     retry_after: Option<Duration>,
 }
 

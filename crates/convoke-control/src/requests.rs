@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use convoke_node::HandleError;
 use convoke_node::core::{Action, LeaveReason, Reply};
 use convoke_protocol::{
-    Ack, Answer, ClientMessage, ErrorCode, Hello, Leave, Limits, Mute, OfferMessage,
-    PROTOCOL_VERSION, Ping, Pong, Publish, ServerMessage, TransportRole, Unpublish, ViewMessage,
-    Welcome,
+    Ack, Answer, ClientMessage, ErrorCode, Explain, Explained, Hello, Leave, Limits, Mute,
+    OfferMessage, PROTOCOL_VERSION, Ping, Pong, Publish, ServerMessage, TransportRole, Unpublish,
+    ViewMessage, Welcome,
 };
 
 use crate::agent::{Agent, Known};
@@ -40,6 +40,7 @@ impl Agent {
             ClientMessage::Unpublish(unpublish) => self.unpublish(unpublish).await,
             ClientMessage::Mute(mute) => self.mute(mute).await,
             ClientMessage::View(view) => self.view(view).await,
+            ClientMessage::Explain(explain) => self.explain(explain).await,
             ClientMessage::Leave(leave) => self.leave(leave).await,
             ClientMessage::Ping(Ping { request_id }) => {
                 Ok(Some(ServerMessage::Pong(Pong { request_id })))
@@ -158,6 +159,18 @@ impl Agent {
         let action = Action::SetView { participant: session.participant(), wishes };
         self.ask(&session, action).await?;
         ack(view.request_id)
+    }
+
+    async fn explain(&mut self, explain: Explain) -> Answered {
+        let session = self.in_call(&explain.call_id)?;
+        let participant = session.participant();
+        let reply = self.ask(&session, Action::Explain { participant }).await?;
+        let Reply::Explained(explanation) = reply else { return Err(unexpected()) };
+        Ok(Some(ServerMessage::Explained(Explained {
+            request_id: explain.request_id,
+            call_id: explain.call_id,
+            explanation: convert::quality::explanation(&explanation),
+        })))
     }
 
     async fn leave(&mut self, leave: Leave) -> Answered {

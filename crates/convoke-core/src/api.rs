@@ -3,11 +3,18 @@
 //! Owns: commands, replies, events, drop reasons.
 //! Never: JSON, HTTP or sockets; adapters translate.
 
+mod quality;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{Mid, ParticipantId, RequestId, RoomId, TrackId};
+
+pub use quality::{
+    EncodingDeclaration, EncodingDemand, EncodingExplanation, Explanation, Layer, SlotExplanation,
+    SlotReason, TrackExplanation,
+};
 
 /// Everything that can happen to a worker.
 #[derive(Debug)]
@@ -108,6 +115,10 @@ pub struct TrackDeclaration {
     pub mid: Mid,
     /// Whether it starts muted.
     pub muted: bool,
+    /// Its encodings, lowest first; empty when the publisher says nothing of them.
+    pub encodings: Vec<EncodingDeclaration>,
+    /// Whether its payloads are encrypted end to end: then they are never looked into.
+    pub encrypted: bool,
 }
 
 /// A wish for one video slot.
@@ -119,8 +130,11 @@ pub struct SlotWish {
     pub show: Show,
     /// The width at which it will be shown, in physical pixels, if known.
     pub width: Option<u32>,
-    /// The height at which it will be shown, in physical pixels, if known.
+    /// The height at which it will be shown, in physical pixels, if known. A side of 0 means that
+    /// it is not visible.
     pub height: Option<u32>,
+    /// The most frames in a second that are of use, if known.
+    pub max_frame_rate: Option<u32>,
     /// Higher is served first.
     pub priority: u8,
 }
@@ -215,9 +229,15 @@ pub enum Action {
         /// Whether its signalling is attached.
         reachable: bool,
     },
-    /// Asks for the room as `participant` sees it. Answered by [`Reply::Snapshot`].
+    /// Asks for the room as `participant` sees it. Answered by [`Reply::Snapshot`]; the demand for
+    /// what it publishes is told anew.
     Snapshot {
         /// For whom.
+        participant: ParticipantId,
+    },
+    /// Asks what a participant sends and receives, and why. Answered by [`Reply::Explained`].
+    Explain {
+        /// Whose.
         participant: ParticipantId,
     },
     /// Removes everyone. Answered by [`Reply::Done`].
@@ -277,6 +297,8 @@ pub struct TrackView {
     pub source: Source,
     /// Whether it is muted.
     pub muted: bool,
+    /// Whether its payloads are encrypted end to end.
+    pub encrypted: bool,
 }
 
 /// A participant as others see it.
@@ -322,6 +344,10 @@ pub struct SlotView {
     pub assigned: Option<(ParticipantId, TrackId)>,
     /// What it is doing.
     pub state: SlotState,
+    /// The layer that it is for (video): what was allocated.
+    pub layer: Option<Layer>,
+    /// Why not more (video slots that hold a track).
+    pub reason: Option<SlotReason>,
 }
 
 /// The room as one participant sees it.
@@ -359,6 +385,8 @@ pub enum Reply {
     Published(TrackId),
     /// To [`Action::Snapshot`].
     Snapshot(Snapshot),
+    /// To [`Action::Explain`].
+    Explained(Box<Explanation>),
     /// To everything else.
     Done,
 }
@@ -466,6 +494,18 @@ pub enum Event {
         dominant: Option<ParticipantId>,
         /// Everyone who speaks now, at most 16.
         speaking: Vec<ParticipantId>,
+    },
+    /// Which encodings of a track anybody wants changed: for its publisher, who should send those
+    /// and no others.
+    Demand {
+        /// Where.
+        room: RoomId,
+        /// Whose track.
+        participant: ParticipantId,
+        /// The publisher's own id of the track.
+        client_id: Arc<str>,
+        /// All encodings, lowest first.
+        encodings: Vec<EncodingDemand>,
     },
     /// The last participant left; the room is gone.
     RoomClosed {

@@ -31,45 +31,63 @@ macro_rules! display {
 }
 display!(RoomId => "r", ParticipantId => "p", TrackId => "t", RequestId => "q");
 
-/// An `a=mid` (RFC 5888 §4): 1 to 16 ASCII token characters.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Mid {
-    bytes: [u8; 16],
-    len: u8,
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $most:literal, new: $(#[$new:meta])+ is: $is:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name {
+            bytes: [u8; $most],
+            len: u8,
+        }
+
+        impl $name {
+            $(#[$new])+
+            #[must_use]
+            pub fn new(text: &str) -> Option<Self> {
+                let raw = text.as_bytes();
+                if raw.is_empty() || raw.len() > $most || !raw.iter().all($is) {
+                    return None;
+                }
+                let mut bytes = [0; $most];
+                for (to, from) in bytes.iter_mut().zip(raw) {
+                    *to = *from;
+                }
+                Some(Self { bytes, len: u8::try_from(raw.len()).unwrap_or($most) })
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                let used = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+                std::str::from_utf8(used).unwrap_or_default()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.as_str())
+            }
+        }
+    };
 }
 
-impl Mid {
+text_id! {
+    /// An `a=mid` (RFC 5888 §4): 1 to 16 ASCII token characters.
+    Mid, 16, new:
     /// `None` when `text` is empty, longer than 16 bytes, or not made of RFC 5888 token characters.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        let raw = text.as_bytes();
-        let token = |b: &u8| b.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]".contains(b);
-        if raw.is_empty() || raw.len() > 16 || !raw.iter().all(token) {
-            return None;
-        }
-        let mut bytes = [0; 16];
-        for (to, from) in bytes.iter_mut().zip(raw) {
-            *to = *from;
-        }
-        Some(Self { bytes, len: u8::try_from(raw.len()).unwrap_or(16) })
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        let used = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        std::str::from_utf8(used).unwrap_or_default()
-    }
+    is: |b: &u8| b.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]".contains(b)
 }
 
-impl fmt::Display for Mid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for Mid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Mid({})", self.as_str())
-    }
+text_id! {
+    /// A RID (RFC 8851 §10): 1 to 8 letters, digits, hyphens and underscores. RFC 8852 §4.1 lets
+    /// them be longer, and nobody's are.
+    Rid, 8, new:
+    /// `None` when `text` is empty, longer than 8 bytes, or has other characters.
+    is: |b: &u8| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'_'
 }

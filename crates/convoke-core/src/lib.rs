@@ -38,12 +38,13 @@ mod transport;
 mod worker;
 
 pub use api::{
-    Action, Command, CommandError, DropReason, Event, Input, JoinRequest, LeaveReason, Limits,
-    MediaKind, Outbox, ParticipantView, Permissions, Reply, RoomChange, Show, SlotState, SlotView,
-    SlotWish, Snapshot, Source, Stats, TrackDeclaration, TrackView, Transmit, TransportRole,
-    TransportState, WorkerConfig,
+    Action, Command, CommandError, DropReason, EncodingDeclaration, EncodingDemand,
+    EncodingExplanation, Event, Explanation, Input, JoinRequest, Layer, LeaveReason, Limits,
+    MediaKind, Outbox, ParticipantView, Permissions, Reply, RoomChange, Show, SlotExplanation,
+    SlotReason, SlotState, SlotView, SlotWish, Snapshot, Source, Stats, TrackDeclaration,
+    TrackExplanation, TrackView, Transmit, TransportRole, TransportState, WorkerConfig,
 };
 pub use entropy::Entropy;
-pub use ids::{Mid, ParticipantId, RequestId, RoomId, TrackId};
+pub use ids::{Mid, ParticipantId, RequestId, Rid, RoomId, TrackId};
 pub use transport::PAYLOAD_BYTES_MAX;
 pub use worker::Worker;

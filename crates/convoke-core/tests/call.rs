@@ -189,7 +189,8 @@ fn who_speaks_is_told_and_followed() {
     let video = world.peers[0].slots.iter().find(|s| s.kind == convoke_core::MediaKind::Video);
     let mid = video.unwrap().mid;
     let show = Show::ActiveSpeaker;
-    let wishes = vec![SlotWish { mid, show, width: None, height: None, priority: 0 }];
+    let wishes =
+        vec![SlotWish { mid, show, width: None, height: None, max_frame_rate: None, priority: 0 }];
     world.command(Action::SetView { participant: ParticipantId(1), wishes }).unwrap();
     let shown = |world: &World| {
         let slot = world.peers[0].slots.iter().find(|s| s.mid == mid).unwrap();
@@ -237,7 +238,14 @@ fn a_view_decides_what_video_slots_show() {
         let assigned = slots.filter(|s| video.contains(&s.mid)).filter_map(|s| s.assigned);
         assigned.into_iter().find(|(p, _)| p.0 == id).map(|(_, track)| track).unwrap()
     };
-    let wish = |mid, show| SlotWish { mid, show, width: Some(320), height: None, priority: 0 };
+    let wish = |mid, show| SlotWish {
+        mid,
+        show,
+        width: Some(320),
+        height: None,
+        max_frame_rate: None,
+        priority: 0,
+    };
     let third = track_of(&world, 4);
     let view = vec![
         wish(video[0], Show::Track(third)),

@@ -72,6 +72,8 @@ fn join(me: ParticipantId, flags: u8, offer: &str) -> JoinRequest {
         source: Source::Camera,
         mid,
         muted: false,
+        encodings: Vec::new(),
+        encrypted: false,
     });
     JoinRequest {
         send_offer: wanted(SEND),

@@ -99,6 +99,8 @@ impl World {
             source,
             mid: Mid::new(mid).expect("a mid"),
             muted: false,
+            encodings: Vec::new(),
+            encrypted: false,
         };
         let join = JoinRequest {
             send_offer: Some(SILENT_OFFER.to_owned()),
@@ -127,6 +129,8 @@ impl World {
             source,
             mid: Mid::new(mid).expect("a mid"),
             muted: false,
+            encodings: Vec::new(),
+            encrypted: false,
         });
         let join = JoinRequest {
             tracks: tracks.collect(),

@@ -59,6 +59,8 @@ client_messages! {
     Mute(Mute) = "mute",
     /// Says what the video slots should show.
     View(ViewMessage) = "view",
+    /// Asks what this client sends and receives, and why.
+    Explain(Explain) = "explain",
     /// Leaves the call.
     Leave(Leave) = "leave",
     /// Asks for a `pong`; also keeps the session alive.
@@ -180,6 +182,14 @@ body! {
         #[ts(optional)]
         #[serde(skip_serializing_if = "Option::is_none", default)]
         slots: Option<Vec<SlotWish>>,
+    }
+}
+
+body! {
+    /// `explain`: answered by `explained`.
+    Explain {
+        /// From `joined`.
+        call_id: String,
     }
 }
 

@@ -12,27 +12,30 @@ pub mod close;
 mod codec;
 mod end;
 mod error;
+mod explain;
 mod group_id;
 mod server;
 mod types;
 pub mod typescript;
 
 pub use client::{
-    ClientMessage, Hello, Join, Leave, Mute, OfferMessage, Ping, Publish, Resume, Unpublish,
-    ViewMessage,
+    ClientMessage, Explain, Hello, Join, Leave, Mute, OfferMessage, Ping, Publish, Resume,
+    Unpublish, ViewMessage,
 };
 pub use codec::{DecodeError, decode_client, decode_server, encode};
 pub use end::EndReason;
 pub use error::{ErrorCode, ErrorReply};
+pub use explain::{EncodingExplanation, Explanation, SlotExplanation, TrackExplanation};
 pub use group_id::{GroupId, GroupIdError};
 pub use server::{
-    Ack, Answer, Ended, Joined, ParticipantJoined, ParticipantLeft, ParticipantUpdated, Pong,
-    Resumed, ServerMessage, SlotsChanged, Snapshot, Speakers, TrackPublished, TrackUnpublished,
-    TrackUpdated, Welcome,
+    Ack, Answer, Demand, Ended, Explained, Joined, ParticipantJoined, ParticipantLeft,
+    ParticipantUpdated, Pong, Resumed, ServerMessage, SlotsChanged, Snapshot, Speakers,
+    TrackPublished, TrackUnpublished, TrackUpdated, Welcome,
 };
 pub use types::{
-    Connection, Follow, IceServer, Limits, MediaKind, Participant, Scope, SessionDescription, Slot,
-    SlotState, SlotWish, Source, Track, TrackDeclaration, TransportRole,
+    Connection, Encoding, EncodingDemand, Follow, IceServer, Layer, Limits, MediaKind, Participant,
+    Scope, SessionDescription, Slot, SlotReason, SlotState, SlotWish, Source, Track,
+    TrackDeclaration, TransportRole,
 };
 
 /// The protocol version that this crate speaks; sent in [`Hello`] and checked by the server.

@@ -10,9 +10,10 @@ use ts_rs::TS;
 use crate::codec::BodyError;
 use crate::end::EndReason;
 use crate::error::ErrorReply;
+use crate::explain::Explanation;
 use crate::types::{
-    Connection, IceServer, Limits, Participant, Scope, SessionDescription, Slot, Track,
-    TransportRole,
+    Connection, EncodingDemand, IceServer, Limits, Participant, Scope, SessionDescription, Slot,
+    Track, TransportRole,
 };
 
 macro_rules! server_messages {
@@ -68,6 +69,10 @@ server_messages! {
     TrackUpdated(TrackUpdated) = "trackUpdated",
     /// Some of this client's slots changed.
     Slots(SlotsChanged) = "slots",
+    /// Which encodings of one of this client's tracks are wanted.
+    Demand(Demand) = "demand",
+    /// The answer to `explain`.
+    Explained(Explained) = "explained",
     /// Who speaks changed.
     Speakers(Speakers) = "speakers",
     /// The client's part in the call is over.
@@ -200,6 +205,16 @@ reply! {
 }
 
 reply! {
+    /// `explained`: to an `explain`.
+    Explained {
+        /// The call.
+        call_id: String,
+        /// What and why.
+        explanation: Explanation,
+    }
+}
+
+reply! {
     /// `ack`: done.
     Ack {}
 }
@@ -297,6 +312,19 @@ change! {
         /// The participants who speak now, at most 16.
         speaking: Vec<String>,
     }
+}
+
+/// `demand`: which encodings of a track of this client's anybody wants. It should send those and
+/// no others. Each replaces the former one of the same track.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct Demand {
+    /// The call.
+    pub call_id: String,
+    /// The client's own id of the track.
+    pub client_id: String,
+    /// All its encodings, lowest first.
+    pub encodings: Vec<EncodingDemand>,
 }
 
 /// `ended`: the client's part in the call is over; its transports are closed.

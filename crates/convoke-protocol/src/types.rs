@@ -73,6 +73,85 @@ pub struct TrackDeclaration {
     #[ts(as = "Option<bool>", optional)]
     #[serde(default)]
     pub muted: bool,
+    /// Its encodings, lowest quality first; at most 4. Absent: the server goes by what it sees.
+    #[ts(as = "Option<Vec<Encoding>>", optional)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encodings: Vec<Encoding>,
+    /// Whether its payloads are encrypted end to end: the server then goes by header extensions
+    /// alone; false when absent.
+    #[ts(as = "Option<bool>", optional)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
+}
+
+/// One encoding of a video track (W3C WebRTC `RTCRtpEncodingParameters`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct Encoding {
+    /// Its RID (RFC 8851), 1 to 8 characters; absent for the only encoding of a track.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rid: Option<String>,
+    /// The width of its pictures in pixels.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub width: Option<u32>,
+    /// The height of its pictures in pixels.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub height: Option<u32>,
+    /// The most that it takes, in bit/s.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_bitrate: Option<u32>,
+    /// The most frames in a second.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_framerate: Option<u32>,
+}
+
+/// Whether one encoding of a published track is wanted by anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct EncodingDemand {
+    /// Its RID; absent for the only encoding of a track.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rid: Option<String>,
+    /// Whether it should be sent.
+    pub active: bool,
+}
+
+/// A quality of a track: resolution first, frame rate second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct Layer {
+    /// Which picture size, from 0: a simulcast encoding or an SVC spatial layer.
+    pub spatial: u8,
+    /// Which frame rate of that size, from 0.
+    pub temporal: u8,
+}
+
+/// Why a slot gets what it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub enum SlotReason {
+    /// It has what was wished.
+    Wish,
+    /// The path to this client does not carry more.
+    Bandwidth,
+    /// The publisher does not send what was wished.
+    NotPublished,
+    /// A keyframe of what it should get has not come yet.
+    NoKeyframe,
+    /// This client does not show it.
+    Hidden,
+    /// The publisher muted it.
+    Muted,
+    /// This client did not offer the codec.
+    Codec,
+    /// A reason that this version has no word for.
+    Unknown,
 }
 
 /// A published track, as every participant sees it.
@@ -87,6 +166,10 @@ pub struct Track {
     pub source: Source,
     /// Whether its publisher muted it.
     pub muted: bool,
+    /// Whether its payloads are encrypted end to end; false when absent.
+    #[ts(as = "Option<bool>", optional)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
 }
 
 /// Whether a participant's app is reachable.
@@ -153,6 +236,14 @@ pub struct Slot {
     pub track_id: Option<String>,
     /// What the slot is doing.
     pub state: SlotState,
+    /// The layer that it is for (video slots).
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub layer: Option<Layer>,
+    /// Why not more (video slots that hold a track).
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<SlotReason>,
 }
 
 /// A policy by which the server fills a video slot.
@@ -183,10 +274,15 @@ pub struct SlotWish {
     #[ts(optional)]
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub width: Option<u32>,
-    /// The height at which it will be shown, in physical pixels; a hint.
+    /// The height at which it will be shown, in physical pixels; a hint. A side of 0 means that it
+    /// is not visible: nothing is sent.
     #[ts(optional)]
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub height: Option<u32>,
+    /// The most frames in a second that are of use; a hint.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_framerate: Option<u32>,
     /// Higher is served first when bandwidth is short; 0 when absent.
     #[ts(as = "Option<u8>", optional)]
     #[serde(default)]

@@ -8,12 +8,14 @@ use std::fmt::Write as _;
 use ts_rs::{Config, TS};
 
 use crate::{
-    Ack, Answer, ClientMessage, Connection, EndReason, Ended, ErrorCode, ErrorReply, Follow, Hello,
-    IceServer, Join, Joined, Leave, Limits, MediaKind, Mute, OfferMessage, PROTOCOL_VERSION,
+    Ack, Answer, ClientMessage, Connection, Demand, Encoding, EncodingDemand, EncodingExplanation,
+    EndReason, Ended, ErrorCode, ErrorReply, Explain, Explained, Explanation, Follow, Hello,
+    IceServer, Join, Joined, Layer, Leave, Limits, MediaKind, Mute, OfferMessage, PROTOCOL_VERSION,
     Participant, ParticipantJoined, ParticipantLeft, ParticipantUpdated, Ping, Pong, Publish,
-    Resume, Resumed, SUBPROTOCOL, Scope, ServerMessage, SessionDescription, Slot, SlotState,
-    SlotWish, SlotsChanged, Snapshot, Source, Speakers, Track, TrackDeclaration, TrackPublished,
-    TrackUnpublished, TrackUpdated, TransportRole, Unpublish, ViewMessage, Welcome, close,
+    Resume, Resumed, SUBPROTOCOL, Scope, ServerMessage, SessionDescription, Slot, SlotExplanation,
+    SlotReason, SlotState, SlotWish, SlotsChanged, Snapshot, Source, Speakers, Track,
+    TrackDeclaration, TrackExplanation, TrackPublished, TrackUnpublished, TrackUpdated,
+    TransportRole, Unpublish, ViewMessage, Welcome, close,
 };
 
 const HEADER: &str = "\
@@ -40,6 +42,7 @@ pub fn generate() -> String {
         Unpublish,
         Mute,
         ViewMessage,
+        Explain,
         Leave,
         Ping,
         Welcome,
@@ -56,6 +59,8 @@ pub fn generate() -> String {
         TrackUnpublished,
         TrackUpdated,
         SlotsChanged,
+        Demand,
+        Explained,
         Speakers,
         Ended,
         EndReason,
@@ -64,8 +69,12 @@ pub fn generate() -> String {
         Participant,
         Track,
         TrackDeclaration,
+        Encoding,
+        EncodingDemand,
         Slot,
         SlotState,
+        SlotReason,
+        Layer,
         SlotWish,
         Follow,
         SessionDescription,
@@ -76,6 +85,10 @@ pub fn generate() -> String {
         Scope,
         Limits,
         IceServer,
+        Explanation,
+        SlotExplanation,
+        TrackExplanation,
+        EncodingExplanation,
     );
     out
 }

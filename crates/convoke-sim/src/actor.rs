@@ -179,7 +179,14 @@ pub(crate) fn declaration(
 ) -> Option<TrackDeclaration> {
     let mid = Mid::new(send_mids.get(line_of(spec.source))?)?;
     let source = core_source(spec.source);
-    Some(TrackDeclaration { client_id: client_id.into(), source, mid, muted: spec.muted })
+    Some(TrackDeclaration {
+        client_id: client_id.into(),
+        source,
+        mid,
+        muted: spec.muted,
+        encodings: Vec::new(),
+        encrypted: false,
+    })
 }
 
 /// A track's packets, from `now` on.

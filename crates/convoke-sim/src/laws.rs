@@ -168,7 +168,7 @@ mod tests {
 
     fn track(id: u32, muted: bool) -> TrackView {
         let (client_id, source) = (format!("c{id}").into(), Source::Camera);
-        TrackView { track: TrackId(id), client_id, source, muted }
+        TrackView { track: TrackId(id), client_id, source, muted, encrypted: false }
     }
 
     fn view(id: u32, tracks: Vec<TrackView>) -> ParticipantView {
@@ -187,7 +187,15 @@ mod tests {
         Snapshot {
             version: 5,
             participants: vec![view(1, vec![track(7, false)]), view(2, vec![])],
-            slots: vec![SlotView { mid, kind, index: 0, assigned, state }],
+            slots: vec![SlotView {
+                mid,
+                kind,
+                index: 0,
+                assigned,
+                state,
+                layer: None,
+                reason: None,
+            }],
         }
     }
 

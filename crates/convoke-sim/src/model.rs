@@ -266,6 +266,8 @@ mod tests {
             index: u32::try_from(index).expect("few"),
             assigned: t.map(|(p, t, _)| (ParticipantId(p), TrackId(t))),
             state: t.map_or(SlotState::Empty, |(_, _, state)| state),
+            layer: None,
+            reason: None,
         };
         tracks.iter().enumerate().map(slot).collect()
     }
@@ -286,7 +288,14 @@ mod tests {
     }
 
     fn wish(slot: usize, show: Show, priority: u8) -> SlotWish {
-        SlotWish { mid: mid(10 + slot), show, width: None, height: None, priority }
+        SlotWish {
+            mid: mid(10 + slot),
+            show,
+            width: None,
+            height: None,
+            max_frame_rate: None,
+            priority,
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ export type ClientMessage =
   | { "type": "unpublish" } & Unpublish
   | { "type": "mute" } & Mute
   | { "type": "view" } & ViewMessage
+  | { "type": "explain" } & Explain
   | { "type": "leave" } & Leave
   | { "type": "ping" } & Ping;
 
@@ -55,6 +56,8 @@ export type ServerMessage =
   | { "type": "trackUnpublished" } & TrackUnpublished
   | { "type": "trackUpdated" } & TrackUpdated
   | { "type": "slots" } & SlotsChanged
+  | { "type": "demand" } & Demand
+  | { "type": "explained" } & Explained
   | { "type": "speakers" } & Speakers
   | { "type": "ended" } & Ended
   | { "type": "error" } & ErrorReply
@@ -151,6 +154,14 @@ export type ViewMessage = {
   callId: string,
   /** The wishes, at most one for a video slot. */
   slots?: Array<SlotWish>,
+};
+
+/** `explain`: answered by `explained`. */
+export type Explain = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
 };
 
 /** `leave`: answered by `ended`. */
@@ -360,6 +371,29 @@ export type SlotsChanged = {
 };
 
 /**
+ * `demand`: which encodings of a track of this client's anybody wants. It should send those and
+ * no others. Each replaces the former one of the same track.
+ */
+export type Demand = {
+  /** The call. */
+  callId: string,
+  /** The client's own id of the track. */
+  clientId: string,
+  /** All its encodings, lowest first. */
+  encodings: Array<EncodingDemand>,
+};
+
+/** `explained`: to an `explain`. */
+export type Explained = {
+  /** The number of the request that this answers. */
+  requestId?: number,
+  /** The call. */
+  callId: string,
+  /** What and why. */
+  explanation: Explanation,
+};
+
+/**
  * `speakers`: at most five times a second. Not part of a snapshot: after `joined` or
  * `resumed` nobody is known to speak until the next of these.
  */
@@ -469,6 +503,8 @@ export type Track = {
   source: Source,
   /** Whether its publisher muted it. */
   muted: boolean,
+  /** Whether its payloads are encrypted end to end; false when absent. */
+  encrypted?: boolean,
 };
 
 /** What the client says of a track it publishes. */
@@ -481,6 +517,35 @@ export type TrackDeclaration = {
   mid: string,
   /** Whether it starts muted (published, but silent or black by intent); false when absent. */
   muted?: boolean,
+  /** Its encodings, lowest quality first; at most 4. Absent: the server goes by what it sees. */
+  encodings?: Array<Encoding>,
+  /**
+   * Whether its payloads are encrypted end to end: the server then goes by header extensions
+   * alone; false when absent.
+   */
+  encrypted?: boolean,
+};
+
+/** One encoding of a video track (W3C WebRTC `RTCRtpEncodingParameters`). */
+export type Encoding = {
+  /** Its RID (RFC 8851), 1 to 8 characters; absent for the only encoding of a track. */
+  rid?: string,
+  /** The width of its pictures in pixels. */
+  width?: number,
+  /** The height of its pictures in pixels. */
+  height?: number,
+  /** The most that it takes, in bit/s. */
+  maxBitrate?: number,
+  /** The most frames in a second. */
+  maxFramerate?: number,
+};
+
+/** Whether one encoding of a published track is wanted by anybody. */
+export type EncodingDemand = {
+  /** Its RID; absent for the only encoding of a track. */
+  rid?: string,
+  /** Whether it should be sent. */
+  active: boolean,
 };
 
 /** One receive slot: an m-line of the client's *receive* transport. */
@@ -497,6 +562,10 @@ export type Slot = {
   trackId?: string,
   /** What the slot is doing. */
   state: SlotState,
+  /** The layer that it is for (video slots). */
+  layer?: Layer,
+  /** Why not more (video slots that hold a track). */
+  reason?: SlotReason,
 };
 
 /** What a slot is doing. */
@@ -506,6 +575,25 @@ export type SlotState =
   | "active"
   | "paused"
   | "codecNotSupported";
+
+/** Why a slot gets what it gets. */
+export type SlotReason =
+  | "wish"
+  | "bandwidth"
+  | "notPublished"
+  | "noKeyframe"
+  | "hidden"
+  | "muted"
+  | "codec"
+  | "unknown";
+
+/** A quality of a track: resolution first, frame rate second. */
+export type Layer = {
+  /** Which picture size, from 0: a simulcast encoding or an SVC spatial layer. */
+  spatial: number,
+  /** Which frame rate of that size, from 0. */
+  temporal: number,
+};
 
 /** What the client wants one video slot to show. Exactly one of `trackId` and `follow` is given. */
 export type SlotWish = {
@@ -517,8 +605,13 @@ export type SlotWish = {
   follow?: Follow,
   /** The width at which it will be shown, in physical pixels; a hint. */
   width?: number,
-  /** The height at which it will be shown, in physical pixels; a hint. */
+  /**
+   * The height at which it will be shown, in physical pixels; a hint. A side of 0 means that it
+   * is not visible: nothing is sent.
+   */
   height?: number,
+  /** The most frames in a second that are of use; a hint. */
+  maxFramerate?: number,
   /** Higher is served first when bandwidth is short; 0 when absent. */
   priority?: number,
 };
@@ -579,4 +672,89 @@ export type IceServer = {
   username?: string,
   /** TURN password. */
   credential?: string,
+};
+
+/** What one participant sends and receives, and why. All bitrates are in bit/s. */
+export type Explanation = {
+  /**
+   * What the path to the participant is estimated to carry; absent where nobody estimates (no
+   * transport-wide congestion control on the receive transport).
+   */
+  estimate?: number,
+  /** What its video slots are counted with. */
+  allocated: number,
+  /** What all its wishes and audio would take, with headroom. */
+  desired: number,
+  /** What is set aside for audio. */
+  audio: number,
+  /** The round trip on the receive transport. */
+  rttMs?: number,
+  /** The share of packets to the participant that was lost lately, 0 to 1. */
+  loss?: number,
+  /** Its slots, in m-line order. */
+  slots: Array<SlotExplanation>,
+  /** What it publishes. */
+  tracks: Array<TrackExplanation>,
+};
+
+/** One slot of an `Explanation`. */
+export type SlotExplanation = {
+  /** The `a=mid` of the slot's m-line. */
+  mid: string,
+  /** Whose track is assigned. */
+  participantId?: string,
+  /** Which track is assigned. */
+  trackId?: string,
+  /** What it is doing. */
+  state: SlotState,
+  /** Why not more (video slots that hold a track). */
+  reason?: SlotReason,
+  /** The wished width. */
+  wishedWidth?: number,
+  /** The wished height. */
+  wishedHeight?: number,
+  /** The wish's priority. */
+  priority: number,
+  /** What was allocated to it. */
+  allocated?: Layer,
+  /** What is forwarded now. */
+  layer?: Layer,
+  /** The width of what is forwarded, if known. */
+  width?: number,
+  /** The height of what is forwarded, if known. */
+  height?: number,
+  /** What it is counted with. */
+  bitrate: number,
+  /** Milliseconds since the last keyframe that was forwarded. */
+  lastKeyframeMs?: number,
+};
+
+/** One published track of an `Explanation`. */
+export type TrackExplanation = {
+  /** The server's id of the track. */
+  trackId: string,
+  /** The publisher's own id of it. */
+  clientId: string,
+  /** The best that anybody wants of it; absent when nobody watches. */
+  wanted?: Layer,
+  /** Its encodings, lowest first. */
+  encodings: Array<EncodingExplanation>,
+};
+
+/** One encoding of a `TrackExplanation`. */
+export type EncodingExplanation = {
+  /** Its RID; absent for the only encoding. */
+  rid?: string,
+  /** The width of its pictures, if known. */
+  width?: number,
+  /** The height of its pictures, if known. */
+  height?: number,
+  /** Measured. */
+  bitrate: number,
+  /** Measured frames in a second. */
+  framerate: number,
+  /** Whether it comes in now. */
+  flowing: boolean,
+  /** Keyframes asked for so far. */
+  keyframeRequests: number,
 };

@@ -91,6 +91,7 @@ fn set_request_id(message: &mut ClientMessage, id: u32) {
         ClientMessage::Unpublish(m) => &mut m.request_id,
         ClientMessage::Mute(m) => &mut m.request_id,
         ClientMessage::View(m) => &mut m.request_id,
+        ClientMessage::Explain(m) => &mut m.request_id,
         ClientMessage::Leave(m) => &mut m.request_id,
         ClientMessage::Ping(m) => &mut m.request_id,
     };
@@ -105,6 +106,7 @@ fn answered(message: &ServerMessage) -> Option<u32> {
         ServerMessage::Resumed(m) => m.request_id,
         ServerMessage::Answer(m) => m.request_id,
         ServerMessage::Ack(m) => m.request_id,
+        ServerMessage::Explained(m) => m.request_id,
         ServerMessage::Ended(m) => m.request_id,
         ServerMessage::Error(m) => m.request_id,
         ServerMessage::Pong(m) => m.request_id,

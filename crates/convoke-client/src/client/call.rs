@@ -334,8 +334,14 @@ fn declare(
     let found = lines.iter().enumerate().find(|(_, (s, _))| *s == source);
     let (line, (_, mid)) = found.ok_or(JoinError::NoLine(source))?;
     let client_id = format!("{source:?}").to_lowercase();
-    let declaration =
-        TrackDeclaration { client_id: client_id.clone(), source, mid: mid.clone(), muted };
+    let declaration = TrackDeclaration {
+        client_id: client_id.clone(),
+        source,
+        mid: mid.clone(),
+        muted,
+        encodings: Vec::new(),
+        encrypted: false,
+    };
     Ok((TrackHandle { line, client_id: client_id.into(), source }, declaration))
 }
 

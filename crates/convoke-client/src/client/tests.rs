@@ -140,7 +140,13 @@ fn participant(id: &str) -> Participant {
 }
 
 fn track(id: &str, muted: bool) -> Track {
-    Track { track_id: id.into(), client_id: "mic".into(), source: Source::Microphone, muted }
+    Track {
+        track_id: id.into(),
+        client_id: "mic".into(),
+        source: Source::Microphone,
+        muted,
+        encrypted: false,
+    }
 }
 
 fn slot(mid: &str, track_id: Option<&str>) -> Slot {
@@ -151,6 +157,8 @@ fn slot(mid: &str, track_id: Option<&str>) -> Slot {
         participant_id: track_id.map(|_| "p2".into()),
         track_id: track_id.map(Into::into),
         state: if track_id.is_some() { SlotState::Active } else { SlotState::Empty },
+        layer: None,
+        reason: None,
     }
 }
 

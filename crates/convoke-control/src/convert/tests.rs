@@ -56,6 +56,7 @@ fn a_wish_has_exactly_one_aim() {
         follow,
         width: Some(640),
         height: None,
+        max_framerate: None,
         priority: 2,
     };
     let read = |wish| read_wishes(vec![wish]).map(|wishes| wishes[0].show);
@@ -80,7 +81,14 @@ fn a_declaration_names_its_bad_field() {
     let declare = |client_id: &str, mid: &str| {
         let source = wire::Source::Camera;
         let (client_id, mid) = (client_id.to_owned(), mid.to_owned());
-        let track = wire::TrackDeclaration { client_id, source, mid, muted: false };
+        let track = wire::TrackDeclaration {
+            client_id,
+            source,
+            mid,
+            muted: false,
+            encodings: Vec::new(),
+            encrypted: false,
+        };
         read_declaration(track, "tracks[2]")
     };
     assert!(declare("cam", "1").is_ok());

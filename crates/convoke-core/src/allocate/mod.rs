@@ -18,16 +18,8 @@ mod tests;
 
 use std::time::Instant;
 
+pub(crate) use crate::api::Layer;
 use crate::ids::TrackId;
-
-/// A rung of a track's ladder, simulcast and SVC alike: ordered by quality.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Layer {
-    /// Which picture size, from 0: a simulcast encoding or an SVC spatial layer.
-    pub(crate) spatial: u8,
-    /// Which frame rate of that size, from 0.
-    pub(crate) temporal: u8,
-}
 
 /// A subscriber's video slot; the caller's number, unique among the wants of one subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

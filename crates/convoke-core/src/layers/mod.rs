@@ -23,6 +23,7 @@ mod select;
 mod vp8;
 mod vp9;
 
+pub(crate) use crate::api::Layer;
 pub(crate) use frame::{FrameInfo, Keyframe, Targets, UpSwitch};
 pub(crate) use header::{PictureId, Prefix};
 pub(crate) use numbers::{FrameMap, SeqMap, Shift};
@@ -30,16 +31,6 @@ pub(crate) use read::{Packet, Reader};
 pub(crate) use select::{Selector, Verdict};
 pub(crate) use vp8::{Vp8, Vp8Edit};
 pub(crate) use vp9::{Vp9, Vp9Edit};
-
-/// A quality of a track: resolution first, frame rate second.
-///
-/// `spatial` counts simulcast encodings (in the order of their RIDs, lowest first) or the spatial
-/// layers of one encoding, `temporal` its temporal layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(crate) struct Layer {
-    pub(crate) spatial: u8,
-    pub(crate) temporal: u8,
-}
 
 impl Layer {
     /// Not above `bound` in either part.

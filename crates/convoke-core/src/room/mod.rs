@@ -125,6 +125,7 @@ struct Track {
     client_id: Arc<str>,
     source: Source,
     muted: bool,
+    encrypted: bool,
     line: usize,
     mid: Mid,
     subscriptions: Vec<Subscription>,

@@ -89,13 +89,15 @@ impl Room {
     ) -> TrackId {
         let id = TrackId(self.next_track);
         self.next_track += 1;
-        let TrackDeclaration { client_id, source, mid, muted } = declaration;
+        let TrackDeclaration { client_id, source, mid, muted, encodings: _, encrypted } =
+            declaration;
         let key = self.tracks.insert(Track {
             id,
             owner,
             client_id,
             source,
             muted,
+            encrypted,
             line,
             mid,
             subscriptions: Vec::new(),
@@ -205,6 +207,7 @@ impl Room {
             client_id: Arc::clone(&track.client_id),
             source: track.source,
             muted: track.muted,
+            encrypted: track.encrypted,
         })
     }
 }

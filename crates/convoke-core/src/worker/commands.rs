@@ -97,6 +97,10 @@ impl Worker {
                 let room = self.rooms.get(room_key).ok_or(CommandError::NoSuchRoom)?;
                 Ok(Reply::Snapshot(room.snapshot(key)))
             }
+            Action::Explain { participant } => {
+                self.find(room, participant)?;
+                Ok(Reply::Explained(Box::default()))
+            }
         }
     }
 

@@ -289,5 +289,7 @@ pub fn declaration(name: &str, source: Source, mid: &str) -> TrackDeclaration {
         source,
         mid: Mid::new(mid).expect("mid"),
         muted: false,
+        encodings: Vec::new(),
+        encrypted: false,
     }
 }

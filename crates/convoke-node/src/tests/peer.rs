@@ -127,6 +127,8 @@ fn request(participant: ParticipantId, offers: Offers) -> JoinRequest {
         source: Source::Camera,
         mid: Mid::new(mid).unwrap(),
         muted: false,
+        encodings: Vec::new(),
+        encrypted: false,
     };
     JoinRequest {
         tracks: offers.send_mids.iter().map(camera).collect(),

@@ -294,7 +294,14 @@ impl Sim {
         };
         let live = self.actors[who].live.as_ref()?;
         let mid = Mid::new(live.offers.video_mids.get(look.slot)?)?;
-        Some(SlotWish { mid, show, width: None, height: None, priority: look.priority })
+        Some(SlotWish {
+            mid,
+            show,
+            width: None,
+            height: None,
+            max_frame_rate: None,
+            priority: look.priority,
+        })
     }
 
     fn view(&mut self, who: usize, looks: &[Look]) {
