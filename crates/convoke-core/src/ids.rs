@@ -3,18 +3,57 @@
 use std::fmt;
 
 /// One room: the unit of forwarding (RFC 7656 communication session). Chosen by the caller, unique
-/// per worker; `convoke-node` puts the worker's index into the low byte.
+/// per worker; `convoke-node` puts the worker's index into the low byte. The high byte tells apart
+/// the shards of a call that spans several workers, and is 0 for its first or only room; between the
+/// two stands the number of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomId(pub u64);
+
+impl RoomId {
+    /// The room's number among the shards of its call.
+    #[must_use]
+    pub fn shard(self) -> u8 {
+        self.0.to_be_bytes()[0]
+    }
+
+    /// The id of a call's shard of this number, on the same worker.
+    #[must_use]
+    pub fn with_shard(self, shard: u8) -> Self {
+        let mut bytes = self.0.to_be_bytes();
+        bytes[0] = shard;
+        Self(u64::from_be_bytes(bytes))
+    }
+
+    /// The number of the call, the same for all its shards.
+    #[must_use]
+    pub fn call(self) -> u64 {
+        self.with_shard(0).0 >> 8
+    }
+}
 
 /// One participant of one room. Chosen by the caller, never 0, unique in its room and not reused
 /// while the room lives. Packets forwarded into slots carry it as CSRC (RFC 3550 §5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParticipantId(pub u32);
 
-/// One published track; unique in its room, not reused while the room lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// One published track; unique in its call, not reused while its room lives. The high byte is the
+/// number of the shard that it is published on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct TrackId(pub u32);
+
+impl TrackId {
+    /// The `number`th track of a shard; numbers count modulo 2^24.
+    #[must_use]
+    pub(crate) fn new(shard: u8, number: u32) -> Self {
+        Self(u32::from(shard) << 24 | number & 0x00ff_ffff)
+    }
+
+    /// The number of the shard that it is published on.
+    #[must_use]
+    pub fn shard(self) -> u8 {
+        self.0.to_be_bytes()[0]
+    }
+}
 
 /// The caller's number for a command; its [`crate::Event::Reply`] repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

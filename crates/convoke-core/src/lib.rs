@@ -33,10 +33,12 @@ mod worker;
 
 pub use api::{
     Action, Command, CommandError, DropReason, EncodingDeclaration, EncodingDemand,
-    EncodingExplanation, Event, Explanation, Input, JoinRequest, Layer, LeaveReason, Limits,
-    MediaKind, Outbox, ParticipantView, Permissions, Reply, RoomChange, Show, SlotExplanation,
+    EncodingExplanation, Event, Explanation, Input, JoinRequest, Ladder, LadderRung, Layer,
+    LeaveReason, Limits, MediaKind, Outbox, ParticipantView, Permissions, Relay, RelayDrop,
+    RelayMessage, RelayPacket, Reply, RoomChange, SPATIAL_LAYERS_MAX, Show, SlotExplanation,
     SlotReason, SlotState, SlotView, SlotWish, Snapshot, Source, Stats, TrackDeclaration,
-    TrackExplanation, TrackView, Transmit, TransportRole, TransportState, WorkerConfig,
+    TrackExplanation, TrackView, Transmit, TransportRole, TransportState, WantedLayers, Withheld,
+    WorkerConfig,
 };
 pub use entropy::Entropy;
 pub use ids::{Mid, ParticipantId, RequestId, Rid, RoomId, TrackId};

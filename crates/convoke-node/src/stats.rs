@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use convoke_core::{DropReason, Stats};
+use convoke_core::{DropReason, RelayDrop, Stats};
 
 use crate::send::SendCounts;
 
@@ -48,9 +48,9 @@ pub struct WorkerStats {
 }
 
 /// Gauges, the first of [`encode`]'s values.
-const GAUGES: usize = 4;
+const GAUGES: usize = 5;
 /// All of [`encode`]'s values.
-const VALUES: usize = GAUGES + 2 + 8 + 5 + DropReason::ALL.len();
+const VALUES: usize = GAUGES + 2 + 16 + 5 + DropReason::ALL.len() + RelayDrop::ALL.len();
 
 /// Every value in a fixed order, gauges first. Exhaustive, so that a new one cannot be forgotten.
 fn encode(stats: &Stats) -> [u64; VALUES] {
@@ -71,12 +71,20 @@ fn encode(stats: &Stats) -> [u64; VALUES] {
         layer_switches,
         peer_panics,
         drops,
+        shards,
+        relay_in,
+        relay_bytes_in,
+        relay_out,
+        relay_bytes_out,
+        relay_drops,
     } = *stats;
-    let gauges = [rooms, participants, transports, tracks, datagrams_in, datagrams_out];
-    let media = [rtp_in, rtp_bytes_in, rtp_out, rtp_bytes_out];
+    let gauges = [rooms, participants, transports, tracks, shards, datagrams_in, datagrams_out];
+    let relay = [relay_in, relay_bytes_in, relay_out, relay_bytes_out];
+    let media = [rtp_in, rtp_bytes_in, rtp_out, rtp_bytes_out].into_iter().chain(relay);
     let switches = [slot_switches, layer_switches];
     let rest = [keyframe_requests_in, keyframe_requests_out, switches[0], switches[1], peer_panics];
-    let mut all = gauges.into_iter().chain(media.into_iter().flatten()).chain(rest).chain(drops);
+    let counts = media.flatten().chain(rest).chain(drops).chain(relay_drops);
+    let mut all = gauges.into_iter().chain(counts);
     array::from_fn(|_| all.next().unwrap_or(0))
 }
 
@@ -88,18 +96,24 @@ fn decode(values: impl IntoIterator<Item = u64>) -> Stats {
         participants: next(),
         transports: next(),
         tracks: next(),
+        shards: next(),
         datagrams_in: next(),
         datagrams_out: next(),
         rtp_in: [next(), next()],
         rtp_bytes_in: [next(), next()],
         rtp_out: [next(), next()],
         rtp_bytes_out: [next(), next()],
+        relay_in: [next(), next()],
+        relay_bytes_in: [next(), next()],
+        relay_out: [next(), next()],
+        relay_bytes_out: [next(), next()],
         keyframe_requests_in: next(),
         keyframe_requests_out: next(),
         slot_switches: next(),
         layer_switches: next(),
         peer_panics: next(),
         drops: array::from_fn(|_| next()),
+        relay_drops: array::from_fn(|_| next()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use convoke_node::WorkerStats;
-use convoke_node::core::DropReason;
+use convoke_node::core::{DropReason, RelayDrop};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
@@ -58,6 +58,7 @@ impl<S: Source> Collector for Collect<S> {
         control(&mut families, &self.source);
         let workers = self.source.workers();
         media(&mut families, &workers);
+        relay(&mut families, &workers);
         shell(&mut families, &workers);
         families.all
     }
@@ -157,6 +158,38 @@ fn media(out: &mut Families, workers: &[WorkerStats]) {
     out.counter("convoke_layer_switches_total", help, sum(|w| w.core.layer_switches));
     let help = "Peers dropped because their handling panicked.";
     out.counter("convoke_peer_panics_total", help, sum(|w| w.core.peer_panics));
+}
+
+fn relay(out: &mut Families, workers: &[WorkerStats]) {
+    let sum = |f: fn(&WorkerStats) -> u64| float(workers.iter().map(f).sum());
+    let help = "Rooms that are shards of a call on several workers now.";
+    out.gauge("convoke_relay_shards", help, sum(|w| w.core.shards));
+    let mut both = |name: &str,
+                    help: &str,
+                    came: fn(&WorkerStats) -> [u64; 2],
+                    went: fn(&WorkerStats) -> [u64; 2]| {
+        let each = |f: fn(&WorkerStats) -> [u64; 2], kind: usize| {
+            float(workers.iter().map(|w| f(w).get(kind).copied().unwrap_or(0)).sum())
+        };
+        let samples =
+            [("received", came), ("sent", went)].into_iter().flat_map(|(direction, f)| {
+                [("audio", 0), ("video", 1)].map(|(kind, at)| {
+                    ([("direction", direction), ("kind", kind)] as [Label; 2], each(f, at))
+                })
+            });
+        let samples: Vec<_> = samples.collect();
+        out.counters(name, help, samples.iter().map(|(labels, v)| (labels.as_slice(), *v)));
+    };
+    let help = "RTP packets between the shards of calls.";
+    both("convoke_relay_packets_total", help, |w| w.core.relay_in, |w| w.core.relay_out);
+    let help = "RTP payload bytes between the shards of calls.";
+    both("convoke_relay_bytes_total", help, |w| w.core.relay_bytes_in, |w| w.core.relay_bytes_out);
+    let drops = RelayDrop::ALL.iter().enumerate().map(|(at, reason)| {
+        let dropped = |w: &WorkerStats| w.core.relay_drops.get(at).copied().unwrap_or(0);
+        (reason.label(), float(workers.iter().map(dropped).sum()))
+    });
+    let help = "Messages between shards dropped.";
+    out.by_label("convoke_relay_dropped_total", help, "reason", drops.collect::<Vec<_>>());
 }
 
 fn shell(out: &mut Families, workers: &[WorkerStats]) {

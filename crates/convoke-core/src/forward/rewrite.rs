@@ -179,16 +179,14 @@ impl Rewriter {
     }
 
     /// A packet of the present stream is dropped on purpose: numbers close up over it.
-    pub(crate) fn skip(&mut self, now: Instant, packet: Incoming, info: Option<&FrameInfo>) {
+    pub(crate) fn skip(&mut self, now: Instant, packet: Incoming, picture_id: Option<u16>) {
         let Some(map) = self.map.as_mut() else { return };
         if map.seq.distance(packet.seq) > 0 {
             map.follow(now, packet);
         }
         let _ = map.seq.drop(packet.seq);
-        if let (Some(Pictures::Closing(pictures)), Some(info)) = (&mut map.pictures, info)
-            && let Some(id) = info.picture_id
-        {
-            pictures.drop(id.value);
+        if let (Some(Pictures::Closing(pictures)), Some(id)) = (&mut map.pictures, picture_id) {
+            pictures.drop(id);
         }
     }
 

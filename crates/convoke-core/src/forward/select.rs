@@ -248,11 +248,32 @@ impl Forwarder {
             Verdict::Drop => {
                 let goes_on = current.is_some() && source.selector.current().is_some();
                 if mine && goes_on && source.ssrc == packet.ssrc {
-                    self.rewriter.skip(now, packet.numbers, Some(info));
+                    let picture_id = info.picture_id.map(|id| id.value);
+                    self.rewriter.skip(now, packet.numbers, picture_id);
                 }
                 Choice::Skip
             }
         }
+    }
+
+    /// A packet of `ssrc` and `layer` was withheld on its way here: if it is of the stream that is
+    /// sent, numbering closes up over it. `true` if the slot must wait for a keyframe now, as it was
+    /// part of what is forwarded.
+    pub(crate) fn withheld(
+        &mut self,
+        now: Instant,
+        (ssrc, layer): (u32, Layer),
+        numbers: Incoming,
+        picture_id: Option<u16>,
+    ) -> bool {
+        let source = self.sending.as_mut().filter(|source| source.track == numbers.track);
+        let Some(source) = source.filter(|source| source.ssrc == ssrc) else { return false };
+        if source.selector.current().is_none() {
+            return false;
+        }
+        source.selector.withheld(numbers.seq, numbers.time, layer);
+        self.rewriter.skip(now, numbers, picture_id);
+        source.selector.current().is_none()
     }
 
     /// Whether the present stream jumped with this packet.

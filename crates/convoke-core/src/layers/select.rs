@@ -81,6 +81,16 @@ impl Selector {
         self.current = None;
     }
 
+    /// A packet of the present encoding never came, on purpose. If it is part of what is forwarded,
+    /// that goes down to where it is not: by frame rate, else the next keyframe is waited for.
+    /// Whether it was.
+    pub(crate) fn withheld(&mut self, seq: u64, time: u32, layer: Layer) -> bool {
+        let Some(now) = self.current.filter(|now| layer.is_within(*now)) else { return false };
+        let lower = layer.temporal.checked_sub(1).map(|temporal| Layer { temporal, ..now });
+        self.change(Change { seq, time, spatial: 0, layer: lower });
+        true
+    }
+
     /// What is forwarded now. Without dependency descriptor the temporal part may be above what the
     /// encoder sends.
     pub(crate) fn current(&self) -> Option<Layer> {
@@ -140,13 +150,16 @@ impl Selector {
     }
 
     fn set(&mut self, info: &FrameInfo, spatial: u8, layer: Option<Layer>) {
-        if self.current == layer {
-            return;
+        if self.current != layer {
+            self.change(Change { seq: info.seq, time: info.time, spatial, layer });
         }
-        self.current = layer;
+    }
+
+    fn change(&mut self, change: Change) {
+        self.current = change.layer;
         self.changes.rotate_right(1);
         if let Some(newest) = self.changes.first_mut() {
-            *newest = Some(Change { seq: info.seq, time: info.time, spatial, layer });
+            *newest = Some(change);
         }
     }
 

@@ -27,7 +27,7 @@ impl Room {
             return;
         }
         let owner = self.participants.get(state.owner).and_then(|owner| owner.send);
-        if !owner.is_some_and(|seat| io.is_connected(seat)) {
+        if state.home.is_none() && !owner.is_some_and(|seat| io.is_connected(seat)) {
             // It begins with a keyframe anyway; when it connects, it is asked if someone waits.
             return;
         }
@@ -48,6 +48,13 @@ impl Room {
 
     fn send_keyframe_request(&mut self, io: &mut Io<'_>, track: usize, index: usize) {
         let Some(track) = self.tracks.get_mut(track) else { return };
+        if let Some(home) = track.home {
+            let id = track.id;
+            if let Some(encoding) = track.encodings.get_mut(index) {
+                encoding.requests += 1;
+            }
+            return self.relay_keyframe(io, home, id, index);
+        }
         let owner = self.participants.get(track.owner);
         let Some(key) = owner.and_then(|owner| owner.send) else { return };
         let Some(seat) = io.seats.get_mut(key) else { return };

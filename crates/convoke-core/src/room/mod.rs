@@ -7,13 +7,16 @@
 mod explain;
 mod keyframes;
 mod meter;
+mod mirror;
 mod probe;
 mod publish;
 mod quality;
 mod reconcile;
+mod relay;
 mod speech;
 mod track;
 mod view;
+mod want;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +25,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{
-    DropReason, Event, Layer, LeaveReason, MediaKind, Permissions, RoomChange, SlotReason,
+    DropReason, Event, Layer, LeaveReason, MediaKind, Permissions, Relay, RoomChange, SlotReason,
     SlotState, SlotWish, Stats, TransportRole,
 };
 use crate::clock::SamplingClock;
@@ -34,9 +37,11 @@ use crate::layers::{FrameInfo, descriptor};
 use crate::speaker::Speakers;
 use crate::transport::{Codec, DescriptorBytes, Line, MediaPacket, Outgoing, Transport};
 use quality::Quality;
-use track::Track;
+use relay::Link;
+use track::{Heard, Track};
 
 pub(crate) use publish::TrackError;
+pub(crate) use relay::LinkError;
 
 /// A transport with whose it is.
 #[derive(Debug)]
@@ -61,6 +66,8 @@ pub(crate) struct Io<'a> {
     pub(crate) touched: &'a mut Vec<usize>,
     pub(crate) stats: &'a mut Stats,
     pub(crate) events: &'a mut Vec<Event>,
+    /// Messages for other shards.
+    pub(crate) relays: &'a mut Vec<Relay>,
     pub(crate) keyframe_interval: Duration,
 }
 
@@ -78,6 +85,9 @@ impl Io<'_> {
 #[derive(Debug)]
 pub(crate) struct Participant {
     pub(crate) id: ParticipantId,
+    /// The link that it is mirrored from; `None` for one of this shard, who alone has transports
+    /// and slots.
+    home: Option<usize>,
     pub(crate) identity: Arc<str>,
     pub(crate) display_name: Arc<str>,
     pub(crate) permissions: Permissions,
@@ -138,11 +148,13 @@ struct Admitted {
     /// When it was sampled, by our clock.
     sampled: Instant,
     newest: bool,
+    /// Which of the track's encodings it is of.
+    encoding: usize,
     /// What a video packet says of its layer.
     info: Option<FrameInfo>,
 }
 
-/// The edge from a track to a slot. A relay to another worker or node will be another kind.
+/// The edge from a track to a slot. The other kind leads to another shard: [`relay`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Subscription {
     participant: usize,
@@ -156,10 +168,19 @@ pub(crate) struct Room {
     version: u64,
     participants: Slab<Participant>,
     by_id: FxHashMap<ParticipantId, usize>,
-    /// Keys by order of joining.
+    /// Everyone's keys by order of joining, as it was heard here.
     order: Vec<usize>,
+    /// Those of this shard's own.
+    locals: Vec<usize>,
     tracks: Slab<Track>,
+    track_keys: FxHashMap<TrackId, usize>,
+    /// The call's other shards.
+    links: Slab<Link>,
+    /// Whether this shard wants the audio of others.
+    wants_audio: bool,
     next_track: u32,
+    /// Counts tracks, mirrored ones included.
+    next_arrival: u64,
     /// Track keys, most deserving first: audio and video (see [`reconcile`]).
     ranks: Ranks,
     /// When [`Self::poll_keyframes`] is due, for the worker to take.
@@ -211,8 +232,13 @@ impl Room {
             participants: Slab::new(),
             by_id: FxHashMap::default(),
             order: Vec::new(),
+            locals: Vec::new(),
             tracks: Slab::new(),
+            track_keys: FxHashMap::default(),
+            links: Slab::new(),
+            wants_audio: false,
             next_track: 1,
+            next_arrival: 0,
             ranks: Ranks::default(),
             keyframe_poll: None,
             quality_poll: None,
@@ -225,10 +251,23 @@ impl Room {
         }
     }
 
+    /// This shard's own participants.
     pub(crate) fn len(&self) -> usize {
+        self.locals.len()
+    }
+
+    /// The call's participants, as far as is known here.
+    pub(crate) fn len_of_call(&self) -> usize {
         self.order.len()
     }
 
+    /// The key of one of this shard's own participants.
+    pub(crate) fn local_key_of(&self, id: ParticipantId) -> Option<usize> {
+        let key = self.key_of(id)?;
+        self.participants.get(key).filter(|participant| participant.home.is_none()).map(|_| key)
+    }
+
+    /// The key of anyone in the call.
     pub(crate) fn key_of(&self, id: ParticipantId) -> Option<usize> {
         self.by_id.get(&id).copied()
     }
@@ -237,13 +276,14 @@ impl Room {
         self.participants.get(key)
     }
 
+    /// Tracks published on this shard.
     pub(crate) fn track_count(&self) -> usize {
-        self.tracks.len()
+        self.tracks.iter().filter(|(_, track)| track.home.is_none()).count()
     }
 
-    /// Keys of everyone, by order of joining.
+    /// Keys of this shard's own participants, by order of joining.
     pub(crate) fn keys(&self) -> Vec<usize> {
-        self.order.clone()
+        self.locals.clone()
     }
 
     /// The key that the next participant will have.
@@ -263,7 +303,11 @@ impl Room {
         changed.then_some(participant.id)
     }
 
-    pub(crate) fn announce(&mut self, io: &mut Io<'_>, change: RoomChange) {
+    /// Tells this shard's own of a change, and other shards, if it is not `home`'s already.
+    pub(crate) fn announce(&mut self, io: &mut Io<'_>, home: Option<usize>, change: RoomChange) {
+        if home.is_none() {
+            self.relay_change(io, &change);
+        }
         self.version += 1;
         io.events.push(Event::Room { room: self.id, version: self.version, change });
     }
@@ -281,14 +325,24 @@ impl Room {
         if let Some(seat) = participant.send.and_then(|key| io.seats.get(key)) {
             participant.by_line.resize(seat.transport.lines.len(), None);
         }
-        let id = participant.id;
+        let key = self.add(io, participant);
+        self.reconcile(io, key);
+        self.update_audio_want(io);
+        key
+    }
+
+    /// Takes a participant into the roster.
+    fn add(&mut self, io: &mut Io<'_>, participant: Participant) -> usize {
+        let (id, home) = (participant.id, participant.home);
         let key = self.participants.insert(participant);
         self.by_id.insert(id, key);
         self.order.push(key);
-        if let Some(view) = self.participant_view(key) {
-            self.announce(io, RoomChange::ParticipantJoined(view));
+        if home.is_none() {
+            self.locals.push(key);
         }
-        self.reconcile(io, key);
+        if let Some(view) = self.participant_view(key) {
+            self.announce(io, home, RoomChange::ParticipantJoined(view));
+        }
         key
     }
 
@@ -300,7 +354,7 @@ impl Room {
         reason: LeaveReason,
     ) -> [Option<usize>; 2] {
         let Some(participant) = self.participants.get_mut(key) else { return [None, None] };
-        let id = participant.id;
+        let (id, home) = (participant.id, participant.home);
         let transports = [participant.send.take(), participant.receive.take()];
         for slot in 0..participant.slots.len() {
             self.release(key, slot);
@@ -313,8 +367,12 @@ impl Room {
         self.participants.remove(key);
         self.by_id.remove(&id);
         self.order.retain(|other| *other != key);
-        self.announce(io, RoomChange::ParticipantLeft { participant: id, reason });
+        self.locals.retain(|other| *other != key);
+        self.announce(io, home, RoomChange::ParticipantLeft { participant: id, reason });
         self.reconcile_many(io, affected);
+        if home.is_none() {
+            self.update_audio_want(io);
+        }
         transports
     }
 
@@ -333,6 +391,7 @@ impl Room {
                     self.hear(io, admitted.key, packet);
                 }
                 self.fan_out(io, &admitted, packet);
+                self.relay_media(io, &admitted, packet);
             }
             Err(reason) => io.drop_one(reason),
         }
@@ -356,21 +415,35 @@ impl Room {
         let heard = track.hear(io.now, packet).ok_or(DropReason::OtherEncoding)?;
         if heard.reordered {
             track.update_rungs(io.now);
-            let subscriptions = track.subscriptions.clone();
-            self.restart(io, key, &subscriptions);
+            self.tell_ladder(io, key);
+            self.restart(io, key);
         }
-        if !audio && heard.info.is_none() {
-            return Err(DropReason::Unreadable);
+        self.admitted(io, key, packet, heard).ok_or(DropReason::Unreadable)
+    }
+
+    /// What is to be forwarded of a packet that its track has heard.
+    fn admitted(
+        &mut self,
+        io: &Io<'_>,
+        key: usize,
+        packet: &MediaPacket,
+        heard: Heard,
+    ) -> Option<Admitted> {
+        if !packet.codec.is_audio() && heard.info.is_none() {
+            return None;
         }
-        let owner = self.participants.get_mut(participant).ok_or(DropReason::NotPublished)?;
+        let owner = self.tracks.get(key)?.owner;
+        let owner = self.participants.get_mut(owner)?;
         let sampled = owner.clock.sampled(io.now, packet.captured);
         let csrc = owner.id.0;
-        Ok(Admitted { key, csrc, sampled, newest: heard.newest, info: heard.info })
+        let Heard { newest, encoding, info, .. } = heard;
+        Some(Admitted { key, csrc, sampled, newest, encoding, info })
     }
 
     /// A track's encodings were numbered anew: who has one starts again.
-    fn restart(&mut self, io: &mut Io<'_>, track: usize, subscriptions: &[Subscription]) {
-        for subscription in subscriptions {
+    fn restart(&mut self, io: &mut Io<'_>, track: usize) {
+        let subscriptions = self.tracks.get(track).map(|track| track.subscriptions.clone());
+        for subscription in subscriptions.unwrap_or_default() {
             let participant = self.participants.get_mut(subscription.participant);
             if let Some(slot) = participant.and_then(|p| p.slots.get_mut(subscription.slot)) {
                 slot.forwarder.lose(track);
@@ -507,6 +580,7 @@ impl Room {
                     self.release(key, slot);
                 }
                 self.reconcile(io, key);
+                self.update_audio_want(io);
             }
             TransportRole::Send => {
                 participant.by_line.resize(lines.len(), None);
@@ -533,6 +607,7 @@ impl Participant {
     ) -> Self {
         Self {
             id: request.participant,
+            home: None,
             identity: Arc::clone(&request.identity),
             display_name: Arc::clone(&request.display_name),
             permissions: request.permissions,

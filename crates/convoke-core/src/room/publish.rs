@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::meter::Meter;
-use super::track::Demand;
 use super::{Io, Room, Track};
 use crate::api::{Permissions, RoomChange, TrackDeclaration, TrackView};
 use crate::ids::{ParticipantId, TrackId};
@@ -69,8 +67,8 @@ impl Room {
                 let text = format!("clientId {:?} is published already", track.client_id);
                 return Err(TrackError::Invalid(text));
             }
-            if track.mid == declaration.mid {
-                let text = format!("mid {} carries another track already", track.mid);
+            if track.mid == Some(declaration.mid) {
+                let text = format!("mid {} carries another track already", declaration.mid);
                 return Err(TrackError::Invalid(text));
             }
         }
@@ -88,46 +86,45 @@ impl Room {
         declaration: TrackDeclaration,
         line: usize,
     ) -> TrackId {
-        let id = TrackId(self.next_track);
+        let id = TrackId::new(self.id.shard(), self.next_track);
         self.next_track += 1;
         let TrackDeclaration { client_id, source, mid, muted, encodings, encrypted } = declaration;
         let seat = self.participants.get(owner).and_then(|owner| owner.send);
         let lines = seat.and_then(|seat| io.seats.get(seat)).map(|seat| &seat.transport.lines);
         let rids = lines.and_then(|lines| lines.get(line)).map_or(&[][..], |line| &line.rids);
-        let key = self.tracks.insert(Track {
-            id,
-            owner,
-            client_id,
-            source,
-            muted,
-            encrypted,
-            line,
-            mid,
-            subscriptions: Vec::new(),
-            encodings: Track::make_encodings(encodings, rids),
-            rungs: Vec::new(),
-            rank: usize::MAX,
-            demand: Demand::default(),
-            meter: Meter::default(),
-        });
-        if let Some(track) = self.tracks.get_mut(key) {
-            track.update_rungs(io.now);
+        let view = TrackView { track: id, client_id, source, muted, encrypted };
+        let mut track = Track::new(owner, None, &view, Track::make_encodings(encodings, rids));
+        (track.line, track.mid) = (line, Some(mid));
+        let key = self.add_track(io, track);
+        if let Some(bound) =
+            self.participants.get_mut(owner).and_then(|owner| owner.by_line.get_mut(line))
+        {
+            *bound = Some(key);
         }
-        let mut owner_id = ParticipantId(0);
+        id
+    }
+
+    /// Takes a track into all maps, tells of it, and gives it to whoever has room for it.
+    pub(super) fn add_track(&mut self, io: &mut Io<'_>, mut track: Track) -> usize {
+        track.update_rungs(io.now);
+        track.arrival = self.next_arrival;
+        self.next_arrival += 1;
+        let (id, owner, home) = (track.id, track.owner, track.home);
+        let key = self.tracks.insert(track);
+        self.track_keys.insert(id, key);
+        let mut participant = ParticipantId(0);
         if let Some(owner) = self.participants.get_mut(owner) {
-            owner_id = owner.id;
+            participant = owner.id;
             owner.tracks.push(key);
-            if let Some(bound) = owner.by_line.get_mut(line) {
-                *bound = Some(key);
-            }
         }
         self.rank_new(key);
         if let Some(track) = self.track_view(key) {
-            self.announce(io, RoomChange::TrackPublished { participant: owner_id, track });
+            self.announce(io, home, RoomChange::TrackPublished { participant, track });
         }
+        self.want_audio_of(io, key);
         self.reconcile_newcomer(io, key);
         self.update_demand(io, key);
-        id
+        key
     }
 
     /// The key of a participant's track by the participant's own name for it.
@@ -144,14 +141,15 @@ impl Room {
         let affected = self.detach(io.now, key);
         let Some(owner) = self.participants.get_mut(owner) else { return };
         owner.tracks.retain(|other| *other != key);
-        let participant = owner.id;
-        self.announce(io, RoomChange::TrackUnpublished { participant, track: id });
+        let (participant, home) = (owner.id, owner.home);
+        self.announce(io, home, RoomChange::TrackUnpublished { participant, track: id });
         self.reconcile_many(io, affected);
     }
 
     /// Takes a track out of all maps and slots; returns who had it in a slot.
     pub(super) fn detach(&mut self, now: Instant, key: usize) -> Vec<usize> {
         let Some(track) = self.tracks.try_remove(key) else { return Vec::new() };
+        self.track_keys.remove(&track.id);
         self.ranks.of_mut(track.source.kind()).retain(|other| *other != key);
         self.speakers.remove(now, key);
         if let Some(owner) = self.participants.get_mut(track.owner) {
@@ -178,8 +176,8 @@ impl Room {
         let (owner, kind) = (track.owner, track.source.kind());
         let subscriptions = track.subscriptions.clone();
         if let (Some(owner), Some(track)) = (self.participants.get(owner), self.track_view(key)) {
-            let participant = owner.id;
-            self.announce(io, RoomChange::TrackUpdated { participant, track });
+            let (participant, home) = (owner.id, owner.home);
+            self.announce(io, home, RoomChange::TrackUpdated { participant, track });
         }
         for subscription in subscriptions {
             self.pause_or_resume(io, subscription.participant, subscription.slot, key);
@@ -205,6 +203,7 @@ impl Room {
             self.unpublish_key(io, key);
         }
         self.reconcile(io, participant);
+        self.update_audio_want(io);
     }
 
     pub(super) fn track_view(&self, key: usize) -> Option<TrackView> {

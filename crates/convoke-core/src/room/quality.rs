@@ -81,6 +81,7 @@ impl Room {
             for (_, track) in &mut self.tracks {
                 track.update_rungs(io.now);
             }
+            self.tell_ladders(io);
             self.next_round = Some(io.now + EVERY);
         }
         for key in self.keys() {
@@ -197,12 +198,13 @@ impl Room {
             }
             slot.limit = reason(decision.reason);
             slot.settle(false);
-            wanted.push((track, decision.upstream));
+            wanted.push((track, decision.rung, decision.upstream));
             if let Some(spatial) = slot.forwarder.waits_for_keyframe(track).filter(|_| connected) {
                 waits.push((track, spatial));
             }
         }
-        for (track, upstream) in wanted {
+        for (track, rung, upstream) in wanted {
+            self.raise_want(io, track, rung, upstream);
             self.raise_demand(io, track, upstream);
         }
         for (track, spatial) in waits {
@@ -256,7 +258,7 @@ impl Room {
     /// Somebody wants `upstream` of a track: if that is more than its publisher sends, it is told at
     /// once.
     fn raise_demand(&mut self, io: &mut Io<'_>, key: usize, upstream: Option<crate::api::Layer>) {
-        let Some(track) = self.tracks.get(key) else { return };
+        let Some(track) = self.tracks.get(key).filter(|track| track.home.is_none()) else { return };
         if upstream > track.demand.wanted {
             self.set_demand(io, key, upstream);
         }
@@ -277,11 +279,15 @@ impl Room {
             // It sends nothing; what was wanted is what will be wanted again.
             return;
         }
+        if track.home.is_some() {
+            return self.lower_want(io, key);
+        }
         let wanted = track.subscriptions.iter().map(|subscription| {
             let slot = self.slot(subscription.participant, subscription.slot)?;
             slot.upstream.filter(|_| slot.assigned == Some(key))
         });
-        let wanted = allocate::upstream::union(wanted);
+        let elsewhere = track.relaying.iter().map(|relaying| relaying.upstream);
+        let wanted = allocate::upstream::union(wanted.chain(elsewhere));
         self.set_demand(io, key, wanted);
     }
 

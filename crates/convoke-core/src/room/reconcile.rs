@@ -54,8 +54,8 @@ impl Room {
             } else if wishes.iter().take(index).any(|earlier| earlier.mid == wish.mid) {
                 format!("mid {} is named twice", wish.mid)
             } else if let Show::Track(track) = wish.show {
-                match self.tracks.iter().find(|(_, t)| t.id == track) {
-                    Some((_, t)) if t.source.kind() == MediaKind::Video && t.owner != key => {
+                match self.track_keys.get(&track).and_then(|key| self.tracks.get(*key)) {
+                    Some(t) if t.source.kind() == MediaKind::Video && t.owner != key => {
                         continue;
                     }
                     Some(_) => format!("track {track} is no video track of another participant"),
@@ -84,7 +84,7 @@ impl Room {
                 participant.slots.iter().any(|slot| slot.kind == kind && idle(slot.assigned))
             })
         };
-        let affected = self.order.iter().copied().filter(has_room).collect();
+        let affected = self.locals.iter().copied().filter(has_room).collect();
         self.reconcile_many(io, affected);
     }
 
@@ -182,12 +182,12 @@ impl Room {
             };
             let free = |track: &usize| !taken.contains(track);
             let choice = match wish.show {
-                Show::Track(id) => self
-                    .tracks
-                    .iter()
-                    .find(|(_, t)| t.id == id && t.owner != key && participant.permissions.receive)
-                    .map(|(track, _)| track)
-                    .filter(free),
+                Show::Track(id) => {
+                    let track = self.track_keys.get(&id).copied();
+                    let owner = track.and_then(|track| self.tracks.get(track)).map(|t| t.owner);
+                    let allowed = participant.permissions.receive && owner != Some(key);
+                    track.filter(|track| allowed && free(track))
+                }
                 Show::ScreenShare => {
                     deserving.iter().copied().find(|t| free(t) && source_is(t, Source::Screen))
                 }

@@ -35,7 +35,7 @@ impl Room {
         }
         self.rank(MediaKind::Audio);
         let lacks = |other: &usize| *other != owner && !self.has(*other, key);
-        let affected = self.order.iter().copied().filter(lacks).collect();
+        let affected = self.locals.iter().copied().filter(lacks).collect();
         self.reconcile_many(io, affected);
     }
 
@@ -55,7 +55,7 @@ impl Room {
         if turn.recent || turn.dominant {
             self.rank(MediaKind::Video);
             let mut affected = self.short_of(MediaKind::Video);
-            affected.extend(self.order.iter().copied().filter(|key| self.follows_speaker(*key)));
+            affected.extend(self.locals.iter().copied().filter(|key| self.follows_speaker(*key)));
             self.reconcile_many(io, affected);
         }
         if let Some(change) = self.speakers.poll_change(io.now) {
@@ -105,11 +105,11 @@ impl Room {
         self.ranks.of_mut(kind).sort_by_key(|key| {
             let Some(track) = tracks.get(*key) else { return (2, usize::MAX, Reverse(0), 0) };
             match track.source {
-                Source::Screen | Source::ScreenAudio => (0, 0, Reverse(track.id.0), 0),
+                Source::Screen | Source::ScreenAudio => (0, 0, Reverse(track.arrival), 0),
                 Source::Microphone | Source::Camera => {
                     let of = if kind == MediaKind::Audio { *key } else { track.owner };
                     let place = places.get(&of).copied().unwrap_or(usize::MAX);
-                    (1, place, Reverse(0), track.id.0)
+                    (1, place, Reverse(0), track.arrival)
                 }
             }
         });
@@ -128,7 +128,7 @@ impl Room {
                 participant.slots.iter().filter(|slot| slot.kind == kind).count() < tracks
             })
         };
-        self.order.iter().copied().filter(short).collect()
+        self.locals.iter().copied().filter(short).collect()
     }
 
     fn has(&self, participant: usize, track: usize) -> bool {

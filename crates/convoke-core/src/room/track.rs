@@ -9,8 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::Subscription;
 use super::meter::Meter;
+use super::relay::Relaying;
+use super::want::Wanting;
 use crate::allocate::Rung;
-use crate::api::{EncodingDeclaration, EncodingDemand, Layer, MediaKind, Source};
+use crate::api::{
+    EncodingDeclaration, EncodingDemand, Ladder, LadderRung, Layer, MediaKind, Source, TrackView,
+};
 use crate::forward::Keyframes;
 use crate::ids::{Mid, Rid, TrackId};
 use crate::layers::{self, FrameInfo, Reader};
@@ -134,6 +138,8 @@ impl Encoding {
 /// What a packet is found to be.
 pub(super) struct Heard {
     pub(super) newest: bool,
+    /// Which of the track's encodings it is of.
+    pub(super) encoding: usize,
     /// For video.
     pub(super) info: Option<FrameInfo>,
     /// Encodings were numbered anew: whoever has one must start again.
@@ -145,13 +151,24 @@ pub(super) struct Heard {
 pub(super) struct Track {
     pub(super) id: TrackId,
     pub(super) owner: usize,
+    /// The link that it is mirrored from; `None` for one that is published on this shard.
+    pub(super) home: Option<usize>,
+    /// Its place in the order in which this shard heard of tracks.
+    pub(super) arrival: u64,
     pub(super) client_id: Arc<str>,
     pub(super) source: Source,
     pub(super) muted: bool,
     pub(super) encrypted: bool,
+    /// The m-line that carries it; of no meaning for a mirrored one.
     pub(super) line: usize,
-    pub(super) mid: Mid,
+    pub(super) mid: Option<Mid>,
     pub(super) subscriptions: Vec<Subscription>,
+    /// The shards that want it.
+    pub(super) relaying: Vec<Relaying>,
+    /// What was told them of its layers.
+    pub(super) ladder_told: Ladder,
+    /// What its own shard was told to send.
+    pub(super) want: Wanting,
     /// Lowest first.
     pub(super) encodings: Vec<Encoding>,
     /// The ladder as it was last measured.
@@ -179,6 +196,35 @@ pub(super) struct Demand {
 const LESS_AFTER: Duration = Duration::from_secs(4);
 
 impl Track {
+    pub(super) fn new(
+        owner: usize,
+        home: Option<usize>,
+        view: &TrackView,
+        encodings: Vec<Encoding>,
+    ) -> Self {
+        Self {
+            id: view.track,
+            owner,
+            home,
+            arrival: 0,
+            client_id: Arc::clone(&view.client_id),
+            source: view.source,
+            muted: view.muted,
+            encrypted: view.encrypted,
+            line: 0,
+            mid: None,
+            subscriptions: Vec::new(),
+            relaying: Vec::new(),
+            ladder_told: Ladder::default(),
+            want: Wanting::default(),
+            encodings,
+            rungs: Vec::new(),
+            rank: usize::MAX,
+            demand: Demand::default(),
+            meter: Meter::default(),
+        }
+    }
+
     /// Declared encodings, else the RIDs of the offer, else one.
     pub(super) fn make_encodings(
         declared: Vec<EncodingDeclaration>,
@@ -219,13 +265,25 @@ impl Track {
     /// Takes a packet into account. `None` if it is of a stream that is not this track's.
     pub(super) fn hear(&mut self, now: Instant, packet: &MediaPacket) -> Option<Heard> {
         let index = self.find(now, packet)?;
+        self.hear_encoding(now, index, packet)
+    }
+
+    /// Takes a packet of a known encoding into account. `None` if there is no such encoding.
+    pub(super) fn hear_encoding(
+        &mut self,
+        now: Instant,
+        index: usize,
+        packet: &MediaPacket,
+    ) -> Option<Heard> {
         let number = self.number(index);
         let (is_video, encrypted) = (self.source.kind() == MediaKind::Video, self.encrypted);
+        let mirrored = self.home.is_some();
         let encoding = self.encodings.get_mut(index)?;
         let newest = encoding.hear(now, packet);
+        let heard = |info, reordered| Heard { newest, encoding: index, info, reordered };
         if !is_video {
             self.meter.add(now, packet.wire_bytes(), true);
-            return Some(Heard { newest, info: None, reordered: false });
+            return Some(heard(None, false));
         }
         let reader = match &mut encoding.reader {
             Some(reader) if reader.codec() == packet.codec => reader,
@@ -238,16 +296,17 @@ impl Track {
             payload: &packet.payload,
             descriptor: packet.descriptor.as_ref().map(|descriptor| &*descriptor.0),
         });
-        let Some(info) = info else {
-            return Some(Heard { newest, info: None, reordered: false });
-        };
-        encoding.measure(now, &info, packet.wire_bytes());
+        let Some(info) = info else { return Some(heard(None, false)) };
+        if !mirrored {
+            // Of a mirrored track only what is wanted comes: its own shard measures.
+            encoding.measure(now, &info, packet.wire_bytes());
+        }
         let keyframe = info.starts_keyframe() && newest;
         if keyframe {
             encoding.keyframes.arrived();
         }
-        let reordered = keyframe && self.sort_encodings();
-        Some(Heard { newest, info: Some(info), reordered })
+        let reordered = keyframe && !mirrored && self.sort_encodings();
+        Some(heard(Some(info), reordered))
     }
 
     fn find(&self, now: Instant, packet: &MediaPacket) -> Option<usize> {
@@ -287,6 +346,10 @@ impl Track {
 
     /// Measures the ladder anew.
     pub(super) fn update_rungs(&mut self, now: Instant) {
+        if self.home.is_some() {
+            // Its own shard tells.
+            return;
+        }
         self.rungs.clear();
         if self.source.kind() == MediaKind::Audio {
             return;
@@ -331,6 +394,60 @@ impl Track {
                 });
             }
         }
+    }
+
+    /// What other shards are to know of its layers.
+    pub(super) fn ladder(&self) -> Ladder {
+        let encodings = self.encodings.iter().map(|encoding| {
+            let size = encoding.size(0);
+            EncodingDeclaration {
+                width: size.map(|(width, _)| width),
+                height: size.map(|(_, height)| height),
+                ..encoding.declared.clone()
+            }
+        });
+        let rungs = self.rungs.iter().map(|rung| LadderRung {
+            layer: rung.layer,
+            bitrate_bps: rung.bitrate_bps,
+            width: rung.width,
+            height: rung.height,
+            fps: rung.fps,
+            flowing: rung.flowing,
+        });
+        Ladder { track: self.id, encodings: encodings.collect(), rungs: rungs.collect() }
+    }
+
+    /// Takes over what its own shard says of a mirrored track's layers. Whether its encodings are
+    /// numbered anew.
+    pub(super) fn follow(&mut self, ladder: &Ladder) -> bool {
+        let rids = |encodings: &[Encoding]| -> Vec<_> { encodings.iter().map(|e| e.rid).collect() };
+        let before = rids(&self.encodings);
+        let mut known = std::mem::take(&mut self.encodings);
+        let simulcast = ladder.encodings.len() > 1;
+        for declared in ladder.encodings.iter().take(ENCODINGS_MAX) {
+            let at = known.iter().position(|encoding| encoding.rid == declared.rid);
+            let mut encoding =
+                at.map_or_else(|| Encoding::new(declared.clone()), |at| known.swap_remove(at));
+            encoding.declared = declared.clone();
+            let number = u8::try_from(self.encodings.len()).ok().filter(|_| simulcast);
+            if let Some(reader) = &mut encoding.reader {
+                reader.set_encoding(number);
+            }
+            self.encodings.push(encoding);
+        }
+        if self.encodings.is_empty() {
+            self.encodings.push(Encoding::new(EncodingDeclaration::default()));
+        }
+        let rung = |rung: &LadderRung| Rung {
+            layer: rung.layer,
+            bitrate_bps: rung.bitrate_bps,
+            width: rung.width,
+            height: rung.height,
+            fps: rung.fps,
+            flowing: rung.flowing,
+        };
+        self.rungs = ladder.rungs.iter().take(ENCODINGS_MAX * RUNGS_MAX).map(rung).collect();
+        before != rids(&self.encodings)
     }
 
     /// What is known of the pictures of a layer.

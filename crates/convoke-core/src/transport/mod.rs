@@ -105,7 +105,7 @@ pub(crate) enum Received {
 }
 
 /// A received media packet: SRTP, RTX and extensions undone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MediaPacket {
     pub(crate) ssrc: u32,
     /// Extended sequence number (RFC 3711 §3.3.1).

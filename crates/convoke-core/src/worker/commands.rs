@@ -11,7 +11,7 @@ use crate::api::{
     RoomChange, TransportRole,
 };
 use crate::ids::{ParticipantId, RoomId};
-use crate::room::{Io, Participant, Room, Seat, TrackError};
+use crate::room::{Io, LinkError, Participant, Room, Seat, TrackError};
 use crate::transport::{NegotiateError, Settings, Transport};
 
 impl Worker {
@@ -35,7 +35,24 @@ impl Worker {
         out: &mut Outbox,
     ) -> Result<Reply, CommandError> {
         match action {
-            Action::Join(join) => self.join(now, room, join, out),
+            Action::Join(join) => {
+                let result = self.join(now, room, join, out);
+                if result.is_err()
+                    && let Some(key) = self.room_keys.get(&room).copied()
+                {
+                    // A shard that was made for this join is of no use.
+                    self.close_if_empty(now, key, LeaveReason::Left, out);
+                }
+                result
+            }
+            Action::Link { peer } => self.link(now, room, peer, out),
+            Action::Unlink { peer, reason } => {
+                let key = self.room_keys.get(&room).copied();
+                if let Some(state) = key.and_then(|key| self.rooms.get_mut(key)) {
+                    state.unlink(&mut io!(self, now, out), peer, reason);
+                }
+                Ok(Reply::Done)
+            }
             Action::Leave { participant, reason } => {
                 if let Ok((room_key, key)) = self.find(room, participant) {
                     self.remove_participant(now, room_key, key, reason, out);
@@ -113,7 +130,7 @@ impl Worker {
     ) -> Result<(usize, usize), CommandError> {
         let room_key = *self.room_keys.get(&room).ok_or(CommandError::NoSuchRoom)?;
         let room = self.rooms.get(room_key).ok_or(CommandError::NoSuchRoom)?;
-        let key = room.key_of(participant).ok_or(CommandError::NoSuchParticipant)?;
+        let key = room.local_key_of(participant).ok_or(CommandError::NoSuchParticipant)?;
         Ok((room_key, key))
     }
 
@@ -136,6 +153,37 @@ impl Worker {
         for key in keys {
             self.remove_participant(now, room_key, key, reason, out);
         }
+        if self.room_keys.get(&room) == Some(&room_key) {
+            self.close_if_empty(now, room_key, reason, out);
+        }
+    }
+
+    /// Links a room to another shard of its call; makes it, if need be, for a join that follows.
+    fn link(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        peer: RoomId,
+        out: &mut Outbox,
+    ) -> Result<Reply, CommandError> {
+        Room::check_link(room, peer).map_err(link_error)?;
+        if !self.room_keys.contains_key(&room) && self.rooms.len() >= self.config.limits.rooms {
+            return Err(CommandError::Limit("rooms on this worker"));
+        }
+        let key = self.room_key(room);
+        let state = self.rooms.get_mut(key).ok_or(CommandError::NoSuchRoom)?;
+        state.link(&mut io!(self, now, out), peer).map_err(link_error)?;
+        Ok(Reply::Done)
+    }
+
+    /// The key of a room, which is made if it does not exist.
+    fn room_key(&mut self, room: RoomId) -> usize {
+        if let Some(key) = self.room_keys.get(&room) {
+            return *key;
+        }
+        let key = self.rooms.insert(Room::new(room));
+        self.room_keys.insert(room, key);
+        key
     }
 
     fn join(
@@ -156,14 +204,7 @@ impl Worker {
         Room::check_declarations(sending, join.permissions, &join.tracks)
             .map_err(|(index, error)| refused(index, error))?;
 
-        let room_key = match self.room_keys.get(&room) {
-            Some(key) => *key,
-            None => {
-                let key = self.rooms.insert(Room::new(room));
-                self.room_keys.insert(room, key);
-                key
-            }
-        };
+        let room_key = self.room_key(room);
         let Some(state) = self.rooms.get(room_key) else { return Err(CommandError::NoSuchRoom) };
         let participant_key = state.next_key();
         let seat = |this: &mut Self, transport: Transport| {
@@ -222,7 +263,7 @@ impl Worker {
         if state.key_of(join.participant).is_some() {
             return Err(CommandError::ParticipantExists);
         }
-        if state.len() >= limits.room_participants {
+        if state.len_of_call() >= limits.room_participants {
             return Err(CommandError::Limit("participants in this room"));
         }
         Ok(())
@@ -309,7 +350,7 @@ impl Worker {
 impl Room {
     fn set_reachable(&mut self, io: &mut Io<'_>, key: usize, reachable: bool) {
         let Some(participant) = self.change_reachable(key, reachable) else { return };
-        self.announce(io, RoomChange::Reachable { participant, reachable });
+        self.announce(io, None, RoomChange::Reachable { participant, reachable });
     }
 }
 
@@ -318,6 +359,13 @@ fn refused(index: usize, error: TrackError) -> CommandError {
         TrackError::Invalid(reason) => CommandError::Track { index, reason },
         TrackError::NotAllowed(what) => CommandError::NotAllowed(what),
         TrackError::Limit => CommandError::Limit("tracks of one participant"),
+    }
+}
+
+fn link_error(error: LinkError) -> CommandError {
+    match error {
+        LinkError::SameShard => CommandError::NotAllowed("linking rooms of one shard number"),
+        LinkError::TooMany => CommandError::Limit("links of one room"),
     }
 }
 

@@ -16,6 +16,7 @@ macro_rules! io {
             touched: &mut $worker.touched,
             stats: &mut $worker.stats,
             events: &mut $out.events,
+            relays: &mut $out.relays,
             keyframe_interval: $worker.config.keyframe_interval,
         }
     };
@@ -30,8 +31,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{
-    DropReason, Event, Input, LeaveReason, Outbox, Stats, TransportRole, TransportState,
-    WorkerConfig,
+    DropReason, Event, Input, LeaveReason, Outbox, Relay, RelayDrop, Stats, TransportRole,
+    TransportState, WorkerConfig,
 };
 use crate::demux::{Class, Demux, classify};
 use crate::entropy::{Entropy, Random};
@@ -96,6 +97,7 @@ impl Worker {
             Input::Command(command) => {
                 self.command(now, command, out);
             }
+            Input::Relay(relay) => self.relayed(now, relay, out),
             Input::Timeout => self.end_turn(now, out),
         }
         self.stats.datagrams_out += (out.transmits.len() - before) as u64;
@@ -118,7 +120,27 @@ impl Worker {
             participants: self.participants() as u64,
             transports: self.seats.len() as u64,
             tracks: self.rooms.iter().map(|(_, room)| room.track_count() as u64).sum(),
+            shards: self.rooms.iter().filter(|(_, room)| room.is_linked()).count() as u64,
             ..self.stats
+        }
+    }
+
+    /// Whether a room exists here.
+    #[must_use]
+    pub fn has_room(&self, room: RoomId) -> bool {
+        self.room_keys.contains_key(&room)
+    }
+
+    fn relayed(&mut self, now: Instant, relay: Relay, out: &mut Outbox) {
+        let Relay { to, from, message } = relay;
+        let Some(key) = self.room_keys.get(&to).copied() else {
+            return self.stats.count_relay_drop(RelayDrop::NoSuchRoom);
+        };
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        room.relayed(&mut io!(self, now, out), from, message);
+        self.schedule_room(key);
+        if !self.touched.is_empty() {
+            self.turn.get_or_insert(now);
         }
     }
 
@@ -394,7 +416,7 @@ impl Worker {
         for key in transports.into_iter().flatten() {
             self.close_seat(now, key, out);
         }
-        self.close_if_empty(room_key, out);
+        self.close_if_empty(now, room_key, reason, out);
         if !self.touched.is_empty() {
             self.turn.get_or_insert(now);
         }
@@ -407,10 +429,19 @@ impl Worker {
         self.demux.remove(key);
     }
 
-    fn close_if_empty(&mut self, room_key: usize, out: &mut Outbox) {
+    /// Ends a room that nobody of its own is in: a shard goes with its last participant, whoever is
+    /// on others.
+    fn close_if_empty(
+        &mut self,
+        now: Instant,
+        room_key: usize,
+        reason: LeaveReason,
+        out: &mut Outbox,
+    ) {
         if self.rooms.get(room_key).is_some_and(|room| room.len() == 0)
-            && let Some(room) = self.rooms.try_remove(room_key)
+            && let Some(mut room) = self.rooms.try_remove(room_key)
         {
+            room.close_links(&mut io!(self, now, out), reason);
             self.room_keys.remove(&room.id);
             out.events.push(Event::RoomClosed { room: room.id });
             if self.rooms.is_empty() && self.seats.is_empty() {

@@ -18,6 +18,8 @@ use convoke_core::{
 };
 use convoke_protocol::{Source as WireSource, TransportRole as WireRole};
 
+pub mod mesh;
+
 pub const ROOM: RoomId = RoomId(7);
 pub const SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 9_000);
 
@@ -41,6 +43,7 @@ pub struct World {
     pub now: Instant,
     pub start: Instant,
     pub worker: Worker,
+    pub room: RoomId,
     pub out: Outbox,
     pub events: Vec<Event>,
     pub peers: Vec<Peer>,
@@ -60,6 +63,7 @@ impl World {
             now,
             start: now,
             worker: Worker::new(config, Entropy::from_seed(seed), now),
+            room: ROOM,
             out: Outbox::default(),
             events: Vec::new(),
             peers: Vec::new(),
@@ -72,7 +76,7 @@ impl World {
     pub fn command(&mut self, action: Action) -> Result<Reply, CommandError> {
         self.request += 1;
         let request = RequestId(self.request);
-        let command = Command { request, room: ROOM, action };
+        let command = Command { request, room: self.room, action };
         self.worker.handle(self.now, Input::Command(command), &mut self.out);
         self.settle();
         self.replies.remove(&request).expect("every command is answered at once")
@@ -172,18 +176,24 @@ impl World {
     pub fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         while self.now < end {
-            self.now += Duration::from_millis(5);
-            for peer in &mut self.peers {
-                peer.write(self.now);
-                peer.media.handle(self.now, PeerInput::Timeout);
-            }
+            self.begin_step();
             for _ in 0..4 {
                 self.exchange();
             }
         }
     }
 
-    fn exchange(&mut self) {
+    /// Lets 5 ms pass: peers write.
+    pub fn begin_step(&mut self) {
+        self.now += Duration::from_millis(5);
+        for peer in &mut self.peers {
+            peer.write(self.now);
+            peer.media.handle(self.now, PeerInput::Timeout);
+        }
+    }
+
+    /// Carries what is on its way.
+    pub fn exchange(&mut self) {
         for peer in &mut self.peers {
             while let Some(transmit) = peer.media.poll_transmit() {
                 if peer.cut {
@@ -211,7 +221,7 @@ impl World {
         }
     }
 
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for event in std::mem::take(&mut self.out.events) {
             match &event {
                 Event::Reply { request, result } => {
