@@ -40,6 +40,12 @@ pub struct NodeConfig {
     pub datagrams_per_turn: usize,
     /// Asked-for socket buffers, in bytes.
     pub socket_buffer: usize,
+    /// Participants that a worker has of one call before the next come to another worker, so that
+    /// the call spans both; 0 = a call never spans workers.
+    pub participants_per_shard: usize,
+    /// Messages that may wait on the way from other workers to one, media and all else each; beyond
+    /// that the oldest media is dropped. At least 64.
+    pub relay_queue: usize,
     /// Datagrams of each worker that may wait while the kernel takes none; beyond that the oldest
     /// media is dropped.
     pub send_queue: usize,
@@ -47,8 +53,9 @@ pub struct NodeConfig {
 
 impl NodeConfig {
     /// The defaults: one worker per core, nothing advertised but `bind`, an inbox of 1,024
-    /// commands, 65,536 events, 256 datagrams per turn, socket buffers of 4 MiB, a send queue of
-    /// 4,096 datagrams; the core's own defaults for the rest.
+    /// commands, 65,536 events, 256 datagrams per turn, socket buffers of 4 MiB, 200 participants
+    /// per shard, relay queues of 4,096 messages, a send queue of 4,096 datagrams; the core's own
+    /// defaults for the rest.
     #[must_use]
     pub fn new(bind: IpAddr, port: u16) -> Self {
         let core = WorkerConfig::new(Vec::new());
@@ -64,6 +71,8 @@ impl NodeConfig {
             events: 65_536,
             datagrams_per_turn: 256,
             socket_buffer: 4 * 1024 * 1024,
+            participants_per_shard: 200,
+            relay_queue: 4_096,
             send_queue: 4_096,
         }
     }
@@ -77,6 +86,7 @@ impl NodeConfig {
         self.inbox = self.inbox.clamp(2, Semaphore::MAX_PERMITS);
         self.events = self.events.clamp(1, Semaphore::MAX_PERMITS);
         self.datagrams_per_turn = self.datagrams_per_turn.max(1);
+        self.relay_queue = self.relay_queue.clamp(64, 1 << 20);
         self.send_queue = self.send_queue.max(1);
         self
     }

@@ -1,6 +1,7 @@
 //! A worker's desk: commands in, replies and events out.
 //!
-//! Owns: the inbox, who waits for which reply, which rooms the worker has, joins to be undone.
+//! Owns: the inbox, who waits for which reply, which rooms the worker has (and telling the table of
+//! shards), joins to be undone.
 //! Never: waits for anyone but an empty inbox; touches a datagram.
 
 use std::collections::{BTreeSet, HashMap};
@@ -11,14 +12,15 @@ use std::time::Instant;
 
 use convoke_core::{
     Action, Command, CommandError, Event, Input, LeaveReason, Outbox, ParticipantId, Reply,
-    RequestId, RoomId, Worker,
+    RequestId, RoomChange, RoomId, Worker,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::events::EventSender;
+use crate::shards::{Placed, Shards};
 
 /// The request number of commands whose reply nobody waits for. Callers' numbers begin at 1.
-const NOBODY: RequestId = RequestId(0);
+pub(crate) const NOBODY: RequestId = RequestId(0);
 
 /// What comes through an inbox.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) enum Message {
         reply: oneshot::Sender<Result<Reply, CommandError>>,
         /// For a join: tells that it succeeded.
         join: Option<Join>,
+        /// For a join: its place.
+        placed: Option<Placed>,
     },
     /// The caller of this join is gone: if it succeeded, it is undone.
     Undo { request: RequestId, room: RoomId, join: Join },
@@ -49,6 +53,7 @@ struct Pending {
     room: RoomId,
     reply: oneshot::Sender<Result<Reply, CommandError>>,
     join: Option<Join>,
+    placed: Option<Placed>,
     undo: bool,
 }
 
@@ -62,10 +67,15 @@ pub(crate) struct Desk {
     rooms: BTreeSet<RoomId>,
     undo: Vec<(RoomId, ParticipantId)>,
     events: EventSender,
+    shards: Arc<Shards>,
 }
 
 impl Desk {
-    pub(crate) fn new(inbox: mpsc::Receiver<Message>, events: EventSender) -> Self {
+    pub(crate) fn new(
+        inbox: mpsc::Receiver<Message>,
+        events: EventSender,
+        shards: Arc<Shards>,
+    ) -> Self {
         Self {
             inbox,
             first: None,
@@ -73,6 +83,7 @@ impl Desk {
             rooms: BTreeSet::new(),
             undo: Vec::new(),
             events,
+            shards,
         }
     }
 
@@ -102,9 +113,25 @@ impl Desk {
             return false;
         };
         match message {
-            Message::Command { command, reply, join } => {
-                let pending = Pending { room: command.room, reply, join, undo: false };
-                self.pending.insert(command.request, pending);
+            Message::Command { command, reply, join, placed } => {
+                let (request, room) = (command.request, command.room);
+                let peers = placed.as_ref().map(|placed| placed.is_fresh.then(|| placed.peers()));
+                let pending = Pending { room, reply, join, placed, undo: false };
+                self.pending.insert(request, pending);
+                match peers {
+                    // It closed meanwhile: made again here, it would be linked to nothing.
+                    Some(None) if !core.has_room(room) => {
+                        let result = Err(CommandError::NoSuchRoom);
+                        out.events.push(Event::Reply { request, result });
+                        return true;
+                    }
+                    Some(Some(peers)) => peers.into_iter().for_each(|peer| {
+                        let command =
+                            Command { request: NOBODY, room, action: Action::Link { peer } };
+                        core.handle(now, Input::Command(command), out);
+                    }),
+                    _ => {}
+                }
                 core.handle(now, Input::Command(command), out);
             }
             Message::Undo { request, room, join } => match self.pending.get_mut(&request) {
@@ -125,6 +152,15 @@ impl Desk {
                 Event::Reply { request, result } => self.reply(request, result),
                 Event::RoomClosed { room } => {
                     self.rooms.remove(&room);
+                    self.shards.gone(room, LeaveReason::Left);
+                    self.events.send(event);
+                }
+                Event::Room {
+                    room,
+                    change: RoomChange::ParticipantLeft { participant, .. },
+                    ..
+                } => {
+                    self.shards.left(room, participant);
                     self.events.send(event);
                 }
                 event => self.events.send(event),
@@ -135,9 +171,14 @@ impl Desk {
     }
 
     fn reply(&mut self, request: RequestId, result: Result<Reply, CommandError>) {
-        let Some(pending) = self.pending.remove(&request) else {
+        let Some(mut pending) = self.pending.remove(&request) else {
             return;
         };
+        if result.is_ok() {
+            pending.placed.iter_mut().for_each(Placed::settle);
+        }
+        // A place that was in vain is free before its caller hears of it.
+        pending.placed = None;
         if let (Some(join), Ok(_)) = (pending.join, &result) {
             self.rooms.insert(pending.room);
             join.succeeded.store(true, Relaxed);
@@ -175,8 +216,11 @@ impl Desk {
 
     /// The core is lost, with all its rooms: whoever waits is told.
     pub(crate) fn fail(&mut self) {
-        self.pending.clear();
         self.undo.clear();
+        for room in &self.rooms {
+            self.shards.gone(*room, LeaveReason::Failed);
+        }
+        self.pending.clear();
         self.drop_messages();
         self.events.send_failed(std::mem::take(&mut self.rooms));
     }

@@ -17,6 +17,9 @@ pub enum HandleError {
     /// The worker is gone (stopped, or it panicked over this).
     #[error("the worker is gone")]
     Gone,
+    /// The room of a [`crate::Place`] closed meanwhile: ask for another place.
+    #[error("the room closed; place again")]
+    Moved,
     /// The core refused.
     #[error(transparent)]
     Refused(#[from] CommandError),

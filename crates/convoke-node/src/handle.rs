@@ -18,7 +18,12 @@ use tokio::sync::oneshot;
 
 use crate::desk::{Join, Message};
 use crate::error::HandleError;
+use crate::mailbox::worker_of;
+use crate::shards::{Placed, Shards};
 use crate::stats::{StatsBlock, WorkerStats};
+
+/// How often a join is placed whose room closes under its hands.
+const JOIN_TRIES: usize = 8;
 
 /// Drives a node from any task. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub struct Handle {
 /// A successful join.
 #[derive(Debug, Clone)]
 pub struct Joined {
+    /// Where the participant is: further commands for it go to this room.
+    pub room: RoomId,
     /// The answer of the send transport, if it was offered.
     pub send_answer: Option<String>,
     /// The answer of the receive transport, if it was offered.
@@ -40,8 +47,46 @@ pub struct Joined {
 #[derive(Debug)]
 struct Shared {
     workers: Vec<WorkerLink>,
+    shards: Arc<Shards>,
     next_request: AtomicU64,
     next_room: AtomicU64,
+}
+
+/// A participant's place in a call, for a join that must follow. Dropped, it is free again.
+#[derive(Debug)]
+pub struct Place {
+    handle: Handle,
+    placed: Placed,
+}
+
+impl Place {
+    /// The room that the participant will be in. All its events are of this room, and all commands
+    /// for it go there.
+    #[must_use]
+    pub fn room(&self) -> RoomId {
+        self.placed.room
+    }
+
+    /// Adds the participant that the place is for. If the returned future is dropped before it is
+    /// done, the participant is not added, or removed again.
+    ///
+    /// # Errors
+    /// See [`HandleError`]; nothing was changed. [`HandleError::Moved`] asks for another place.
+    pub async fn join(self, join: JoinRequest) -> Result<Joined, HandleError> {
+        let Self { handle, placed } = self;
+        let (room, is_fresh) = (placed.room, placed.is_fresh);
+        match handle.send(room, Action::Join(join), Some(placed)).await {
+            Ok(Reply::Joined { send_answer, receive_answer, snapshot }) => {
+                Ok(Joined { room, send_answer, receive_answer, snapshot })
+            }
+            Ok(other) => Err(unexpected(&other)),
+            Err(HandleError::Refused(CommandError::NoSuchRoom)) if !is_fresh => {
+                handle.shared.shards.gone(room, LeaveReason::Left);
+                Err(HandleError::Moved)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// A worker as its handles know it.
@@ -53,25 +98,42 @@ pub(crate) struct WorkerLink {
 }
 
 impl Handle {
-    pub(crate) fn new(workers: Vec<WorkerLink>) -> Self {
-        let shared =
-            Shared { workers, next_request: AtomicU64::new(1), next_room: AtomicU64::new(1) };
-        Self { shared: Arc::new(shared) }
+    pub(crate) fn new(workers: Vec<WorkerLink>, shards: Arc<Shards>) -> Self {
+        let (next_request, next_room) = (AtomicU64::new(1), AtomicU64::new(1));
+        Self { shared: Arc::new(Shared { workers, shards, next_request, next_room }) }
     }
 
-    /// The id for a new room, placed on the least loaded worker. The room itself is made by its
-    /// first join.
+    /// The id for a new call's first room, placed on the least loaded worker. The room itself is
+    /// made by its first join.
     #[must_use]
     pub fn new_room(&self) -> RoomId {
-        let workers = self.shared.workers.iter().enumerate();
-        let least =
-            workers.min_by_key(|(_, worker)| (worker.inbox.is_closed(), worker.stats.load()));
-        let index = least.map_or(0, |(index, worker)| {
-            worker.stats.room_placed();
-            index
-        });
+        let index = self.least_loaded(&|_| true).unwrap_or(0);
         let number = self.shared.next_room.fetch_add(1, Relaxed);
-        RoomId(number << 8 | u64::try_from(index).unwrap_or(0))
+        RoomId(number << 8 | u64::try_from(index).unwrap_or(0)).with_shard(0)
+    }
+
+    /// The worker to place a room on.
+    fn least_loaded(&self, may_be: &dyn Fn(usize) -> bool) -> Option<usize> {
+        let workers = self.shared.workers.iter().enumerate().filter(|(index, _)| may_be(*index));
+        let (index, worker) =
+            workers.min_by_key(|(_, worker)| (worker.inbox.is_closed(), worker.stats.load()))?;
+        worker.stats.room_placed();
+        Some(index)
+    }
+
+    /// A place for a participant of the call that began with room `first`: there while it has room,
+    /// else in another of the call's rooms, or in a new one on another worker. To be used at once.
+    #[must_use]
+    pub fn place(&self, first: RoomId, participant: ParticipantId) -> Place {
+        let least_loaded = |may_be: &dyn Fn(usize) -> bool| self.least_loaded(may_be);
+        let placed = Shards::place(&self.shared.shards, first, participant, least_loaded);
+        Place { handle: self.clone(), placed }
+    }
+
+    /// The rooms that the call that began with room `first` has now.
+    #[must_use]
+    pub fn rooms_of(&self, first: RoomId) -> Vec<RoomId> {
+        self.shared.shards.rooms(first)
     }
 
     /// A fresh random participant id (never 0).
@@ -80,18 +142,19 @@ impl Handle {
         ParticipantId(rand::random::<u32>().max(1))
     }
 
-    /// Adds a participant. If the returned future is dropped before it is done, the participant is
-    /// not added, or removed again.
+    /// Adds a participant to the call that began with room `first`: see [`Handle::place`]. If the
+    /// returned future is dropped before it is done, the participant is not added, or removed again.
     ///
     /// # Errors
     /// See [`HandleError`]; nothing was changed.
-    pub async fn join(&self, room: RoomId, join: JoinRequest) -> Result<Joined, HandleError> {
-        match self.command(room, Action::Join(join)).await? {
-            Reply::Joined { send_answer, receive_answer, snapshot } => {
-                Ok(Joined { send_answer, receive_answer, snapshot })
+    pub async fn join(&self, first: RoomId, join: JoinRequest) -> Result<Joined, HandleError> {
+        for _ in 1..JOIN_TRIES {
+            match self.place(first, join.participant).join(join.clone()).await {
+                Err(HandleError::Moved) => {}
+                other => return other,
             }
-            other => Err(unexpected(&other)),
         }
+        self.place(first, join.participant).join(join).await
     }
 
     /// Removes a participant; also fine if it is gone.
@@ -107,12 +170,24 @@ impl Handle {
         self.command(room, Action::Leave { participant, reason }).await.map(|_| ())
     }
 
-    /// Any other command. Sent when the future is first polled; a dropped future does not take it
-    /// back, but for a join (see [`Handle::join`]).
+    /// Any other command, for the room that [`Joined::room`] names. Sent when the future is first
+    /// polled; a dropped future does not take it back.
     ///
     /// # Errors
-    /// See [`HandleError`]; nothing was changed.
+    /// See [`HandleError`]; nothing was changed. A join is refused: [`Handle::join`] is for that.
     pub async fn command(&self, room: RoomId, action: Action) -> Result<Reply, HandleError> {
+        match action {
+            Action::Join(_) => Err(CommandError::NotAllowed("a join without a place").into()),
+            action => self.send(room, action, None).await,
+        }
+    }
+
+    async fn send(
+        &self,
+        room: RoomId,
+        action: Action,
+        placed: Option<Placed>,
+    ) -> Result<Reply, HandleError> {
         let worker = self.worker(room)?;
         let request = RequestId(self.shared.next_request.fetch_add(1, Relaxed));
         let place = worker.inbox.try_reserve().map_err(|e| worker.refused(&e))?;
@@ -126,6 +201,7 @@ impl Handle {
             command,
             reply,
             join: guard.as_ref().map(|guard| guard.join.clone()),
+            placed,
         });
         let result = answer.await;
         if let Some(guard) = &mut guard {
@@ -158,8 +234,7 @@ impl Handle {
     }
 
     fn worker(&self, room: RoomId) -> Result<&WorkerLink, HandleError> {
-        let index = usize::try_from(room.0 & 0xff).ok();
-        let worker = index.and_then(|index| self.shared.workers.get(index));
+        let worker = self.shared.workers.get(worker_of(room));
         worker.ok_or(HandleError::Refused(CommandError::NoSuchRoom))
     }
 }

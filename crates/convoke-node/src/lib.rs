@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Read `worker_loop.rs` first. A room lives on the worker in the low byte of its id, and on no
-//! other; nothing on the way of a packet is shared between threads.
+//! other; nothing on the way of a packet is locked. A call that outgrows a worker has a room on each of
+//! several (`shards.rs`), whose messages pass through `mailbox.rs`.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -27,17 +28,19 @@ mod error;
 mod events;
 mod gso;
 mod handle;
+mod mailbox;
 mod node;
 mod port;
 mod receive;
 mod send;
+mod shards;
 mod stats;
 mod worker_loop;
 
 pub use config::NodeConfig;
 pub use error::{HandleError, StartError};
 pub use events::{Events, NodeEvent};
-pub use handle::{Handle, Joined};
+pub use handle::{Handle, Joined, Place};
 pub use node::Node;
 pub use stats::WorkerStats;
 

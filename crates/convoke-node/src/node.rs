@@ -19,7 +19,9 @@ use crate::desk::Desk;
 use crate::error::StartError;
 use crate::events::{self, EventSender, Events};
 use crate::handle::{Handle, WorkerLink};
+use crate::mailbox::{Mail, Mailbox};
 use crate::port::BoundPort;
+use crate::shards::Shards;
 use crate::stats::{Meter, StatsBlock};
 use crate::worker_loop::{LoopConfig, Stop, WorkerLoop};
 
@@ -47,6 +49,9 @@ impl Node {
         let ports = bind_all(&config, &told)?;
         let node = tracing::info_span!("node", bind = %config.bind);
         let (sender, events) = events::channel(config.events);
+        let mailboxes: Arc<[Mailbox]> =
+            ports.iter().map(|_| Mailbox::new(config.relay_queue)).collect();
+        let shards = Arc::new(Shards::new(Arc::clone(&mailboxes), config.participants_per_shard));
         let mut threads = Threads::new();
         let mut links = Vec::new();
         let mut started = Vec::new();
@@ -56,6 +61,8 @@ impl Node {
                 span: tracing::info_span!(parent: &node, "worker", index),
                 events: EventSender::new(index, sender.clone()),
                 stop: threads.stop.subscribe(),
+                shards: Arc::clone(&shards),
+                mailboxes: Arc::clone(&mailboxes),
                 index,
             };
             let (link, ready) = seat.start(&config, port, addresses, &mut threads.running)?;
@@ -67,7 +74,7 @@ impl Node {
             outcome.map_err(StartError::Thread)?;
         }
         node.in_scope(|| tracing::info!(workers = links.len(), ?told, "media workers run"));
-        Ok((Self { handle: Handle::new(links), threads }, events))
+        Ok((Self { handle: Handle::new(links, shards), threads }, events))
     }
 
     /// A handle to drive the node.
@@ -122,6 +129,8 @@ struct Seat {
     span: Span,
     events: EventSender,
     stop: watch::Receiver<Stop>,
+    shards: Arc<Shards>,
+    mailboxes: Arc<[Mailbox]>,
 }
 
 type Ready = oneshot::Receiver<Result<(), io::Error>>;
@@ -150,12 +159,13 @@ impl Seat {
         let work = move || {
             let _ended = ended_sender;
             let _entered = self.span.enter();
-            let desk = Desk::new(messages, self.events);
+            let desk = Desk::new(messages, self.events, self.shards);
+            let mail = Mail::new(self.index, self.mailboxes);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let opened = runtime.and_then(|runtime| {
                 let guard = runtime.enter();
                 let port = port.open(send_queue)?;
-                let worker = WorkerLoop::new(loop_config, port, desk, self.stop, meter);
+                let worker = WorkerLoop::new(loop_config, port, (desk, mail), self.stop, meter);
                 drop(guard);
                 Ok((runtime, worker))
             });

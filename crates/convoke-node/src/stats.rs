@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use convoke_core::{DropReason, RelayDrop, Stats};
 
+use crate::mailbox::MailCounts;
 use crate::send::SendCounts;
 
 /// One worker as seen from outside.
@@ -41,6 +42,10 @@ pub struct WorkerStats {
     pub gso_datagrams: u64,
     /// Events dropped because the reader was slow.
     pub events_dropped: u64,
+    /// Relayed media packets dropped because another worker was slow.
+    pub relay_overflows: u64,
+    /// Times that a link to another worker was told everything anew, as words had found no room.
+    pub relay_resyncs: u64,
     /// Commands refused with [`crate::HandleError::Busy`].
     pub commands_refused: u64,
     /// Times that the worker panicked and was restarted empty.
@@ -129,6 +134,7 @@ pub(crate) struct StatsBlock {
     sends: [AtomicU64; 4],
     receives: [AtomicU64; 2],
     events_dropped: AtomicU64,
+    mail: [AtomicU64; 2],
     failures: AtomicU64,
     busy_permille: AtomicU64,
     /// Written by the handles, so on lines of its own.
@@ -154,6 +160,7 @@ impl StatsBlock {
             sends: array::from_fn(|_| AtomicU64::default()),
             receives: array::from_fn(|_| AtomicU64::default()),
             events_dropped: AtomicU64::default(),
+            mail: array::from_fn(|_| AtomicU64::default()),
             failures: AtomicU64::default(),
             busy_permille: AtomicU64::default(),
             demand: Demand::default(),
@@ -163,6 +170,7 @@ impl StatsBlock {
     pub(crate) fn read(&self, now: Instant) -> WorkerStats {
         let [send_calls, gso_calls, gso_datagrams, send_drops] = load(&self.sends);
         let [receive_calls, receive_drops] = load(&self.receives);
+        let [relay_overflows, relay_resyncs] = load(&self.mail);
         let last_turn = self.epoch + Duration::from_nanos(self.last_turn_ns.load(Relaxed));
         WorkerStats {
             core: decode(load(&self.core)),
@@ -176,6 +184,8 @@ impl StatsBlock {
             gso_calls,
             gso_datagrams,
             events_dropped: self.events_dropped.load(Relaxed),
+            relay_overflows,
+            relay_resyncs,
             commands_refused: self.demand.commands_refused.load(Relaxed),
             failures: self.failures.load(Relaxed),
         }
@@ -223,6 +233,7 @@ pub(crate) struct ShellCounts {
     /// Calls and drops.
     pub(crate) receive: (u64, u64),
     pub(crate) events_dropped: u64,
+    pub(crate) mail: MailCounts,
 }
 
 /// The worker's side of a [`StatsBlock`].
@@ -281,6 +292,8 @@ impl Meter {
         let block = &self.block;
         store(&block.sends, [calls, gso_calls, gso_datagrams, drops]);
         store(&block.receives, shell.receive.into());
+        let MailCounts { media_dropped, resyncs } = shell.mail;
+        store(&block.mail, [media_dropped, resyncs]);
         block.turns.store(self.turns, Relaxed);
         block.busy_ns.store(nanoseconds(self.busy), Relaxed);
         block.events_dropped.store(shell.events_dropped, Relaxed);

@@ -10,6 +10,7 @@ use crate::{Handle, NodeConfig};
 mod lifecycle;
 mod media;
 mod peer;
+mod span;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Longer than anything here takes on a loaded machine.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! wait for datagrams, messages, a deadline or the end
-//! turn: receive <= datagrams_per_turn -> messages <= MESSAGES_PER_TURN -> core: Timeout, again
+//! turn: receive <= datagrams_per_turn -> mail of other workers -> messages <= MESSAGES_PER_TURN -> core: Timeout, again
 //!       while deadlines are due -> replies and events -> send -> publish counters
 //! ```
 
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Sleep;
 
 use crate::desk::Desk;
+use crate::mailbox::Mail;
 use crate::port::Port;
 use crate::stats::{Meter, ShellCounts};
 
@@ -34,6 +35,8 @@ const DRIVES_PER_TURN: usize = 32;
 const SLACK: Duration = Duration::from_millis(1);
 /// The loop comes round this often, so that its health can be seen.
 const TICK: Duration = Duration::from_millis(500);
+/// While another worker has no room for what must be told it, it is tried again this often.
+const BEHIND: Duration = Duration::from_millis(10);
 /// Transports have this long to say goodbye when the node stops.
 const GOODBYE_MAX: Duration = Duration::from_millis(250);
 
@@ -63,6 +66,7 @@ pub(crate) struct WorkerLoop {
     outbox: Outbox,
     port: Port,
     desk: Desk,
+    mail: Mail,
     stop: watch::Receiver<Stop>,
     meter: Meter,
     sleep: Pin<Box<Sleep>>,
@@ -80,7 +84,7 @@ impl WorkerLoop {
     pub(crate) fn new(
         config: LoopConfig,
         port: Port,
-        desk: Desk,
+        (desk, mail): (Desk, Mail),
         stop: watch::Receiver<Stop>,
         meter: Meter,
     ) -> Self {
@@ -91,6 +95,7 @@ impl WorkerLoop {
             outbox: Outbox::default(),
             port,
             desk,
+            mail,
             stop,
             meter,
             sleep: Box::pin(tokio::time::sleep_until(now.into())),
@@ -125,10 +130,12 @@ impl WorkerLoop {
     async fn wait(&mut self) {
         let due = self.core.next_timeout().map(|at| at.checked_sub(SLACK).unwrap_or(at));
         let is_due = due.is_some_and(|at| at <= self.idle_since);
-        if is_due || self.port.has_received() || self.desk.has_message() {
+        let has_more = self.desk.has_message() || self.mail.has_any();
+        if is_due || self.port.has_received() || has_more {
             return tokio::task::yield_now().await;
         }
-        let wake = due.map_or(self.tick, |at| at.min(self.tick)).into();
+        let tick = if self.mail.is_behind() { self.start + BEHIND } else { self.tick };
+        let wake = due.map_or(tick, |at| at.min(tick)).into();
         if self.sleep.deadline() != wake || self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(wake);
         }
@@ -136,6 +143,7 @@ impl WorkerLoop {
             biased;
             _ = self.port.ready() => {}
             () = self.desk.ready() => {}
+            () = self.mail.ready() => {}
             _ = self.stop.changed() => self.stop.mark_changed(),
             () = &mut self.sleep => {}
         }
@@ -155,6 +163,7 @@ impl WorkerLoop {
             send: self.port.send_counts(),
             receive: self.port.receive_counts(),
             events_dropped: self.desk.events_dropped(),
+            mail: self.mail.counts(),
         };
         if self.meter.is_core_due(self.start) {
             self.meter.core(self.start, &self.core.stats());
@@ -167,6 +176,7 @@ impl WorkerLoop {
     fn turn(&mut self) {
         let limit = self.config.datagrams_per_turn;
         self.port.receive(self.now, limit, &mut self.core, &mut self.outbox);
+        self.mail.receive(self.now, &mut self.core, &mut self.outbox);
         self.handle_messages();
         self.drive();
         if self.desk.deliver(&mut self.outbox.events) {
@@ -174,6 +184,7 @@ impl WorkerLoop {
             self.core.handle(self.now, Input::Timeout, &mut self.outbox);
             self.desk.deliver(&mut self.outbox.events);
         }
+        self.mail.send(&mut self.outbox.relays);
         self.port.flush(&mut self.outbox.transmits);
     }
 
@@ -205,6 +216,7 @@ impl WorkerLoop {
         self.meter.failed();
         self.outbox = Outbox::default();
         self.desk.fail();
+        self.mail.forget();
         let fresh = fresh_core(&self.config, self.now);
         let failed = std::mem::replace(&mut self.core, fresh);
         // Its invariants are broken: it may panic again.

@@ -188,6 +188,10 @@ fn relay(out: &mut Families, workers: &[WorkerStats]) {
         let dropped = |w: &WorkerStats| w.core.relay_drops.get(at).copied().unwrap_or(0);
         (reason.label(), float(workers.iter().map(dropped).sum()))
     });
+    let help = "Relayed media packets dropped because another worker was slow.";
+    out.counter("convoke_relay_overflows_total", help, sum(|w| w.relay_overflows));
+    let help = "Times that a link between shards was told everything anew, as words were lost.";
+    out.counter("convoke_relay_resyncs_total", help, sum(|w| w.relay_resyncs));
     let help = "Messages between shards dropped.";
     out.by_label("convoke_relay_dropped_total", help, "reason", drops.collect::<Vec<_>>());
 }

@@ -109,6 +109,10 @@ impl Room {
         self.links.iter().find(|(_, link)| link.peer == peer).map(|(key, _)| key)
     }
 
+    pub(crate) fn is_linked_to(&self, peer: RoomId) -> bool {
+        self.link_to(peer).is_some()
+    }
+
     pub(crate) fn is_linked(&self) -> bool {
         !self.links.is_empty()
     }

@@ -131,6 +131,13 @@ impl Worker {
         self.room_keys.contains_key(&room)
     }
 
+    /// Whether a room is linked to another shard.
+    #[must_use]
+    pub fn is_linked(&self, room: RoomId, peer: RoomId) -> bool {
+        let room = self.room_keys.get(&room).and_then(|key| self.rooms.get(*key));
+        room.is_some_and(|room| room.is_linked_to(peer))
+    }
+
     fn relayed(&mut self, now: Instant, relay: Relay, out: &mut Outbox) {
         let Relay { to, from, message } = relay;
         let Some(key) = self.room_keys.get(&to).copied() else {

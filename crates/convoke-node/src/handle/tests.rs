@@ -6,6 +6,7 @@ use convoke_core::Permissions;
 use tokio::sync::mpsc::Receiver;
 
 use super::*;
+use crate::mailbox::Mailbox;
 
 /// Handles of workers that nobody works for.
 fn setup<const N: usize>(inbox: usize) -> (Handle, [Receiver<Message>; N]) {
@@ -16,7 +17,8 @@ fn setup<const N: usize>(inbox: usize) -> (Handle, [Receiver<Message>; N]) {
         links.push(WorkerLink { inbox, stats, addresses: Vec::new() });
         messages
     });
-    (Handle::new(links), inboxes)
+    let mailboxes: Arc<[Mailbox]> = (0..N).map(|_| Mailbox::new(64)).collect();
+    (Handle::new(links, Arc::new(Shards::new(mailboxes, 200))), inboxes)
 }
 
 fn request(participant: u32) -> JoinRequest {

@@ -68,11 +68,17 @@ impl Peer {
         (peer, request)
     }
 
-    /// Joins and takes the answers.
-    pub(super) async fn join(&mut self, handle: &Handle, room: RoomId, request: JoinRequest) {
+    /// Joins and takes the answers. The room that it is in then.
+    pub(super) async fn join(
+        &mut self,
+        handle: &Handle,
+        room: RoomId,
+        request: JoinRequest,
+    ) -> RoomId {
         let joined = handle.join(room, request).await.unwrap();
         let (send, receive) = (joined.send_answer.as_deref(), joined.receive_answer.as_deref());
         self.media.accept_answers(Instant::now(), send, receive).unwrap();
+        joined.room
     }
 
     /// Publishers of the whole packets received.

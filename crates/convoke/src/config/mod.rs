@@ -176,6 +176,8 @@ fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {
         events: media.event_queue,
         datagrams_per_turn: media.datagrams_per_turn,
         socket_buffer: media.socket_buffer.0,
+        participants_per_shard: media.participants_per_shard,
+        relay_queue: media.relay_queue,
         send_queue: media.send_queue,
     }
 }
@@ -231,6 +233,8 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("media.datagrams_per_turn", media.datagrams_per_turn, 1, 65_536),
         ("media.command_queue", media.command_queue, 2, 1 << 24),
         ("media.event_queue", media.event_queue, 1, 1 << 24),
+        ("media.participants_per_shard", media.participants_per_shard, 0, 1 << 24),
+        ("media.relay_queue", media.relay_queue, 64, 1 << 20),
         ("media.send_queue", media.send_queue, 1, 1 << 24),
         ("limits.agents", limits.agents, 1, 1 << 24),
         ("limits.calls", limits.calls, 1, 1 << 24),

@@ -78,6 +78,8 @@ section! {
         datagrams_per_turn: usize = 256,
         command_queue: usize = 1_024,
         event_queue: usize = 65_536,
+        participants_per_shard: usize = 200,
+        relay_queue: usize = 4_096,
         send_queue: usize = 4_096,
     }
 }
