@@ -62,6 +62,7 @@ impl Call {
         self.group
     }
 
+    /// Its first room. A large call has others on other workers; each session knows its own.
     pub(crate) fn room(&self) -> RoomId {
         self.room
     }
@@ -78,6 +79,13 @@ impl Call {
         lock(&self.members).sessions.values().cloned().collect()
     }
 
+    /// Those in one of the call's rooms.
+    pub(crate) fn sessions_in(&self, room: RoomId) -> Vec<Arc<Session>> {
+        let mut sessions = self.sessions();
+        sessions.retain(|session| session.room() == room);
+        sessions
+    }
+
     /// Calls `f` for every session, under the lock: `f` must be quick.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&Arc<Session>)) {
         lock(&self.members).sessions.values().for_each(&mut f);
@@ -88,7 +96,8 @@ impl Call {
 #[derive(Debug)]
 pub(crate) struct CallTable {
     by_group: DashMap<GroupId, Arc<Call>>,
-    by_room: DashMap<RoomId, Arc<Call>>,
+    /// By the number that all its rooms share.
+    by_number: DashMap<u64, Arc<Call>>,
     count: watch::Sender<usize>,
     most: usize,
 }
@@ -96,7 +105,7 @@ pub(crate) struct CallTable {
 impl CallTable {
     pub(crate) fn new(most: usize) -> Self {
         let count = watch::Sender::new(0);
-        Self { by_group: DashMap::new(), by_room: DashMap::new(), count, most }
+        Self { by_group: DashMap::new(), by_number: DashMap::new(), count, most }
     }
 
     /// How many calls live.
@@ -109,8 +118,9 @@ impl CallTable {
         self.count.subscribe()
     }
 
+    /// The call that a room belongs to.
     pub(crate) fn by_room(&self, room: RoomId) -> Option<Arc<Call>> {
-        self.by_room.get(&room).map(|call| Arc::clone(&call))
+        self.by_number.get(&room.call()).map(|call| Arc::clone(&call))
     }
 
     pub(crate) fn by_group(&self, group: GroupId) -> Option<Arc<Call>> {
@@ -153,7 +163,7 @@ impl CallTable {
         let call = Arc::new(Call::new(group, new_room()));
         let session = Arc::new(session(&call));
         lock(&call.members).sessions.insert(session.participant(), Arc::clone(&session));
-        self.by_room.insert(call.room, Arc::clone(&call));
+        self.by_number.insert(call.room.call(), Arc::clone(&call));
         entry.insert(call);
         self.count.send_modify(|count| *count += 1);
         Ok(session)
@@ -187,7 +197,7 @@ impl CallTable {
         if removed.is_none() {
             return false;
         }
-        self.by_room.remove(&call.room);
+        self.by_number.remove(&call.room.call());
         self.count.send_modify(|count| *count = count.saturating_sub(1));
         true
     }

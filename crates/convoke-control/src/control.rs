@@ -16,7 +16,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-use crate::calls::{Call, CallTable};
+use crate::calls::CallTable;
 use crate::config::ControlConfig;
 use crate::convert;
 use crate::dispatch::dispatch;
@@ -134,11 +134,12 @@ impl Control {
             }
         }
         let leave = convert::read_end_reason(&reason);
-        let close = |call: Arc<Call>| async move {
+        let close = |room: RoomId| async move {
             // A worker that is gone has no room either.
-            let _ = inner.insist(call.room(), || Action::CloseRoom { reason: leave }).await;
+            let _ = inner.insist(room, || Action::CloseRoom { reason: leave }).await;
         };
-        let closed = stream::iter(calls).for_each_concurrent(CLOSE_AT_ONCE, close);
+        let rooms = calls.iter().flat_map(|call| inner.handle.rooms_of(call.room()));
+        let closed = stream::iter(rooms).for_each_concurrent(CLOSE_AT_ONCE, close);
         let _ = tokio::time::timeout(inner.config.times.command, closed).await;
         if !stopped {
             return;
@@ -172,7 +173,7 @@ impl Control {
             }
             let participant = session.participant();
             let action = || Action::SetPermissions { participant, permissions };
-            match self.inner.insist(call.room(), action).await {
+            match self.inner.insist(session.room(), action).await {
                 Ok(_) => found = true,
                 Err(HandleError::Refused(_)) => {}
                 Err(_) => return Err(PermissionError::Busy),
@@ -258,7 +259,7 @@ impl Inner {
     pub(crate) async fn remove(&self, session: &Arc<Session>, reason: LeaveReason) {
         let participant = session.participant();
         let leave = || Action::Leave { participant, reason };
-        if let Err(error) = self.insist(session.call().room(), leave).await {
+        if let Err(error) = self.insist(session.room(), leave).await {
             tracing::warn!(%error, "the worker did not take a leave");
         }
         self.end_session(session, convert::end_reason(reason));
@@ -269,7 +270,7 @@ impl Inner {
         let _turn = session.reach.lock().await;
         let participant = session.participant();
         let action = || Action::SetReachable { participant, reachable: session.is_attached() };
-        if let Err(error) = self.insist(session.call().room(), action).await {
+        if let Err(error) = self.insist(session.room(), action).await {
             tracing::debug!(%error, "reachability not told");
         }
     }

@@ -14,6 +14,7 @@ use convoke_node::core::{
 use convoke_node::{Events, HandleError, NodeEvent};
 use convoke_protocol::{self as wire, EndReason, ServerMessage, encode};
 
+use crate::calls::Call;
 use crate::control::Inner;
 use crate::convert;
 use crate::session::Session;
@@ -94,13 +95,12 @@ impl Inner {
     fn on_change(self: &Arc<Self>, room: RoomId, version: u64, change: &RoomChange) {
         let Some(call) = self.calls.by_room(room) else { return };
         if let RoomChange::ParticipantLeft { participant, reason } = change
-            && let Some(session) = call.session(*participant)
+            && let Some(session) = call.session(*participant).filter(|one| one.room() == room)
         {
             self.end_session(&session, convert::end_reason(*reason));
         }
         let message = convert::change(call.wire_id().to_owned(), version, change);
-        let text = Utf8Bytes::from(encode(&message));
-        call.for_each(|session| self.push(session, version, &text));
+        self.push_to_all(&call, room, version, &message);
     }
 
     fn on_slots(
@@ -149,8 +149,23 @@ impl Inner {
             dominant: dominant.map(convert::participant_id),
             speaking: speaking.iter().copied().map(convert::participant_id).collect(),
         });
-        let text = Utf8Bytes::from(encode(&message));
-        call.for_each(|session| self.push(session, version, &text));
+        self.push_to_all(&call, room, version, &message);
+    }
+
+    /// Tells those in one room: the others hear of it from their own, in its order.
+    fn push_to_all(
+        self: &Arc<Self>,
+        call: &Call,
+        room: RoomId,
+        version: u64,
+        message: &ServerMessage,
+    ) {
+        let text = Utf8Bytes::from(encode(message));
+        call.for_each(|session| {
+            if session.room() == room {
+                self.push(session, version, &text);
+            }
+        });
     }
 
     fn push(self: &Arc<Self>, session: &Arc<Session>, version: u64, text: &Utf8Bytes) {
@@ -159,11 +174,15 @@ impl Inner {
         }
     }
 
-    /// The worker failed: whoever was in the room is told, and the next join begins afresh.
+    /// The worker failed: whoever was in the room is told. If nobody is in another room of the call,
+    /// it is over, and the next join begins afresh.
     fn on_room_lost(&self, room: RoomId) {
         let Some(call) = self.calls.by_room(room) else { return };
-        self.calls.kill(&call);
-        for session in call.sessions() {
+        let lost = call.sessions_in(room);
+        if lost.len() == call.sessions().len() {
+            self.calls.kill(&call);
+        }
+        for session in lost {
             self.end_session(&session, EndReason::server_failed());
         }
     }
@@ -172,7 +191,7 @@ impl Inner {
     /// just now, and whose join makes the room anew. Whoever else is left is checked.
     fn on_room_closed(self: &Arc<Self>, room: RoomId) {
         let Some(call) = self.calls.by_room(room) else { return };
-        for session in call.sessions().into_iter().filter(|session| session.is_live()) {
+        for session in call.sessions_in(room).into_iter().filter(|session| session.is_live()) {
             session.begin_refresh();
             let this = Arc::clone(self);
             tokio::spawn(async move { this.refresh(&session).await });
@@ -185,7 +204,7 @@ impl Inner {
         let snapshot = || Action::Snapshot { participant };
         while session.is_live() {
             session.begin_refresh();
-            match self.insist(session.call().room(), snapshot).await {
+            match self.insist(session.room(), snapshot).await {
                 Ok(Reply::Snapshot(snapshot)) => {
                     let text = snapshot_message(session, &snapshot);
                     if !session.refreshed(snapshot.version, text).stale {

@@ -184,13 +184,17 @@ impl Agent {
             tracks: wanted.tracks.clone(),
         };
         // A join whose caller stops waiting is undone by the node.
-        let join = inner.handle.join(session.call().room(), request);
+        let place = inner.handle.place(session.call().room(), session.participant());
+        session.place_in(place.room());
+        let join = place.join(request);
         let joined = match tokio::time::timeout(inner.config.times.command, join).await {
             Ok(Ok(joined)) => joined,
             Ok(Err(error)) => {
                 self.give_up(session);
                 return match error {
-                    HandleError::Refused(CommandError::ParticipantExists) => Ok(Admitted::TryAgain),
+                    HandleError::Moved | HandleError::Refused(CommandError::ParticipantExists) => {
+                        Ok(Admitted::TryAgain)
+                    }
                     error => Err(self.refuse(&error)),
                 };
             }
@@ -276,7 +280,7 @@ impl Agent {
         inner.sync_reachable(&session).await;
         let participant = session.participant();
         let snapshot = || Action::Snapshot { participant };
-        let snapshot = match inner.insist(session.call().room(), snapshot).await {
+        let snapshot = match inner.insist(session.room(), snapshot).await {
             Ok(Reply::Snapshot(snapshot)) => snapshot,
             Ok(_) => return Err(self.forget(&session, unexpected())),
             Err(HandleError::Refused(_)) => {

@@ -178,7 +178,7 @@ impl Agent {
         session.begin_leave(leave.request_id).map_err(|_| not_in_call())?;
         let participant = session.participant();
         let reason = LeaveReason::Left;
-        let left = self.inner.command(session.call().room(), Action::Leave { participant, reason });
+        let left = self.inner.command(session.room(), Action::Leave { participant, reason });
         if let Err(HandleError::Busy) = left.await {
             session.abort_leave();
             if !session.is_ended() {
@@ -202,7 +202,7 @@ impl Agent {
 
     /// One command about this client's own participant.
     pub(crate) async fn ask(&self, session: &Session, action: Action) -> Result<Reply, Refusal> {
-        let reply = self.inner.command(session.call().room(), action).await;
+        let reply = self.inner.command(session.room(), action).await;
         reply.map_err(|error| self.refuse(&error))
     }
 

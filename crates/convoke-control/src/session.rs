@@ -10,10 +10,11 @@
 //! ```
 //! `finish` may come at any time, for the core may remove a participant at any time.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::ws::Utf8Bytes;
-use convoke_node::core::ParticipantId;
+use convoke_node::core::{ParticipantId, RoomId};
 use convoke_protocol::{EndReason, Ended, ServerMessage, close};
 
 use crate::calls::Call;
@@ -27,6 +28,8 @@ use crate::sync::lock;
 pub(crate) struct Session {
     call: Arc<Call>,
     participant: ParticipantId,
+    /// The room of the call that it is in.
+    room: AtomicU64,
     wire_id: String,
     identity: Arc<str>,
     /// Changes held back while a snapshot is under way, at most.
@@ -98,6 +101,7 @@ impl Session {
             hashes: Vec::new(),
         };
         Self {
+            room: AtomicU64::new(call.room().0),
             call,
             participant,
             wire_id: convert::participant_id(participant),
@@ -110,6 +114,16 @@ impl Session {
 
     pub(crate) fn call(&self) -> &Arc<Call> {
         &self.call
+    }
+
+    /// The room of the call that it is in, or will be: its events and commands are of that room.
+    pub(crate) fn room(&self) -> RoomId {
+        RoomId(self.room.load(Ordering::Acquire))
+    }
+
+    /// It was placed in this room.
+    pub(crate) fn place_in(&self, room: RoomId) {
+        self.room.store(room.0, Ordering::Release);
     }
 
     pub(crate) fn participant(&self) -> ParticipantId {

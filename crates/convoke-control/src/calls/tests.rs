@@ -47,7 +47,7 @@ fn a_failed_first_join_leaves_no_state() {
     let room = first.call().room();
     assert!(calls.leave(&first));
     assert_eq!(calls.count(), 0);
-    assert!(calls.by_group.is_empty() && calls.by_room.is_empty());
+    assert!(calls.by_group.is_empty() && calls.by_number.is_empty());
     assert!(calls.by_room(room).is_none());
     assert!(!calls.leave(&first), "a second leave is harmless");
     assert_eq!(calls.count(), 0);
@@ -129,5 +129,5 @@ fn entering_and_leaving_from_many_threads_leaves_nothing() {
         }
     });
     assert_eq!(calls.count(), 0);
-    assert!(calls.by_group.is_empty() && calls.by_room.is_empty());
+    assert!(calls.by_group.is_empty() && calls.by_number.is_empty());
 }

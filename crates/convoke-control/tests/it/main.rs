@@ -6,4 +6,5 @@ mod http;
 mod permissions;
 mod resume;
 mod slow;
+mod span;
 mod support;
