@@ -30,6 +30,7 @@ export type {
   VideoQuality,
 } from './local/localVideoStream.js';
 export { LocalVideoStream } from './local/localVideoStream.js';
+export type { VideoCodec, VideoPublishOptions } from './media/encodings.js';
 export type { CallStats, LocalTrackStats, SlotStats, TransportStats } from './media/stats.js';
 export type { KeeperTimings } from './media/transportKeeper.js';
 export type {

@@ -13,6 +13,7 @@ import type { DeviceManager } from '../local/deviceManager.js';
 import { LocalMedia, type LocalMediaEvents } from '../local/localMedia.js';
 import type { LocalVideoStream } from '../local/localVideoStream.js';
 import { type PublicationOp, Publications } from '../local/publications.js';
+import type { VideoPublishOptions } from '../media/encodings.js';
 import { SEND_SOURCES } from '../media/sendTransport.js';
 import { type CallStats, type Counters, readStats, summarise } from '../media/stats.js';
 import type { KeeperTimings } from '../media/transportKeeper.js';
@@ -31,7 +32,13 @@ export type CallState = 'None' | 'Connecting' | 'Connected' | 'Disconnecting' | 
 export type CallEndReason = EndReason;
 
 export interface JoinCallOptions {
-  readonly videoOptions?: { readonly localVideoStreams?: readonly LocalVideoStream[] };
+  readonly videoOptions?: {
+    readonly localVideoStreams?: readonly LocalVideoStream[];
+    /** How cameras are sent. */
+    readonly camera?: VideoPublishOptions;
+    /** How screens are sent. */
+    readonly screen?: VideoPublishOptions;
+  };
   readonly audioOptions?: { readonly muted?: boolean };
 }
 
@@ -81,12 +88,15 @@ export class Call extends Emitter<CallEvents> {
     const { connection, environment, devices, backoff, keeper } = dependencies;
     this.#devices = devices;
     this.#publications = new Publications((op) => this.#sendPublication(op));
-    this.#local = new LocalMedia(devices, this.#publications);
+    const { camera, screen } = options.videoOptions ?? {};
+    const send = { camera, screen };
+    this.#local = new LocalMedia(devices, this.#publications, send);
     this.#session = new CallSession({
       groupId,
       connection,
       environment,
       publications: this.#publications,
+      send,
       attachLocal: (transport) => this.#local.attach(transport),
       backoff,
       keeper,
@@ -251,6 +261,7 @@ export class Call extends Emitter<CallEvents> {
         source,
         mid: transports.send.mid(source),
         clientId: this.#publications.get(source)?.clientId,
+        demand: this.#local.demandOf(source),
       })),
       before: this.#statsBefore,
     });
@@ -300,6 +311,7 @@ export class Call extends Emitter<CallEvents> {
     });
     session.on('changed', () => this.#update());
     session.on('speakers', ({ dominant }) => this.#setDominantSpeaker(dominant));
+    session.on('demand', ({ clientId, encodings }) => this.#local.setDemand(clientId, encodings));
     session.on('connectionStateChanged', () => this.emit('connectionStateChanged', undefined));
     session.on('ended', ({ reason, error }) => this.#onEnded(reason, error));
   }

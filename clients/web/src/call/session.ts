@@ -9,6 +9,7 @@ import type { Environment } from '../environment.js';
 import { ConvokeError, type ConvokeErrorCode, endReasonOf } from '../errors.js';
 import { Emitter } from '../events.js';
 import type {
+  EncodingDemand,
   EndReason,
   Joined,
   Resumed,
@@ -20,7 +21,7 @@ import type {
 } from '../generated/protocol.js';
 import type { Publications } from '../local/publications.js';
 import { ReceiveTransport } from '../media/receiveTransport.js';
-import { SendTransport } from '../media/sendTransport.js';
+import { type SendOptions, SendTransport } from '../media/sendTransport.js';
 import { type KeeperTimings, TransportKeeper } from '../media/transportKeeper.js';
 import type { AgentConnection } from '../signalling/agentConnection.js';
 import type { ClientRequest } from '../signalling/agentSocket.js';
@@ -37,6 +38,8 @@ interface SessionEvents {
   connectionStateChanged: undefined;
   /** The server says who has the floor. */
   speakers: { readonly dominant: string | undefined };
+  /** What anybody wants of a track of ours. */
+  demand: { readonly clientId: string; readonly encodings: readonly EncodingDemand[] };
   ended: { readonly reason: EndReason; readonly error: ConvokeError | undefined };
 }
 
@@ -45,6 +48,7 @@ export interface SessionOptions {
   readonly connection: AgentConnection;
   readonly environment: Environment;
   readonly publications: Publications;
+  readonly send: SendOptions;
   /** Puts the local tracks onto a new transport. */
   readonly attachLocal: (transport: SendTransport) => Promise<void>;
   readonly backoff: Backoff;
@@ -203,6 +207,7 @@ export class CallSession extends Emitter<SessionEvents> {
       if (reply.type !== 'joined' || !current()) return;
       await Promise.all([answer(send.pc, reply.send), answer(receive.pc, reply.receive)]);
       if (!current()) return;
+      void send.negotiated();
       this.#everJoined = true;
       this.emit('joined', { fresh: true });
       this.emit('changed', undefined);
@@ -304,7 +309,7 @@ export class CallSession extends Emitter<SessionEvents> {
         iceServers: welcome.iceServers,
       });
     const { audioSlots, videoSlots } = welcome.limits;
-    const send = new SendTransport(create());
+    const send = new SendTransport(create(), this.#options.send);
     const receive = new ReceiveTransport(create(), audioSlots, videoSlots);
     const keep = (role: TransportRole, pc: RTCPeerConnection) =>
       new TransportKeeper(role, pc, this.#keeperLink, this.#options.keeper);
@@ -327,6 +332,9 @@ export class CallSession extends Emitter<SessionEvents> {
       return reply.sdp;
     },
     onStateChange: (): void => this.#updateState(),
+    onNegotiated: (role: TransportRole): void => {
+      if (role === 'send') void this.#transports?.send.negotiated();
+    },
   };
 
   #setSlots(slots: readonly Slot[]): void {
@@ -360,6 +368,9 @@ export class CallSession extends Emitter<SessionEvents> {
       case 'speakers':
         if (message.version <= this.#roster.snapshotVersion) return;
         this.emit('speakers', { dominant: message.dominant });
+        return;
+      case 'demand':
+        this.emit('demand', { clientId: message.clientId, encodings: message.encodings });
         return;
       case 'snapshot':
         if (message.version <= this.#roster.snapshotVersion) return;

@@ -4,6 +4,7 @@
  * Owns: its transceivers and the lookup from `a=mid` to receiver.
  * Never: knows which track a slot carries; that is the slot table's.
  */
+import { askForDependencyDescriptor } from './headerExtensions.js';
 
 /** Codecs that serve no purpose in slots and only lengthen the offer. */
 const UNUSED = /\/(red|ulpfec|flexfec-03)$/i;
@@ -20,6 +21,7 @@ export class ReceiveTransport {
     for (let index = 0; index < videoSlots; index += 1) {
       const transceiver = pc.addTransceiver('video', { direction: 'recvonly' });
       if (codecs.length > 0) transceiver.setCodecPreferences(codecs);
+      askForDependencyDescriptor(transceiver);
     }
   }
 

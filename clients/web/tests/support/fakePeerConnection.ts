@@ -2,8 +2,15 @@
 
 export class FakeSender {
   track: MediaStreamTrack | null = null;
-  parameters = { encodings: [{ maxBitrate: 0 }] };
+  parameters: { encodings: RTCRtpEncodingParameters[] };
+  /** Thrown by `setParameters` for what it returns true for. */
+  refuse = (_parameters: { encodings: RTCRtpEncodingParameters[] }): boolean => false;
+  parametersSet = 0;
   readonly history: (MediaStreamTrack | null)[] = [];
+
+  constructor(encodings: readonly RTCRtpEncodingParameters[] = [{}]) {
+    this.parameters = { encodings: structuredClone([...encodings]) };
+  }
 
   async replaceTrack(track: MediaStreamTrack | null): Promise<void> {
     this.track = track;
@@ -11,10 +18,12 @@ export class FakeSender {
   }
 
   getParameters() {
-    return this.parameters;
+    return structuredClone(this.parameters);
   }
 
   async setParameters(parameters: typeof this.parameters): Promise<void> {
+    this.parametersSet += 1;
+    if (this.refuse(parameters)) throw new Error('refused');
     this.parameters = parameters;
   }
 
@@ -66,12 +75,15 @@ export class FakePeerConnection extends EventTarget {
     this.name = `pc${connections}`;
   }
 
-  addTransceiver(kind: string, init: { direction: string }): FakeTransceiver {
+  addTransceiver(
+    kind: string,
+    init: { direction: string; sendEncodings?: RTCRtpEncodingParameters[] },
+  ): FakeTransceiver {
     const transceiver = {
       mid: null,
       kind,
       direction: init.direction,
-      sender: new FakeSender(),
+      sender: new FakeSender(init.sendEncodings),
       receiver: new FakeReceiver(kind),
       setCodecPreferences: () => undefined,
     };
