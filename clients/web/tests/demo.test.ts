@@ -37,6 +37,11 @@ describe('call IDs', () => {
       autojoin: true,
       microphone: false,
       camera: true,
+      video: {},
+    });
+    expect(readAddress('https://x.example/?codec=vp9&svc=L3T3_KEY').video).toEqual({
+      codec: 'VP9',
+      scalabilityMode: 'L3T3_KEY',
     });
     expect(readAddress(`https://x.example/#${ID}`).callId).toBe(ID);
     expect(readAddress('https://x.example/').callId).toBeUndefined();

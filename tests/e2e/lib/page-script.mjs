@@ -24,7 +24,8 @@ export function pageScript(who) {
       // The lower fifth moves, so that a frozen picture is told from a running one.
       draw.fillStyle = '#fff';
       draw.fillRect(frame * 8 % who.width, who.height * 0.8, who.width / 8, who.height * 0.2);
-      return track.requestFrame();
+      // In Firefox it is the stream that takes pictures.
+      return (track.requestFrame ? track : stream).requestFrame();
     }, 1000 / who.fps);
     return track;
   }

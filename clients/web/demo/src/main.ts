@@ -75,7 +75,10 @@ async function join(request: JoinRequest): Promise<void> {
       { groupId: request.callId },
       {
         audioOptions: { muted: !request.microphone },
-        videoOptions: { localVideoStreams: request.camera === undefined ? [] : [request.camera] },
+        videoOptions: {
+          localVideoStreams: request.camera === undefined ? [] : [request.camera],
+          camera: address.video,
+        },
       },
     );
     window.convoke = { client, agent, call };

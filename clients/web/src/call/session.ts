@@ -205,7 +205,10 @@ export class CallSession extends Emitter<SessionEvents> {
         },
       );
       if (reply.type !== 'joined' || !current()) return;
-      await Promise.all([answer(send.pc, reply.send), answer(receive.pc, reply.receive)]);
+      await Promise.all([
+        answer(send.pc, reply.send && { sdp: send.ordered(reply.send.sdp) }),
+        answer(receive.pc, reply.receive),
+      ]);
       if (!current()) return;
       void send.negotiated();
       this.#everJoined = true;
@@ -329,7 +332,8 @@ export class CallSession extends Emitter<SessionEvents> {
       const reply = await this.request({ type: 'offer', callId: this.#callId, transport, sdp });
       if (reply.type !== 'answer') throw new ConvokeError('internal', 'No answer came.');
       if (reply.slots.length > 0) this.#setSlots(reply.slots);
-      return reply.sdp;
+      const { send } = this.#transports ?? {};
+      return transport === 'send' && send !== undefined ? send.ordered(reply.sdp) : reply.sdp;
     },
     onStateChange: (): void => this.#updateState(),
     onNegotiated: (role: TransportRole): void => {

@@ -5,12 +5,12 @@
  * Never: speaks to the server; `Call` carries offers and answers.
  */
 import type { EncodingDemand, Source } from '../generated/protocol.js';
+import { preferInAnswer, preferInOffer } from './codecOrder.js';
 import {
   type Envelope,
   envelope,
   type PlannedEncoding,
   planEncodings,
-  type VideoCodec,
   type VideoPublishOptions,
   type VideoSource,
 } from './encodings.js';
@@ -23,6 +23,7 @@ export const SEND_SOURCES: readonly Source[] = ['microphone', 'camera', 'screen'
 /** How each picture is sent. */
 export type SendOptions = { readonly [S in VideoSource]?: VideoPublishOptions | undefined };
 
+const DEFAULT_CODEC = 'VP8';
 const AUDIO_BITRATE: Record<Exclude<Source, VideoSource>, number> = {
   microphone: 40_000,
   screenAudio: 96_000,
@@ -73,6 +74,14 @@ export class SendTransport {
     await this.#lines.get(source)?.tuner?.demand(demand);
   }
 
+  /** The server's answer as the browser should get it: the first codec in it is what is sent. */
+  ordered(sdp: string): string {
+    const codecs = SEND_SOURCES.filter(isVideo).map(
+      (source) => [this.mid(source), this.#options[source]?.codec ?? DEFAULT_CODEC] as const,
+    );
+    return preferInAnswer(sdp, new Map(codecs));
+  }
+
   /** After an answer, which may have changed what the senders hold. */
   async negotiated(): Promise<void> {
     await Promise.all([...this.#lines.values()].map(({ tuner }) => tuner?.apply()));
@@ -94,7 +103,7 @@ export class SendTransport {
     const options = this.#options[source] ?? {};
     const offered = envelope(source, options);
     const transceiver = addVideo(this.pc, offered, planEncodings(source, {}, offered.rids));
-    prefer(transceiver, options.codec ?? 'VP8');
+    preferInOffer(transceiver, options.codec ?? DEFAULT_CODEC);
     askForDependencyDescriptor(transceiver);
     const degradation = source === 'screen' ? 'maintain-resolution' : 'balanced';
     return { transceiver, tuner: new SenderTuner(transceiver.sender, degradation) };
@@ -132,15 +141,4 @@ function addVideo(
     // A browser that knows the word, but not this mode.
     return pc.addTransceiver('video', { direction: 'sendonly', sendEncodings });
   }
-}
-
-/** Offers a codec before the others; what follows it serves where the server lacks it. */
-function prefer(transceiver: RTCRtpTransceiver, codec: VideoCodec): void {
-  if (typeof RTCRtpSender === 'undefined') return;
-  const codecs = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
-  const first = (candidate: RTCRtpCodec) =>
-    candidate.mimeType.toLowerCase() === `video/${codec.toLowerCase()}`;
-  const preferred = codecs.filter(first);
-  if (preferred.length === 0) return;
-  transceiver.setCodecPreferences([...preferred, ...codecs.filter((other) => !first(other))]);
 }
