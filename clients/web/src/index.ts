@@ -16,7 +16,19 @@ export type { ClientErrorCode, ConvokeErrorCode } from './errors.js';
 export { ConvokeError } from './errors.js';
 export type { Listener } from './events.js';
 export { Emitter } from './events.js';
-export type { Follow, Scope, SlotState, Source } from './generated/protocol.js';
+export type {
+  EncodingDemand,
+  EncodingExplanation,
+  Explanation,
+  Follow,
+  Layer,
+  Scope,
+  SlotExplanation,
+  SlotReason,
+  SlotState,
+  Source,
+  TrackExplanation,
+} from './generated/protocol.js';
 export type {
   AudioDeviceInfo,
   DeviceManagerEvents,

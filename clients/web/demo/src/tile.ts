@@ -67,10 +67,6 @@ export abstract class Tile {
     toggle(this.element, false);
   }
 
-  get visible(): boolean {
-    return !this.element.hidden;
-  }
-
   dispose(): void {
     this.#renderer?.dispose();
     this.element.remove();

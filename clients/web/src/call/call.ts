@@ -8,7 +8,7 @@ import type { Backoff } from '../backoff.js';
 import type { Environment } from '../environment.js';
 import { ConvokeError } from '../errors.js';
 import { Emitter } from '../events.js';
-import type { EndReason } from '../generated/protocol.js';
+import type { EndReason, Explanation } from '../generated/protocol.js';
 import type { DeviceManager } from '../local/deviceManager.js';
 import { LocalMedia, type LocalMediaEvents } from '../local/localMedia.js';
 import type { LocalVideoStream } from '../local/localVideoStream.js';
@@ -17,6 +17,7 @@ import type { VideoPublishOptions } from '../media/encodings.js';
 import { SEND_SOURCES } from '../media/sendTransport.js';
 import { type CallStats, type Counters, readStats, summarise } from '../media/stats.js';
 import type { KeeperTimings } from '../media/transportKeeper.js';
+import { AdaptiveView } from '../remote/adaptiveView.js';
 import { AudioPlayback } from '../remote/audioPlayback.js';
 import type { RemoteParticipant } from '../remote/remoteParticipant.js';
 import { type ParticipantsUpdated, RemoteParticipants } from '../remote/remoteParticipants.js';
@@ -73,6 +74,7 @@ export class Call extends Emitter<CallEvents> {
   readonly #audio: AudioPlayback;
   readonly #speaking: SpeakingMonitor;
   readonly #view: ViewKeeper;
+  readonly #adaptive: AdaptiveView;
   readonly #devices: DeviceManager;
   readonly #offNetwork: () => void;
   #state: CallState = 'None';
@@ -124,6 +126,9 @@ export class Call extends Emitter<CallEvents> {
         });
       },
     });
+    this.#adaptive = new AdaptiveView(this.#view, () =>
+      this.#remote.all.flatMap((participant) => participant.videoStreams),
+    );
     this.#forwardLocalEvents();
     this.#listenToSession();
     devices.on('selectedSpeakerChanged', this.#onSpeakerSelected);
@@ -225,9 +230,19 @@ export class Call extends Emitter<CallEvents> {
     return this.#local.stopScreenSharing();
   }
 
-  /** Says what the video slots should show; null leaves it to the server. */
+  /**
+   * Says what should be shown first, or by a policy. Streams in views need no wish: each is asked
+   * for in the size in which it is on the page, unless a wish follows a policy. Null ends it.
+   */
   setView(wishes: readonly ViewWish[] | null): Promise<void> {
-    return this.#view.set(wishes);
+    return this.#adaptive.set(wishes);
+  }
+
+  /** What the server sends us and takes from us, and why; rejects while not connected. */
+  async explain(): Promise<Explanation> {
+    const reply = await this.#session.request({ type: 'explain', callId: this.#session.callId });
+    if (reply.type !== 'explained') throw new ConvokeError('internal', 'No explanation came.');
+    return reply.explanation;
   }
 
   /** Plays the call's sound after `audioPlaybackBlocked`; from a click or key press. */
@@ -331,7 +346,7 @@ export class Call extends Emitter<CallEvents> {
     if (updated.added.length + updated.removed.length > 0) {
       this.emit('remoteParticipantsUpdated', updated);
     }
-    this.#view.refresh();
+    this.#adaptive.update();
   }
 
   #onEnded(reason: EndReason, error: ConvokeError | undefined): void {
@@ -342,6 +357,7 @@ export class Call extends Emitter<CallEvents> {
     this.#devices.off('selectedSpeakerChanged', this.#onSpeakerSelected);
     this.#local.close();
     this.#audio.close();
+    this.#adaptive.close();
     this.#setState('Disconnected');
   }
 
