@@ -4,7 +4,7 @@
  * Owns: the texts.
  * Never: shows a code without saying what helps.
  */
-import type { CallEndReason, ConvokeError, ConvokeErrorCode } from '@convoke/client';
+import type { CallEndReason, ConvokeError, ConvokeErrorCode, SlotReason } from '@convoke/client';
 
 export interface Explanation {
   readonly title: string;
@@ -193,6 +193,23 @@ export function explainEnd(reason: CallEndReason, error: ConvokeError | undefine
   const normal = reason.code === 0 && reason.subCode === 0;
   const known = normal || reason.subCode !== 0 ? REASONS[reason.subCode] : undefined;
   return known ?? { title: 'The call has ended', advice: reason.message };
+}
+
+const LAYER_REASONS: Record<SlotReason, string> = {
+  wish: 'as large as it is shown',
+  bandwidth: 'your connection does not carry more',
+  notPublished: 'the sender sends no more than this',
+  noKeyframe: 'waiting for a full picture to begin with',
+  hidden: 'it is not on the screen',
+  muted: 'the sender has turned it off',
+  codec: 'this browser cannot decode it',
+  unknown: 'for another reason',
+};
+
+/** Why a picture is not better than it is. */
+export function layerReason(reason: SlotReason): string {
+  const text = LAYER_REASONS[reason] as string | undefined;
+  return text ?? LAYER_REASONS.unknown;
 }
 
 /** One or two letters for an avatar. */
