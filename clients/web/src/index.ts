@@ -12,6 +12,13 @@ export type { CallAgentEvents, GroupLocator } from './callAgent.js';
 export { CallAgent } from './callAgent.js';
 export type { CallAgentOptions, CallClientOptions } from './callClient.js';
 export { CallClient, SDK_VERSION } from './callClient.js';
+export type {
+  CallDataEvents,
+  DataMessage,
+  DataReliability,
+  SendDataOptions,
+} from './data/callData.js';
+export { CallData } from './data/callData.js';
 export type { ClientErrorCode, ConvokeErrorCode } from './errors.js';
 export { ConvokeError } from './errors.js';
 export type { Listener } from './events.js';

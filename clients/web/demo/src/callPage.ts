@@ -6,6 +6,7 @@
  */
 import { type Call, type CallAgent, ConvokeError, type DeviceManager } from '@convoke/client';
 import { chosenCamera } from './camera.js';
+import { ChatPanel } from './chatPanel.js';
 import { Controls } from './controls.js';
 import { h, toggle } from './dom.js';
 import { icon } from './icons.js';
@@ -28,6 +29,7 @@ export class CallPage {
   readonly #devices: DeviceManager;
   readonly #stage: StageView;
   readonly #stats: StatsOverlay;
+  readonly #chat: ChatPanel;
   readonly #controls: Controls;
   readonly #notices = new Notices();
   readonly #pickers: Pickers;
@@ -55,12 +57,17 @@ export class CallPage {
       identity: agent.identity,
     });
     this.#stats = new StatsOverlay(call, () => this.#stage.tiles);
+    this.#chat = new ChatPanel(call, {
+      onChange: () => this.#show(),
+      onProblem: (problem) => this.#notices.problem(problem),
+    });
     this.#controls = new Controls(
       {
         microphone: () => this.#try(() => (call.isMuted ? call.unmute() : call.mute())),
         camera: () => this.#try(() => this.#toggleCamera()),
         screen: () => this.#try(() => this.#toggleScreen()),
         copyLink: () => this.#copyLink(),
+        chat: () => this.#chat.toggle(),
         stats: () => {
           this.#stats.toggle();
           this.#show();
@@ -84,6 +91,7 @@ export class CallPage {
   dispose(): void {
     clearInterval(this.#timer);
     this.#stats.close();
+    this.#chat.dispose();
     this.#controls.dispose();
     this.#pickers.dispose();
     this.#stage.dispose();
@@ -103,7 +111,12 @@ export class CallPage {
       ),
       this.#banner,
       this.#sound,
-      h('div', { class: 'call-body' }, this.#stage.element, this.#alone, this.#stats.element),
+      h(
+        'div',
+        { class: 'call-body' },
+        h('div', { class: 'call-stage' }, this.#stage.element, this.#alone, this.#stats.element),
+        this.#chat.element,
+      ),
       this.#notices.element,
       this.#controls.element,
       this.#settings,
@@ -177,6 +190,8 @@ export class CallPage {
       camera: call.localVideoStreams.some((stream) => stream.mediaStreamType === 'Video'),
       screen: call.isScreenSharingOn,
       stats: this.#stats.open,
+      chat: this.#chat.open,
+      unread: this.#chat.unread,
     });
     const others = call.remoteParticipants.length;
     this.#count.textContent = String(others + 1);

@@ -163,6 +163,11 @@ const TEXTS: Record<ConvokeErrorCode, Explanation> = {
     title: 'The screen could not be shared',
     advice: 'Try another window or screen.',
   },
+  dataTooBig: { title: 'That message is too long', advice: 'Send it in several parts.' },
+  dataQueueFull: {
+    title: 'Too many messages wait to be sent',
+    advice: 'Wait a moment; your connection may be slow.',
+  },
   speakerFailed: { title: 'That speaker does not work', advice: 'Choose another one.' },
 };
 

@@ -5,6 +5,7 @@
  * Never: speaks to the server or to a peer connection itself; `CallSession` does.
  */
 import type { Backoff } from '../backoff.js';
+import { CallData } from '../data/callData.js';
 import type { Environment } from '../environment.js';
 import { ConvokeError } from '../errors.js';
 import { Emitter } from '../events.js';
@@ -67,6 +68,8 @@ export interface CallDependencies {
 }
 
 export class Call extends Emitter<CallEvents> {
+  /** Messages between the apps of the call. */
+  readonly data: CallData;
   readonly #session: CallSession;
   readonly #publications: Publications;
   readonly #local: LocalMedia;
@@ -125,6 +128,13 @@ export class Call extends Emitter<CallEvents> {
           ...(slots === undefined ? {} : { slots }),
         });
       },
+    });
+    this.data = new CallData({
+      callId: () => this.#session.callId,
+      pipe: (reliability) => this.#session.transports?.pipes[reliability],
+      request: (message) => this.#session.request(message),
+      csrcOf: (id) => this.#session.roster.participants.get(id)?.csrc,
+      participantOf: (csrc) => this.#participantOfCsrc(csrc),
     });
     this.#adaptive = new AdaptiveView(this.#view, () =>
       this.#remote.all.flatMap((participant) => participant.videoStreams),
@@ -327,6 +337,9 @@ export class Call extends Emitter<CallEvents> {
     session.on('changed', () => this.#update());
     session.on('speakers', ({ dominant }) => this.#setDominantSpeaker(dominant));
     session.on('demand', ({ clientId, encodings }) => this.#local.setDemand(clientId, encodings));
+    session.on('data', (message) => this.data.handleMessage(message));
+    session.on('dataClosed', (message) => this.data.handleClosed(message));
+    session.on('dataFrame', ({ reliability, frame }) => this.data.handleFrame(reliability, frame));
     session.on('connectionStateChanged', () => this.emit('connectionStateChanged', undefined));
     session.on('ended', ({ reason, error }) => this.#onEnded(reason, error));
   }
@@ -358,6 +371,7 @@ export class Call extends Emitter<CallEvents> {
     this.#local.close();
     this.#audio.close();
     this.#adaptive.close();
+    this.data.close();
     this.#setState('Disconnected');
   }
 

@@ -5,6 +5,8 @@
  * Never: opens devices or makes objects for apps; `Call` and `LocalMedia` do.
  */
 import { type Backoff, delayMs } from '../backoff.js';
+import { type DataPipes, openPipes } from '../data/dataPipe.js';
+import type { Data, DataClosed, Reliability } from '../data/wire.js';
 import type { Environment } from '../environment.js';
 import { ConvokeError, type ConvokeErrorCode, endReasonOf } from '../errors.js';
 import { Emitter } from '../events.js';
@@ -40,6 +42,10 @@ interface SessionEvents {
   speakers: { readonly dominant: string | undefined };
   /** What anybody wants of a track of ours. */
   demand: { readonly clientId: string; readonly encodings: readonly EncodingDemand[] };
+  data: Data;
+  dataClosed: DataClosed;
+  /** What came on a data channel. */
+  dataFrame: { readonly reliability: Reliability; readonly frame: ArrayBuffer };
   ended: { readonly reason: EndReason; readonly error: ConvokeError | undefined };
 }
 
@@ -75,6 +81,7 @@ interface Transports {
   readonly send: SendTransport;
   readonly receive: ReceiveTransport;
   readonly keepers: readonly TransportKeeper[];
+  readonly pipes: DataPipes;
 }
 
 export class CallSession extends Emitter<SessionEvents> {
@@ -129,7 +136,7 @@ export class CallSession extends Emitter<SessionEvents> {
     return this.#state;
   }
 
-  get transports(): { send: SendTransport; receive: ReceiveTransport } | undefined {
+  get transports(): Pick<Transports, 'send' | 'receive' | 'pipes'> | undefined {
     return this.#transports;
   }
 
@@ -320,6 +327,9 @@ export class CallSession extends Emitter<SessionEvents> {
     this.#transports = {
       send,
       receive,
+      pipes: openPipes(send.pc, (reliability, frame) => {
+        if (this.#phase === 'joined') this.emit('dataFrame', { reliability, frame });
+      }),
       keepers: [keep('send', send.pc), keep('receive', receive.pc)],
     };
     return this.#transports;
@@ -346,7 +356,7 @@ export class CallSession extends Emitter<SessionEvents> {
     this.emit('changed', undefined);
   }
 
-  readonly #onMessage = (message: ServerMessage): void => {
+  readonly #onMessage = (message: ServerMessage | Data | DataClosed): void => {
     if (this.#phase !== 'joined') return;
     if (!('callId' in message) || message.callId !== this.#callId) return;
     switch (message.type) {
@@ -372,6 +382,12 @@ export class CallSession extends Emitter<SessionEvents> {
       case 'speakers':
         if (message.version <= this.#roster.snapshotVersion) return;
         this.emit('speakers', { dominant: message.dominant });
+        return;
+      case 'data':
+        this.emit('data', message);
+        return;
+      case 'dataClosed':
+        this.emit('dataClosed', message);
         return;
       case 'demand':
         this.emit('demand', { clientId: message.clientId, encodings: message.encodings });
@@ -436,6 +452,7 @@ export class CallSession extends Emitter<SessionEvents> {
     this.#transports = undefined;
     if (transports === undefined) return;
     for (const keeper of transports.keepers) keeper.close();
+    for (const pipe of Object.values(transports.pipes)) pipe.close();
     transports.send.close();
     transports.receive.close();
   }

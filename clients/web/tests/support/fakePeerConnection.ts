@@ -58,6 +58,42 @@ interface FakeTransceiver {
   setCodecPreferences(): void;
 }
 
+export class FakeDataChannel {
+  readyState: RTCDataChannelState = 'connecting';
+  binaryType = '';
+  bufferedAmount = 0;
+  bufferedAmountLowThreshold = 0;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onbufferedamountlow: (() => void) | null = null;
+  onclose: (() => void) | null = null;
+  readonly sent: Uint8Array[] = [];
+  readonly label: string;
+  readonly init: RTCDataChannelInit;
+
+  constructor(label: string, init: RTCDataChannelInit) {
+    this.label = label;
+    this.init = init;
+  }
+
+  send(frame: Uint8Array): void {
+    if (this.readyState !== 'open') throw new Error('not open');
+    this.sent.push(frame);
+    this.bufferedAmount += frame.length;
+  }
+
+  close(): void {
+    if (this.readyState === 'closed') return;
+    this.readyState = 'closed';
+    this.onclose?.();
+  }
+
+  /** The network has taken all. */
+  drain(): void {
+    this.bufferedAmount = 0;
+    this.onbufferedamountlow?.();
+  }
+}
+
 let connections = 0;
 
 export class FakePeerConnection extends EventTarget {
@@ -66,6 +102,7 @@ export class FakePeerConnection extends EventTarget {
   localDescription: { sdp: string } | null = null;
   readonly remote: string[] = [];
   readonly transceivers: FakeTransceiver[] = [];
+  readonly channels: FakeDataChannel[] = [];
   readonly name: string;
   restarts = 0;
 
@@ -89,6 +126,12 @@ export class FakePeerConnection extends EventTarget {
     };
     this.transceivers.push(transceiver);
     return transceiver;
+  }
+
+  createDataChannel(label: string, init: RTCDataChannelInit): FakeDataChannel {
+    const channel = new FakeDataChannel(label, init);
+    this.channels.push(channel);
+    return channel;
   }
 
   getTransceivers(): FakeTransceiver[] {
