@@ -19,6 +19,7 @@ export type {
   SendDataOptions,
 } from './data/callData.js';
 export { CallData } from './data/callData.js';
+export { EncryptionKeyring } from './encryption/keyring.js';
 export type { ClientErrorCode, ConvokeErrorCode } from './errors.js';
 export { ConvokeError } from './errors.js';
 export type { Listener } from './events.js';

@@ -15,7 +15,7 @@ import { Notices } from './notices.js';
 import { applyAudioChoice, type Picked, Pickers } from './pickers.js';
 import { StageView } from './stageView.js';
 import { StatsOverlay } from './statsOverlay.js';
-import { explain } from './words.js';
+import { cannotDecrypt, explain } from './words.js';
 
 export interface CallPageOptions {
   readonly agent: CallAgent;
@@ -36,6 +36,7 @@ export class CallPage {
   readonly #settings: HTMLDialogElement;
   readonly #link: string;
   readonly #startedMs = Date.now();
+  readonly #unreadable = new Set<string>();
   readonly #count = h('span', { 'data-testid': 'participant-count' });
   readonly #clock = h('time', { class: 'clock' });
   readonly #banner = h('div', {
@@ -99,6 +100,7 @@ export class CallPage {
   }
 
   #build(): HTMLElement {
+    const call = this.#call;
     return h(
       'main',
       { class: 'call-page' },
@@ -106,6 +108,12 @@ export class CallPage {
         'header',
         { class: 'call-header' },
         h('h1', {}, h('img', { src: '/favicon.svg', alt: '', width: 26, height: 26 }), 'Convoke'),
+        call.isEncrypted &&
+          h(
+            'span',
+            { class: 'chip', title: 'Encrypted end to end', 'data-testid': 'e2ee-chip' },
+            icon('lock'),
+          ),
         h('span', { class: 'chip', title: 'In the call' }, icon('people'), this.#count),
         this.#clock,
       ),
@@ -179,7 +187,16 @@ export class CallPage {
       for (const { displayName } of removed) this.#notices.say(`${displayName || 'Guest'} left`);
       this.#show();
     });
+    call.on('decryptionFailed', ({ participantId }) => this.#undecipherable(participantId));
     call.on('microphoneFailed', (error) => this.#notices.problem(explain(error)));
+  }
+
+  /** Said once of each person: it goes on as long as the keys differ. */
+  #undecipherable(participantId: string | undefined): void {
+    if (this.#unreadable.has(participantId ?? '')) return;
+    this.#unreadable.add(participantId ?? '');
+    const sender = this.#call.remoteParticipants.find((p) => p.participantId === participantId);
+    this.#notices.problem(cannotDecrypt(sender?.displayName || 'someone'));
   }
 
   /** Brings everything that depends on the call's state up to date. */

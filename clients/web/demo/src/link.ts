@@ -36,13 +36,16 @@ export interface PageOptions {
   readonly camera: boolean;
   /** How the camera is sent. */
   readonly video: VideoPublishOptions;
+  /** Encrypts end to end with a key made of it. */
+  readonly passphrase: string | undefined;
 }
 
 const CODECS: readonly VideoCodec[] = ['VP8', 'VP9', 'H264', 'AV1'];
 
 /**
  * Reads `/?call=…&name=…&autojoin=1&mic=off&camera=off`, or `/#…` for the ID alone; and
- * `codec=VP9&svc=L3T3_KEY` to try out ways of sending.
+ * `codec=VP9&svc=L3T3_KEY` to try out ways of sending, `e2ee=…` to encrypt end to end. Behind `#`
+ * the passphrase stays in the browser.
  */
 export function readAddress(address: string): PageOptions {
   const url = new URL(address);
@@ -54,6 +57,8 @@ export function readAddress(address: string): PageOptions {
     microphone: query.get('mic') !== 'off',
     camera: query.get('camera') !== 'off',
     video: videoOptions(query),
+    passphrase:
+      query.get('e2ee') ?? new URLSearchParams(url.hash.slice(1)).get('e2ee') ?? undefined,
   };
 }
 

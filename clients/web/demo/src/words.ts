@@ -200,6 +200,14 @@ export function explainEnd(reason: CallEndReason, error: ConvokeError | undefine
   return known ?? { title: 'The call has ended', advice: reason.message };
 }
 
+/** Someone's pictures or sound do not open with our key. */
+export function cannotDecrypt(name: string): Explanation {
+  return {
+    title: `What ${name} sends cannot be decrypted`,
+    advice: 'Check that everyone has the same passphrase.',
+  };
+}
+
 const LAYER_REASONS: Record<SlotReason, string> = {
   wish: 'as large as it is shown',
   bandwidth: 'your connection does not carry more',

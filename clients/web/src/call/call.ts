@@ -6,6 +6,8 @@
  */
 import type { Backoff } from '../backoff.js';
 import { CallData } from '../data/callData.js';
+import { FrameEncryption } from '../encryption/frameEncryption.js';
+import type { EncryptionKeyring } from '../encryption/keyring.js';
 import type { Environment } from '../environment.js';
 import { ConvokeError } from '../errors.js';
 import { Emitter } from '../events.js';
@@ -42,6 +44,11 @@ export interface JoinCallOptions {
     readonly screen?: VideoPublishOptions;
   };
   readonly audioOptions?: { readonly muted?: boolean };
+  /**
+   * Encrypts all that is sent end to end, and shows only what these keys open. `join` throws
+   * `notSupported` where the browser cannot, and for the codec H264.
+   */
+  readonly encryption?: { readonly keys: EncryptionKeyring };
 }
 
 export interface CallEvents extends LocalMediaEvents {
@@ -56,6 +63,8 @@ export interface CallEvents extends LocalMediaEvents {
   /** The browser will not play sound until `resumeAudio` is called from a click or key press. */
   audioPlaybackBlocked: undefined;
   audioPlaybackResumed: undefined;
+  /** Frames were dropped that our keys do not open; at most once a second for each slot. */
+  decryptionFailed: { readonly participantId: string | undefined; readonly frames: number };
 }
 
 /** @internal */
@@ -78,6 +87,7 @@ export class Call extends Emitter<CallEvents> {
   readonly #speaking: SpeakingMonitor;
   readonly #view: ViewKeeper;
   readonly #adaptive: AdaptiveView;
+  readonly #encryption: FrameEncryption | undefined;
   readonly #devices: DeviceManager;
   readonly #offNetwork: () => void;
   #state: CallState = 'None';
@@ -95,13 +105,16 @@ export class Call extends Emitter<CallEvents> {
     this.#publications = new Publications((op) => this.#sendPublication(op));
     const { camera, screen } = options.videoOptions ?? {};
     const send = { camera, screen };
-    this.#local = new LocalMedia(devices, this.#publications, send);
+    this.#encryption = this.#startEncryption(options);
+    const encryption = this.#encryption;
+    this.#local = new LocalMedia(devices, this.#publications, send, encryption !== undefined);
     this.#session = new CallSession({
       groupId,
       connection,
       environment,
       publications: this.#publications,
       send,
+      encryption,
       attachLocal: (transport) => this.#local.attach(transport),
       backoff,
       keeper,
@@ -210,6 +223,11 @@ export class Call extends Emitter<CallEvents> {
     return this.#dominantSpeaker;
   }
 
+  /** Whether all that we send is encrypted end to end. */
+  get isEncrypted(): boolean {
+    return this.#encryption !== undefined;
+  }
+
   get isAudioPlaybackBlocked(): boolean {
     return this.#audio.blocked;
   }
@@ -311,6 +329,23 @@ export class Call extends Emitter<CallEvents> {
     this.#session.start();
   }
 
+  #startEncryption({ encryption, videoOptions }: JoinCallOptions): FrameEncryption | undefined {
+    if (encryption === undefined) return undefined;
+    if ([videoOptions?.camera, videoOptions?.screen].some((video) => video?.codec === 'H264')) {
+      throw new ConvokeError(
+        'notSupported',
+        'H264 cannot be encrypted end to end; use VP8 or VP9.',
+      );
+    }
+    const started = new FrameEncryption(encryption.keys);
+    started.on('failed', ({ receiver, frames }) => {
+      const mid = this.#session.transports?.receive.mid(receiver);
+      const { participantId } = this.#session.slots.byMid.get(mid ?? '') ?? {};
+      this.emit('decryptionFailed', { participantId, frames });
+    });
+    return started;
+  }
+
   #forwardLocalEvents(): void {
     const local = this.#local;
     local.on('isMutedChanged', () => this.emit('isMutedChanged', undefined));
@@ -372,6 +407,7 @@ export class Call extends Emitter<CallEvents> {
     this.#audio.close();
     this.#adaptive.close();
     this.data.close();
+    this.#encryption?.close();
     this.#setState('Disconnected');
   }
 

@@ -7,6 +7,7 @@
 import { type Backoff, delayMs } from '../backoff.js';
 import { type DataPipes, openPipes } from '../data/dataPipe.js';
 import type { Data, DataClosed, Reliability } from '../data/wire.js';
+import type { FrameEncryption } from '../encryption/frameEncryption.js';
 import type { Environment } from '../environment.js';
 import { ConvokeError, type ConvokeErrorCode, endReasonOf } from '../errors.js';
 import { Emitter } from '../events.js';
@@ -55,6 +56,7 @@ export interface SessionOptions {
   readonly environment: Environment;
   readonly publications: Publications;
   readonly send: SendOptions;
+  readonly encryption: FrameEncryption | undefined;
   /** Puts the local tracks onto a new transport. */
   readonly attachLocal: (transport: SendTransport) => Promise<void>;
   readonly backoff: Backoff;
@@ -218,6 +220,7 @@ export class CallSession extends Emitter<SessionEvents> {
       ]);
       if (!current()) return;
       void send.negotiated();
+      this.#options.encryption?.negotiated(send.pc);
       this.#everJoined = true;
       this.emit('joined', { fresh: true });
       this.emit('changed', undefined);
@@ -310,17 +313,19 @@ export class CallSession extends Emitter<SessionEvents> {
 
   #createTransports(): Transports {
     this.#closeTransports();
-    const { connection, environment } = this.#options;
+    const { connection, environment, encryption } = this.#options;
     const welcome = connection.welcome;
     if (welcome === undefined) throw new ConvokeError('notConnected', 'There is no connection.');
     const create = () =>
       environment.createPeerConnection({
         bundlePolicy: 'max-bundle',
         iceServers: welcome.iceServers,
+        ...encryption?.configuration,
       });
     const { audioSlots, videoSlots } = welcome.limits;
     const send = new SendTransport(create(), this.#options.send);
     const receive = new ReceiveTransport(create(), audioSlots, videoSlots);
+    for (const { pc } of [send, receive]) encryption?.attach(pc);
     const keep = (role: TransportRole, pc: RTCPeerConnection) =>
       new TransportKeeper(role, pc, this.#keeperLink, this.#options.keeper);
     this.#mediaWasUp = false;
@@ -453,8 +458,10 @@ export class CallSession extends Emitter<SessionEvents> {
     if (transports === undefined) return;
     for (const keeper of transports.keepers) keeper.close();
     for (const pipe of Object.values(transports.pipes)) pipe.close();
-    transports.send.close();
-    transports.receive.close();
+    for (const transport of [transports.send, transports.receive]) {
+      this.#options.encryption?.detach(transport.pc);
+      transport.close();
+    }
   }
 
   #updateState(): void {

@@ -35,6 +35,7 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
   readonly #devices: DeviceManager;
   readonly #publications: Publications;
   readonly #options: SendOptions;
+  readonly #encrypted: boolean;
   readonly #tracks = new Map<Source, MediaStreamTrack>();
   /** What anybody wants of a track, where the server has said so. */
   readonly #demands = new Map<Source, readonly EncodingDemand[]>();
@@ -44,11 +45,17 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
   #muted = true;
   #closed = false;
 
-  constructor(devices: DeviceManager, publications: Publications, options: SendOptions = {}) {
+  constructor(
+    devices: DeviceManager,
+    publications: Publications,
+    options: SendOptions = {},
+    encrypted = false,
+  ) {
     super();
     this.#devices = devices;
     this.#publications = publications;
     this.#options = options;
+    this.#encrypted = encrypted;
     devices.on('selectedMicrophoneChanged', this.#onMicrophoneSelected);
   }
 
@@ -235,8 +242,12 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
   }
 
   #details(source: Source, track: MediaStreamTrack): WantedDetails {
-    if (!isVideo(source)) return {};
-    return { encodings: declared(encodingsOf(source, track, this.#options)) };
+    return {
+      ...(isVideo(source)
+        ? { encodings: declared(encodingsOf(source, track, this.#options)) }
+        : {}),
+      ...(this.#encrypted ? { encrypted: true } : {}),
+    };
   }
 
   async #unpublish(source: Source): Promise<void> {

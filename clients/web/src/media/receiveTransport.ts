@@ -30,6 +30,12 @@ export class ReceiveTransport {
     return this.pc.getTransceivers().find((transceiver) => transceiver.mid === mid)?.receiver;
   }
 
+  /** The slot of a receiver. */
+  mid(receiver: RTCRtpReceiver): string | undefined {
+    const found = this.pc.getTransceivers().find((candidate) => candidate.receiver === receiver);
+    return found?.mid ?? undefined;
+  }
+
   close(): void {
     this.pc.close();
   }

@@ -58,6 +58,11 @@ export class RemoteVideoStream extends Emitter<RemoteVideoStreamEvents> {
     return this.#track !== undefined && !this.#track.muted;
   }
 
+  /** Whether its publisher encrypts it end to end. */
+  get isEncrypted(): boolean {
+    return this.#track?.encrypted === true;
+  }
+
   /** Whether packets of it come. */
   get isReceiving(): boolean {
     return this.#slot?.state === 'active';
