@@ -58,9 +58,9 @@ class Stage {
   }
 
   /** A page for person `index`, in this stage's call. */
-  async join(index, options) {
+  async join(index, { query, ...options } = {}) {
     const person = await this.open(index, options);
-    await person.autojoin(this.groupId);
+    await person.autojoin(this.groupId, query);
     return person;
   }
 }
