@@ -72,7 +72,7 @@ class Link {
 
 /** Relays to the media port of `server`. */
 export async function startRelay(server) {
-  const port = Number(/media=\[127\.0\.0\.2:(\d+)/.exec(server.log)[1]);
+  const port = Number(/ready .*media=\[[\d.]+:(\d+)/.exec(server.log)[1]);
   const front = await bound(port, IN_FRONT);
   const flows = new Map();
   front.on('message', async (packet, { address, port: clientPort }) => {
@@ -80,20 +80,29 @@ export async function startRelay(server) {
     let flow = flows.get(key);
     if (flow === undefined) {
       const upstream = bound(0, IN_FRONT);
-      const up = new Link(data => void upstream.then(socket => socket.send(data, port, BEHIND)));
-      const down = new Link(data => front.send(data, clientPort, address));
-      flow = { clientPort, upstream, up, down };
+      flow = {
+        upstream,
+        up: new Link(data => void upstream.then(socket => socket.send(data, port, BEHIND))),
+        down: new Link(data => front.send(data, clientPort, address)),
+      };
       flows.set(key, flow);
       (await upstream).on('message', data => flow.down.take(data));
     }
     flow.up.take(packet);
   });
   return {
-    /** Sets what comes down (or goes up) for the client whose socket has this port. */
-    impair(clientPort, conditions, direction = 'down') {
-      const found = [...flows.values()].filter(flow => flow.clientPort === clientPort);
-      if (found.length === 0) throw new Error(`no flow from port ${clientPort}`);
-      for (const flow of found) flow[direction].conditions = { ...GOOD, ...conditions };
+    /**
+     * Sets what comes down (or goes up) for the client that takes this port for its own: as behind
+     * a NAT, ICE tells it the one that the server sees.
+     */
+    async impair(clientPort, conditions, direction = 'down') {
+      let found = 0;
+      for (const flow of flows.values()) {
+        if ((await flow.upstream).address().port !== clientPort) continue;
+        flow[direction].conditions = { ...GOOD, ...conditions };
+        found += 1;
+      }
+      if (found === 0) throw new Error(`there is no flow of port ${clientPort}`);
     },
     async stop() {
       front.close();

@@ -26,9 +26,11 @@ export function pageScript(who) {
       draw.fillStyle = `rgb(${colour.join(',')})`;
       draw.fillRect(0, 0, who.width, who.height);
       if (noise !== undefined) {
-        // Each frame another cut of it, so that no frame tells of the next.
-        const [x, y] = [frame * 37 % 160, frame * 53 % 90];
-        draw.drawImage(noise, x, y, 160, 90, 0, 0, who.width, who.height);
+        // Each frame another cut of it, so that no frame tells all of the next.
+        const [x, y] = [frame * 37 % 80, frame * 53 % 45];
+        draw.globalAlpha = 0.25;
+        draw.drawImage(noise, x, y, 80, 45, 0, 0, who.width, who.height);
+        draw.globalAlpha = 1;
       }
       // The lower fifth moves, so that a frozen picture is told from a running one.
       draw.fillStyle = '#fff';
@@ -39,10 +41,10 @@ export function pageScript(who) {
     return track;
   }
   function noisePicture() {
-    const canvas = new OffscreenCanvas(320, 180);
+    const canvas = new OffscreenCanvas(160, 90);
     const draw = canvas.getContext('2d', { alpha: false });
-    for (let x = 0; x < 320; x += 1) {
-      for (let y = 0; y < 180; y += 1) {
+    for (let x = 0; x < 160; x += 1) {
+      for (let y = 0; y < 90; y += 1) {
         draw.fillStyle = `hsl(${Math.random() * 360} 60% ${20 + Math.random() * 60}%)`;
         draw.fillRect(x, y, 1, 1);
       }

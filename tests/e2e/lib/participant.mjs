@@ -152,8 +152,8 @@ export class Participant {
   /** What this page sends of its camera: by RID (`-` for the only encoding). */
   async encodings() {
     const { outbound } = await this.stats();
-    // Encodings of the screen have no frames in these tests.
-    const video = outbound.filter(s => s.kind === 'video' && s.codec !== undefined);
+    // The camera's m-line is the second one, for ever.
+    const video = outbound.filter(s => s.mid === '1');
     return Object.fromEntries(video.map(s => [s.rid ?? '-', s]));
   }
 

@@ -38,7 +38,7 @@ test('a bottleneck costs resolution, not the picture, and its end brings it back
   const port = await gruen.receivePort();
 
   const narrowedAt = Date.now();
-  relay.impair(port, { rate: 500_000, delay: 20 });
+  await relay.impair(port, { rate: 500_000, delay: 20 });
   const lower = await until('a lower layer', async note => {
     const now = await gruen.pictureOf(rosa);
     note(now);
@@ -55,7 +55,7 @@ test('a bottleneck costs resolution, not the picture, and its end brings it back
   assert.ok(narrow.freezes - calm.freezes <= 3, `${narrow.freezes - calm.freezes} freezes`);
 
   const relievedAt = Date.now();
-  relay.impair(port, { delay: 20 });
+  await relay.impair(port, { delay: 20 });
   await gruen.getsHeight(rosa, [720], { timeout: 30_000 });
   const back = Date.now() - relievedAt;
   assert.ok(back < 15_000, `back after ${back} ms`);
