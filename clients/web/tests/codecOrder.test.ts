@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { preferInAnswer } from '../src/media/codecOrder.js';
+import { withStartBitrate } from '../src/media/startBitrate.js';
 
 const section = (mid: string) =>
   [
@@ -26,5 +27,21 @@ describe('the answer', () => {
 
   it.each(['H264', 'VP8'] as const)('is left alone for %s', (codec) => {
     expect(preferInAnswer(sdp, new Map([['1', codec]]))).toBe(sdp);
+  });
+});
+
+describe('the start bitrate', () => {
+  it('is said of every video codec, beside its other parameters', () => {
+    const answer = `${sdp.replaceAll('a=rtpmap:45', 'a=fmtp:45 profile=0\r\na=rtpmap:45')}m=audio 9\r\n`;
+    const lines = withStartBitrate(answer).split('\r\n');
+    expect(lines.filter((line) => line.startsWith('a=fmtp:45'))).toEqual([
+      'a=fmtp:45 profile=0;x-google-start-bitrate=1000',
+      'a=fmtp:45 profile=0;x-google-start-bitrate=1000',
+    ]);
+    expect(lines).toContain('a=fmtp:96 x-google-start-bitrate=1000');
+    expect(lines.some((line) => line.startsWith('a=fmtp:97'))).toBe(false);
+    expect(lines.indexOf('a=fmtp:98 x-google-start-bitrate=1000')).toBe(
+      lines.indexOf('a=rtpmap:98 VP9/90000') + 1,
+    );
   });
 });

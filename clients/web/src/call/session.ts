@@ -215,7 +215,7 @@ export class CallSession extends Emitter<SessionEvents> {
       );
       if (reply.type !== 'joined' || !current()) return;
       await Promise.all([
-        answer(send.pc, reply.send && { sdp: send.ordered(reply.send.sdp) }),
+        answer(send.pc, reply.send && { sdp: send.adapted(reply.send.sdp) }),
         answer(receive.pc, reply.receive),
       ]);
       if (!current()) return;
@@ -348,7 +348,7 @@ export class CallSession extends Emitter<SessionEvents> {
       if (reply.type !== 'answer') throw new ConvokeError('internal', 'No answer came.');
       if (reply.slots.length > 0) this.#setSlots(reply.slots);
       const { send } = this.#transports ?? {};
-      return transport === 'send' && send !== undefined ? send.ordered(reply.sdp) : reply.sdp;
+      return transport === 'send' && send !== undefined ? send.adapted(reply.sdp) : reply.sdp;
     },
     onStateChange: (): void => this.#updateState(),
     onNegotiated: (role: TransportRole): void => {

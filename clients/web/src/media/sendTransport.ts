@@ -16,6 +16,7 @@ import {
 } from './encodings.js';
 import { askForDependencyDescriptor } from './headerExtensions.js';
 import { SenderTuner } from './senderTuner.js';
+import { withStartBitrate } from './startBitrate.js';
 
 /** The order of the m-lines. */
 export const SEND_SOURCES: readonly Source[] = ['microphone', 'camera', 'screen', 'screenAudio'];
@@ -74,12 +75,12 @@ export class SendTransport {
     await this.#lines.get(source)?.tuner?.demand(demand);
   }
 
-  /** The server's answer as the browser should get it: the first codec in it is what is sent. */
-  ordered(sdp: string): string {
+  /** The server's answer as the browser should get it. */
+  adapted(sdp: string): string {
     const codecs = SEND_SOURCES.filter(isVideo).map(
       (source) => [this.mid(source), this.#options[source]?.codec ?? DEFAULT_CODEC] as const,
     );
-    return preferInAnswer(sdp, new Map(codecs));
+    return withStartBitrate(preferInAnswer(sdp, new Map(codecs)));
   }
 
   /** After an answer, which may have changed what the senders hold. */
