@@ -1,6 +1,10 @@
 //! Faults that other SFUs shipped, tried on whole calls in virtual time.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests are where time comes from"
+)]
 
 mod common;
 
