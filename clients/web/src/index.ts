@@ -30,6 +30,7 @@ export type {
   Explanation,
   Follow,
   Layer,
+  MediaKind,
   Scope,
   SlotExplanation,
   SlotReason,

@@ -91,7 +91,7 @@ function frame(type: EncodedFrame['type'], metadata = { mimeType: 'video/VP8' })
   return {
     ...(type === undefined ? {} : { type }),
     data: FRAME.slice().buffer,
-    getMetadata: () => metadata,
+    getMetadata: () => (type === undefined ? { mimeType: 'audio/opus' } : metadata),
   };
 }
 
@@ -166,6 +166,7 @@ describe('the transform', () => {
     ['delta', 'vp9', { bytes: 0, wrapped: false }],
     ['key', 'av1', { bytes: 0, wrapped: true }],
     [undefined, 'opus', { bytes: 1, wrapped: false }],
+    [undefined, 'red', undefined],
     ['key', 'h264', undefined],
   ] as const)('leaves readable of %s %s', (type, codec, clear) => {
     expect(clearOf(type, codec)).toEqual(clear);

@@ -11,7 +11,7 @@ import type { EncryptionKeyring } from '../encryption/keyring.js';
 import type { Environment } from '../environment.js';
 import { ConvokeError } from '../errors.js';
 import { Emitter } from '../events.js';
-import type { EndReason, Explanation } from '../generated/protocol.js';
+import type { EndReason, Explanation, MediaKind } from '../generated/protocol.js';
 import type { DeviceManager } from '../local/deviceManager.js';
 import { LocalMedia, type LocalMediaEvents } from '../local/localMedia.js';
 import type { LocalVideoStream } from '../local/localVideoStream.js';
@@ -64,7 +64,11 @@ export interface CallEvents extends LocalMediaEvents {
   audioPlaybackBlocked: undefined;
   audioPlaybackResumed: undefined;
   /** Frames were dropped that our keys do not open; at most once a second for each slot. */
-  decryptionFailed: { readonly participantId: string | undefined; readonly frames: number };
+  decryptionFailed: {
+    readonly participantId: string | undefined;
+    readonly kind: MediaKind;
+    readonly frames: number;
+  };
 }
 
 /** @internal */
@@ -104,10 +108,10 @@ export class Call extends Emitter<CallEvents> {
     this.#devices = devices;
     this.#publications = new Publications((op) => this.#sendPublication(op));
     const { camera, screen } = options.videoOptions ?? {};
-    const send = { camera, screen };
     this.#encryption = this.#startEncryption(options);
     const encryption = this.#encryption;
-    this.#local = new LocalMedia(devices, this.#publications, send, encryption !== undefined);
+    const send = { camera, screen, encrypted: encryption !== undefined };
+    this.#local = new LocalMedia(devices, this.#publications, send);
     this.#session = new CallSession({
       groupId,
       connection,
@@ -341,7 +345,8 @@ export class Call extends Emitter<CallEvents> {
     started.on('failed', ({ receiver, frames }) => {
       const mid = this.#session.transports?.receive.mid(receiver);
       const { participantId } = this.#session.slots.byMid.get(mid ?? '') ?? {};
-      this.emit('decryptionFailed', { participantId, frames });
+      const kind = receiver.track.kind === 'audio' ? 'audio' : 'video';
+      this.emit('decryptionFailed', { participantId, kind, frames });
     });
     return started;
   }

@@ -39,7 +39,7 @@ const OPUS: Clear = { bytes: 1, wrapped: false };
 
 /** Undefined for codecs whose packets need more of a frame than can be left readable. */
 export function clearOf(type: EncodedFrame['type'], codec: string | undefined): Clear | undefined {
-  if (type === undefined) return OPUS;
+  if (type === undefined) return codec === undefined || codec === 'opus' ? OPUS : undefined;
   return CLEAR[codec ?? '']?.[type === 'key' ? 'key' : 'delta'];
 }
 

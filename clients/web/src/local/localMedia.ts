@@ -35,7 +35,6 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
   readonly #devices: DeviceManager;
   readonly #publications: Publications;
   readonly #options: SendOptions;
-  readonly #encrypted: boolean;
   readonly #tracks = new Map<Source, MediaStreamTrack>();
   /** What anybody wants of a track, where the server has said so. */
   readonly #demands = new Map<Source, readonly EncodingDemand[]>();
@@ -45,17 +44,11 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
   #muted = true;
   #closed = false;
 
-  constructor(
-    devices: DeviceManager,
-    publications: Publications,
-    options: SendOptions = {},
-    encrypted = false,
-  ) {
+  constructor(devices: DeviceManager, publications: Publications, options: SendOptions = {}) {
     super();
     this.#devices = devices;
     this.#publications = publications;
     this.#options = options;
-    this.#encrypted = encrypted;
     devices.on('selectedMicrophoneChanged', this.#onMicrophoneSelected);
   }
 
@@ -246,7 +239,7 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
       ...(isVideo(source)
         ? { encodings: declared(encodingsOf(source, track, this.#options)) }
         : {}),
-      ...(this.#encrypted ? { encrypted: true } : {}),
+      ...(this.#options.encrypted ? { encrypted: true } : {}),
     };
   }
 

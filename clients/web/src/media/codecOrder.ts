@@ -2,7 +2,7 @@
  * Which codec a sender uses: the first one in the answer, whatever the offer preferred.
  *
  * Owns: the order of codecs in offers and answers.
- * Never: adds or removes a codec.
+ * Never: adds a codec.
  */
 import type { VideoCodec } from './encodings.js';
 
@@ -15,6 +15,14 @@ export function preferInOffer(transceiver: RTCRtpTransceiver, codec: VideoCodec)
   const preferred = codecs.filter(wanted);
   if (preferred.length === 0) return;
   transceiver.setCodecPreferences([...preferred, ...codecs.filter((other) => !wanted(other))]);
+}
+
+/** Offers no RED (RFC 2198): it holds several frames, and is taken apart on the way. */
+export function withoutRedundancy(transceiver: RTCRtpTransceiver): void {
+  if (typeof RTCRtpSender === 'undefined') return;
+  const codecs = RTCRtpSender.getCapabilities('audio')?.codecs ?? [];
+  const plain = codecs.filter(({ mimeType }) => mimeType.toLowerCase() !== 'audio/red');
+  if (plain.length > 0) transceiver.setCodecPreferences(plain);
 }
 
 /** The answer with the preferred codec first in each of the m-lines named by `a=mid`. */

@@ -5,7 +5,7 @@
  * Never: speaks to the server; `Call` carries offers and answers.
  */
 import type { EncodingDemand, Source } from '../generated/protocol.js';
-import { preferInAnswer, preferInOffer } from './codecOrder.js';
+import { preferInAnswer, preferInOffer, withoutRedundancy } from './codecOrder.js';
 import {
   type Envelope,
   envelope,
@@ -21,8 +21,11 @@ import { withStartBitrate } from './startBitrate.js';
 /** The order of the m-lines. */
 export const SEND_SOURCES: readonly Source[] = ['microphone', 'camera', 'screen', 'screenAudio'];
 
-/** How each picture is sent. */
-export type SendOptions = { readonly [S in VideoSource]?: VideoPublishOptions | undefined };
+/** How each picture is sent, and sound. */
+export type SendOptions = { readonly [S in VideoSource]?: VideoPublishOptions | undefined } & {
+  /** Whether all is encrypted end to end; then there is no redundant audio, which servers open. */
+  readonly encrypted?: boolean;
+};
 
 const DEFAULT_CODEC = 'VP8';
 const AUDIO_BITRATE: Record<Exclude<Source, VideoSource>, number> = {
@@ -97,6 +100,7 @@ export class SendTransport {
       direction: 'sendonly',
       sendEncodings: [{ maxBitrate: AUDIO_BITRATE[source] }],
     });
+    if (this.#options.encrypted) withoutRedundancy(transceiver);
     return { transceiver, tuner: undefined };
   }
 
