@@ -11,11 +11,12 @@ use convoke_protocol::{
     ClientMessage, EndReason, Leave, OfferMessage, ServerMessage, TransportRole,
 };
 use tokio::net::UdpSocket;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::agent::FromAgent;
 use super::call::{CallEvent, SourceStart, TrackHandle};
+use super::data::{self, ByChannel, CallData};
 use super::state::CallState;
 use super::{AgentHandle, RequestError};
 use crate::media::{Input, MediaEvent, MediaPeer, Packet, Received};
@@ -58,6 +59,7 @@ pub(super) enum ToDriver {
     Pause(usize, bool),
     Write(usize, Packet),
     Keyframe(String),
+    Data(CallData, oneshot::Sender<ByChannel>),
     Leave,
 }
 
@@ -277,6 +279,13 @@ impl Driver {
                 }
                 MediaEvent::KeyframeRequest { line } => self.keyframe_request(line),
                 MediaEvent::Estimate { bps } => self.tell(CallEvent::Estimate(bps)),
+                MediaEvent::Data(data) => {
+                    let event = data::from_channel(&self.state.borrow(), data);
+                    self.tell(event);
+                }
+                MediaEvent::DataChannel { reliability, open } => {
+                    self.tell(CallEvent::DataChannel { reliability, open });
+                }
             }
         }
     }
@@ -314,6 +323,12 @@ impl Driver {
             ToDriver::Keyframe(mid) => {
                 self.peer.request_keyframe(now, &mid);
             }
+            ToDriver::Data(data, answer) => {
+                let message = data::to_channel(&self.state.borrow(), data);
+                let sent = data::by_channel(self.peer.send_data(now, &message));
+                // An error only says that nobody waits for it.
+                let _ = answer.send(sent);
+            }
             ToDriver::Leave => self.over = Some(Over { reason: EndReason::left(), tell: true }),
         }
     }
@@ -324,6 +339,15 @@ impl Driver {
                 if ended.call_id == self.state.borrow().call_id {
                     self.end(ended.reason);
                 }
+            }
+            FromAgent::Message(ServerMessage::Data(data)) => {
+                let event = data::from_socket(&self.state.borrow(), &data);
+                event.into_iter().for_each(|event| self.tell(event));
+            }
+            FromAgent::Message(ServerMessage::DataClosed(closed)) => {
+                let event = data::closed(&self.state.borrow(), &closed);
+                event.into_iter().for_each(|event| self.tell(event));
+                self.peer.close_data(now, closed.reliability);
             }
             FromAgent::Message(message) => {
                 let mut state = CallState::clone(&self.state.borrow());

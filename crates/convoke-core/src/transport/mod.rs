@@ -11,6 +11,7 @@
 
 mod answer;
 mod codec;
+mod data;
 mod dtls;
 mod egress;
 mod negotiate;
@@ -33,6 +34,8 @@ use crate::ids::Mid;
 pub(crate) use codec::Codec;
 #[cfg(test)]
 pub(crate) use codec::H264Profile;
+pub use data::DATA_PAYLOAD_BYTES_MAX;
+pub(crate) use data::{DataHeard, Written};
 pub(crate) use dtls::Crypto;
 pub(crate) use egress::{Outgoing, Vp8Numbers};
 pub(crate) use negotiate::{NegotiateError, Settings};
@@ -84,6 +87,8 @@ pub(crate) enum Received {
     Unusable(DropReason),
     /// The peer asks for a keyframe of what it receives on an m-line (PLI or FIR).
     KeyframeRequest { line: usize },
+    /// Something about data channels.
+    Data(DataHeard),
 }
 
 /// A received media packet: SRTP, RTX and extensions undone.
@@ -132,6 +137,7 @@ pub(crate) struct Transport {
     /// When a datagram was last accepted from the peer (or the transport was made).
     pub(crate) heard: Instant,
     dead: bool,
+    data: data::Channels,
 }
 
 impl std::fmt::Debug for Transport {
@@ -202,6 +208,9 @@ impl Transport {
             let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else {
                 return Health::Refused;
             };
+            if classify(bytes) == Class::Dtls {
+                self.refresh_data();
+            }
             match self.rtc.handle_input(Input::Receive(now, receive)) {
                 // One datagram's error is that datagram's: what kills an Rtc shows in the drain.
                 Err(_) => {
@@ -290,6 +299,12 @@ impl Transport {
                 self.connected = true;
                 self.heard = now;
                 received.push(Received::Connected);
+            }
+            Event::ChannelOpen(id, label) => self.channel_opened(id, &label, received),
+            Event::ChannelClose(id) => self.channel_closed(id, received),
+            Event::ChannelBufferedAmountLow(id) => self.channel_drained(id, received),
+            Event::ChannelData(data) => {
+                self.channel_message(data.id, data.binary, data.data, received);
             }
             // Negotiation reads str0m's state itself; ICE liveness is judged by `heard`.
             _ => {}

@@ -86,6 +86,11 @@ impl Worker {
                     Ok(Reply::Done)
                 })
             }
+            Action::SendData { participant, message } => {
+                self.in_room(now, (room, participant), out, |room, io, key| {
+                    room.send_data(io, key, message).map(|()| Reply::Done)
+                })
+            }
             Action::SetReachable { participant, reachable } => {
                 self.in_room(now, (room, participant), out, |room, io, key| {
                     room.set_reachable(io, key, reachable);
