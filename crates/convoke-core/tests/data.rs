@@ -63,11 +63,8 @@ fn got(world: &World, peer: usize) -> Vec<(u32, String)> {
 
 /// What left by events.
 fn told(world: &World) -> Vec<&DataEvent> {
-    let data = |event| match event {
-        &Event::Data(ref data) => Some(data),
-        _ => None,
-    };
-    world.events.iter().filter_map(data).collect()
+    let events = world.events.iter();
+    events.filter_map(|e| if let Event::Data(data) = e { Some(data) } else { None }).collect()
 }
 
 /// The texts of what left by events for one participant.
@@ -387,6 +384,33 @@ fn durable_messages_keep_their_order_when_a_channel_opens() {
     let by_channel: Vec<String> = got(&world, 1).into_iter().map(|(_, text)| text).collect();
     assert_eq!(by_channel[1..], texts(5..15));
     assert_eq!(told_to(&world, 2).len(), 5);
+}
+
+/// More than a queue's worth while it is held: events go on, in order, until it is quieter.
+#[test]
+fn a_channel_that_opens_under_load_waits_for_a_quieter_moment() {
+    let mut config = config();
+    config.limits.data.queue_bytes = 20 * (128 + 6 + 4);
+    let mut world = call_with(config, 2, &[]);
+    world.peers[1].media.close_data(world.now, Wire::Durable);
+    world.run(SECOND);
+    let text = |n: u32| format!("{n:04}");
+    for n in 0..400 {
+        if n == 10 {
+            world.peers[1].media.open_data(world.now, Wire::Durable).unwrap();
+        }
+        send(&mut world, 0, None, Wire::Durable, &text(n));
+        world.run(Duration::from_millis(10));
+    }
+    let told = told_to(&world, 2);
+    assert!(told.len() >= 370 && got(&world, 1).is_empty(), "{}", told.len());
+    world.run(SECOND + MOMENT);
+    send(&mut world, 0, None, Wire::Durable, &text(400));
+    world.run(MOMENT);
+    let by_channel = got(&world, 1).into_iter().map(|(_, text)| text);
+    let all: Vec<String> = told.into_iter().chain(by_channel).collect();
+    assert_eq!(all, (0..=400).map(text).collect::<Vec<_>>());
+    assert!(closed(&world).is_empty());
 }
 
 #[test]

@@ -12,7 +12,8 @@
 //!   Beyond [`DataLimits::queue_bytes`] the channel is closed, what waited is lost, and the receiver
 //!   is told; later messages reach it by events.
 //! - **Order** of durable messages, when a channel opens: what went by events is given
-//!   [`HANDOVER`] to arrive; until then the queue holds what follows. When the receiver closes its
+//!   [`HANDOVER`] to arrive; until then the queue holds what follows. When that is more than the
+//!   queue takes, it goes by events as well, and the time begins anew. When the receiver closes its
 //!   channel: what waits here follows by events, in order.
 //! - **Too fast**: commands are refused with the time to wait. On a channel there is nobody to
 //!   refuse, and holding messages back would need memory: lossy ones are dropped, and a durable one
@@ -144,14 +145,18 @@ impl Room {
                 let Some(participant) = self.participants.get_mut(key) else { return };
                 participant.data.cut = false;
                 let arrived = participant.data.by_event.map(|at| at + HANDOVER);
-                participant.data.held = arrived.filter(|at| *at > io.now);
-                if let Some(at) = participant.data.held {
-                    self.data_timer.want(at);
+                match arrived.filter(|at| *at > io.now) {
+                    Some(at) => self.hold(key, at),
+                    None => self.flush(io, key),
                 }
-                self.flush(io, key);
             }
             DataHeard::Closed(Reliability::Durable) => {
-                let other = self.participants.get(key).is_some_and(|p| has_durable(io, p));
+                let open = |key| {
+                    io.seats
+                        .get(key)
+                        .is_some_and(|seat| seat.transport.has_data(Reliability::Durable))
+                };
+                let other = self.participants.get(key).is_some_and(|p| transports(p).any(open));
                 if !other {
                     self.flush_by_events(io, key);
                 }
@@ -254,43 +259,57 @@ impl Room {
 
     /// By the receiver's channel, or into its queue. `false` when it must go by an event.
     fn deliver(&mut self, io: &mut Io<'_>, key: usize, letter: &Arc<Letter>) -> bool {
-        let Some(receiver) = self.participants.get_mut(key) else { return true };
-        if letter.reliability == Reliability::Lossy {
-            return match write(io, receiver, letter) {
-                Written::Yes => true,
-                Written::Full => {
+        match letter.reliability {
+            Reliability::Durable => self.deliver_durable(io, key, letter),
+            Reliability::Lossy => {
+                let Some(receiver) = self.participants.get(key) else { return true };
+                let written = write(io, receiver, letter);
+                if written == Written::Full {
                     io.stats.data.count_drops(DataDrop::SlowReader, 1);
-                    true
                 }
-                Written::Closed => false,
-            };
+                written != Written::Closed
+            }
         }
-        let waits = receiver.data.held.is_some() || !receiver.data.queue.is_empty();
-        let written = match has_durable(io, receiver) {
-            false => Written::Closed,
-            true if waits => Written::Full,
-            true => write(io, receiver, letter),
-        };
+    }
+
+    fn deliver_durable(&mut self, io: &mut Io<'_>, key: usize, letter: &Arc<Letter>) -> bool {
+        let Some(receiver) = self.participants.get_mut(key) else { return true };
+        let data = &receiver.data;
+        let (held, waits) = (data.held.is_some(), data.held.is_some() || !data.queue.is_empty());
+        let written = if waits { Written::Full } else { write(io, receiver, letter) };
+        let fits = receiver.data.queued + letter.cost() <= io.data_limits.queue_bytes;
         match written {
             Written::Yes => return true,
-            Written::Full if receiver.data.queued + letter.cost() <= io.data_limits.queue_bytes => {
+            Written::Full if fits => {
                 receiver.data.queued += letter.cost();
                 receiver.data.queue.push_back(Arc::clone(letter));
                 return true;
             }
+            Written::Full if held => {
+                self.flush_by_events(io, key);
+                self.hold(key, io.now + HANDOVER);
+            }
             Written::Full => {
                 let lost = receiver.data.queue.len() as u64;
                 receiver.data.queue.clear();
+                receiver.data.queued = 0;
                 io.stats.data.count_drops(DataDrop::SlowReader, lost);
                 self.close_durable(io, key, DataCloseReason::SlowReader, None);
             }
-            Written::Closed => {}
+            // None is open, or it takes nothing any more.
+            Written::Closed => close_durable(io, receiver),
         }
-        self.flush_by_events(io, key);
         if let Some(receiver) = self.participants.get_mut(key) {
             receiver.data.by_event = Some(io.now);
         }
         false
+    }
+
+    fn hold(&mut self, key: usize, until: Instant) {
+        if let Some(receiver) = self.participants.get_mut(key) {
+            receiver.data.held = Some(until);
+            self.data_timer.want(until);
+        }
     }
 
     /// Gives the channel what waits for it.
@@ -307,12 +326,15 @@ impl Room {
                     receiver.data.queue.pop_front();
                 }
                 Written::Full => return,
-                Written::Closed => return self.flush_by_events(io, key),
+                Written::Closed => {
+                    close_durable(io, receiver);
+                    return self.flush_by_events(io, key);
+                }
             }
         }
     }
 
-    /// The channel is gone: what waited for it goes by events, and so does what follows.
+    /// What waited for the channel goes by events.
     fn flush_by_events(&mut self, io: &mut Io<'_>, key: usize) {
         let Some(receiver) = self.participants.get_mut(key) else { return };
         receiver.data.held = None;
@@ -321,8 +343,6 @@ impl Room {
         if !queue.is_empty() {
             receiver.data.by_event = Some(io.now);
         }
-        // Of a channel that took nothing more, but was not closed yet.
-        close_durable(io, receiver);
         for letter in queue {
             self.tell_data(io, vec![id], &letter);
         }
@@ -373,12 +393,6 @@ fn take_frame<'a>(
 /// The transports on which channels may be; the one that is meant for them first.
 fn transports(participant: &Participant) -> impl Iterator<Item = usize> {
     [participant.send, participant.receive].into_iter().flatten()
-}
-
-fn has_durable(io: &Io<'_>, participant: &Participant) -> bool {
-    transports(participant).any(|key| {
-        io.seats.get(key).is_some_and(|seat| seat.transport.has_data(Reliability::Durable))
-    })
 }
 
 /// Gives a message to the receiver's channel of its kind.
