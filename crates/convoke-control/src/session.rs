@@ -183,7 +183,7 @@ impl Session {
             return DataPushed::Detached;
         };
         match &mut state.knows {
-            Knows::Awaiting { held, .. } if held.len() < self.most_held.min(DATA_HELD) => {
+            Knows::Awaiting { held, .. } if unversioned(held) < self.most_held.min(DATA_HELD) => {
                 held.push((u64::MAX, text.clone()));
                 return DataPushed::Taken;
             }
@@ -337,6 +337,11 @@ impl Session {
         }
         Some(std::mem::take(&mut state.hashes))
     }
+}
+
+/// How many of those held back are of no version.
+fn unversioned(held: &[(u64, Utf8Bytes)]) -> usize {
+    held.iter().filter(|(version, _)| *version == u64::MAX).count()
 }
 
 impl State {

@@ -13,8 +13,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::agent::{FromAgent, ToAgent};
-use super::data::CallDataReceived;
-use super::driver::{Driver, Running, Sockets, ToDriver};
+use super::data::{CallDataReceived, OpenChannels};
+use super::driver::{Driver, Running, Sockets, ToDriver, Told};
 use super::state::{CallChange, CallState};
 use super::{AgentHandle, Client, RequestError};
 use crate::media::{Codec, MediaConfig, MediaError, MediaPeer, Packet, Received, SendLine};
@@ -251,6 +251,7 @@ pub struct Call {
     state: watch::Receiver<Arc<CallState>>,
     lines: Arc<[(Source, String)]>,
     tracks: Arc<[TrackHandle]>,
+    pub(super) channels: Arc<OpenChannels>,
 }
 
 async fn bind(ip: IpAddr) -> std::io::Result<UdpSocket> {
@@ -342,8 +343,10 @@ impl Spawn {
             state,
             lines,
             tracks,
+            channels: Arc::default(),
         };
-        let driver = Driver::new(agent, self.peer, self.sockets, publish_state, events, packets);
+        let told = Told { state: publish_state, events, packets, channels: call.channels.clone() };
+        let driver = Driver::new(agent, self.peer, self.sockets, told);
         tokio::spawn(driver.run(self.running, receiver, self.from_agent));
         call
     }

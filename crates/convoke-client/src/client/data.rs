@@ -4,6 +4,7 @@
 //! Never: promises more than `PROTOCOL.md` §17.5 does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -60,10 +61,36 @@ pub enum DataError {
     Full,
 }
 
+/// Which channels are open, as the call's task knows it.
+#[derive(Debug, Default)]
+pub(super) struct OpenChannels {
+    durable: AtomicBool,
+    lossy: AtomicBool,
+}
+
+impl OpenChannels {
+    fn of(&self, reliability: Reliability) -> &AtomicBool {
+        match reliability {
+            Reliability::Durable => &self.durable,
+            Reliability::Lossy => &self.lossy,
+        }
+    }
+
+    pub(super) fn set(&self, reliability: Reliability, open: bool) {
+        self.of(reliability).store(open, Relaxed);
+    }
+}
+
 /// By the channel, if it is open. `None`: by the WebSocket.
 pub(super) type ByChannel = Option<Result<(), DataError>>;
 
 impl Call {
+    /// Whether messages of this kind go by a data channel now.
+    #[must_use]
+    pub fn data_channel_open(&self, reliability: Reliability) -> bool {
+        self.channels.of(reliability).load(Relaxed)
+    }
+
     /// Sends a data message, by the data channel if one is open, else by the WebSocket. Messages
     /// whose order counts are sent one after the other: each awaited before the next.
     ///

@@ -16,7 +16,7 @@ use tokio::time::sleep_until;
 
 use super::agent::FromAgent;
 use super::call::{CallEvent, SourceStart, TrackHandle};
-use super::data::{self, ByChannel, CallData};
+use super::data::{self, ByChannel, CallData, OpenChannels};
 use super::state::CallState;
 use super::{AgentHandle, RequestError};
 use crate::media::{Input, MediaEvent, MediaPeer, Packet, Received};
@@ -78,6 +78,14 @@ struct Restarted {
     answer: Result<ServerMessage, RequestError>,
 }
 
+/// Where the call's task puts what the app sees.
+pub(super) struct Told {
+    pub(super) state: watch::Sender<Arc<CallState>>,
+    pub(super) events: broadcast::Sender<CallEvent>,
+    pub(super) packets: broadcast::Sender<Received>,
+    pub(super) channels: Arc<OpenChannels>,
+}
+
 pub(super) struct Driver {
     agent: AgentHandle,
     peer: MediaPeer,
@@ -85,6 +93,7 @@ pub(super) struct Driver {
     state: watch::Sender<Arc<CallState>>,
     events: broadcast::Sender<CallEvent>,
     packets: broadcast::Sender<Received>,
+    channels: Arc<OpenChannels>,
     running: Vec<Running>,
     restarts: [Restart; 2],
     answers: (mpsc::Sender<Restarted>, mpsc::Receiver<Restarted>),
@@ -107,14 +116,8 @@ fn index(role: TransportRole) -> usize {
 }
 
 impl Driver {
-    pub(super) fn new(
-        agent: AgentHandle,
-        peer: MediaPeer,
-        sockets: Sockets,
-        state: watch::Sender<Arc<CallState>>,
-        events: broadcast::Sender<CallEvent>,
-        packets: broadcast::Sender<Received>,
-    ) -> Self {
+    pub(super) fn new(agent: AgentHandle, peer: MediaPeer, sockets: Sockets, told: Told) -> Self {
+        let Told { state, events, packets, channels } = told;
         Self {
             agent,
             peer,
@@ -122,6 +125,7 @@ impl Driver {
             state,
             events,
             packets,
+            channels,
             running: Vec::new(),
             restarts: [Restart::default(), Restart::default()],
             answers: mpsc::channel(4),
@@ -284,6 +288,7 @@ impl Driver {
                     self.tell(event);
                 }
                 MediaEvent::DataChannel { reliability, open } => {
+                    self.channels.set(reliability, self.peer.data_open(reliability));
                     self.tell(CallEvent::DataChannel { reliability, open });
                 }
             }
@@ -347,6 +352,7 @@ impl Driver {
             FromAgent::Message(ServerMessage::DataClosed(closed)) => {
                 let event = data::closed(&self.state.borrow(), &closed);
                 event.into_iter().for_each(|event| self.tell(event));
+                self.channels.set(closed.reliability, false);
                 self.peer.close_data(now, closed.reliability);
             }
             FromAgent::Message(message) => {
