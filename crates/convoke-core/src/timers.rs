@@ -21,6 +21,8 @@ pub(crate) enum Due {
     Speech(usize),
     /// A room has data messages that wait for their time.
     Data(usize),
+    /// A room's layers are to be measured and allocated.
+    Quality(usize),
 }
 
 #[derive(Debug, Default)]

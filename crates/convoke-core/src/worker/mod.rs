@@ -208,6 +208,10 @@ impl Worker {
                     room.keyframe_wanted(&mut io, participant, line);
                 }
                 Received::Data(heard) => room.data_heard(&mut io, participant, heard),
+                Received::Estimate { bps, can_probe } => {
+                    room.estimated(&mut io, participant, bps, can_probe);
+                }
+                Received::Path { rtt, loss } => room.path(participant, rtt, loss),
                 Received::Connected => {
                     let id = room.participant(participant).map(|p| p.id);
                     if let Some(participant) = id {
@@ -337,6 +341,15 @@ impl Worker {
                 room.poll_data(&mut io!(self, now, out));
                 self.schedule_room(key);
             }
+            Due::Quality(key) => {
+                let Some(room) = self.rooms.get_mut(key) else { return };
+                if room.quality_scheduled != Some(at) {
+                    return;
+                }
+                room.quality_scheduled = None;
+                room.poll_quality(&mut io!(self, now, out));
+                self.schedule_room(key);
+            }
             Due::Speech(key) => {
                 let Some(room) = self.rooms.get_mut(key) else { return };
                 if room.speech_scheduled != Some(at) {
@@ -356,6 +369,9 @@ impl Worker {
         }
         if let Some(at) = room.data_timer.wanted.take() {
             self.timers.set(&mut room.data_timer.scheduled, at, Due::Data(key));
+        }
+        if let Some(at) = room.quality_poll.take() {
+            self.timers.set(&mut room.quality_scheduled, at, Due::Quality(key));
         }
         if let Some(at) = room.next_speech_poll() {
             self.timers.set(&mut room.speech_scheduled, at, Due::Speech(key));
