@@ -474,6 +474,59 @@ fn a_slow_reader_s_queue_is_bounded_to_the_byte() {
 }
 
 #[test]
+fn durable_messages_survive_loss_in_order_and_lossy_ones_do_not_all() {
+    let mut world = call(3, &[]);
+    for peer in &mut world.peers {
+        peer.lose_every = 10;
+    }
+    let large = "x".repeat(3_000);
+    for n in 0..200u32 {
+        let (sender, text) = ((n % 2) as usize, format!("{n:04}{large}"));
+        send(&mut world, sender, None, Wire::Durable, &text);
+        send(&mut world, sender, None, Wire::Lossy, "lossy");
+        world.run(Duration::from_millis(10));
+    }
+    world.run(SECOND * 10);
+    for (peer, from, first) in [(0, 2, 1), (1, 1, 0), (2, 1, 0), (2, 2, 1)] {
+        let got = world.peers[peer].data.iter().filter(|data| data.from == from);
+        let (durable, lossy): (Vec<_>, Vec<_>) =
+            got.partition(|data| data.reliability == Wire::Durable);
+        let numbers: Vec<u32> = durable
+            .iter()
+            .map(|data| String::from_utf8_lossy(&data.payload[..4]).parse().unwrap())
+            .collect();
+        assert_eq!(numbers, (first..200).step_by(2).collect::<Vec<_>>(), "{peer} of {from}");
+        assert!((60..100).contains(&lossy.len()), "{} of 100", lossy.len());
+    }
+    assert!(closed(&world).is_empty());
+}
+
+#[test]
+fn dc_02_channels_that_come_and_go_over_a_lossy_path_lose_nothing() {
+    let mut world = call(2, &[]);
+    world.peers[0].media.close_data(world.now, Wire::Durable);
+    world.run(SECOND);
+    world.peers[0].lose_every = 9;
+    for n in 0..100u32 {
+        world.peers[0].media.open_data(world.now, Wire::Durable).unwrap();
+        for _ in 0..2_000 {
+            if world.peers[0].media.data_open(Wire::Durable) {
+                break;
+            }
+            world.run(Duration::from_millis(5));
+        }
+        send(&mut world, 0, None, Wire::Durable, &n.to_string());
+        world.peers[0].media.close_data(world.now, Wire::Durable);
+    }
+    world.run(SECOND * 20);
+    let mut numbers: Vec<u32> = got(&world, 1).iter().map(|(_, n)| n.parse().unwrap()).collect();
+    // Between two channels no order is promised.
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+    assert_eq!(world.worker.stats().data.channels, 3);
+}
+
+#[test]
 fn dc_02_a_thousand_channels_one_after_the_other_lose_nothing_and_leave_nothing() {
     let mut world = call(2, &[]);
     world.peers[0].media.close_data(world.now, Wire::Durable);

@@ -79,7 +79,7 @@ fn carry_out(world: &mut World, kind: u8, bytes: &[u8]) {
     let now = world.now;
     match kind {
         0..4 => {
-            let reliability = if kind % 2 == 0 { Wire::Durable } else { Wire::Lossy };
+            let reliability = if kind.is_multiple_of(2) { Wire::Durable } else { Wire::Lossy };
             let client = &mut world.clients[usize::from(kind / 2)];
             // str0m, which our client is made of, cannot send an empty message.
             if !bytes.is_empty() && client.peer.send_data_frame(now, reliability, bytes).is_ok() {
@@ -88,7 +88,8 @@ fn carry_out(world: &mut World, kind: u8, bytes: &[u8]) {
         }
         4 => {
             let label = String::from_utf8_lossy(&bytes[..bytes.len().min(100)]);
-            let reliability = if bytes.len() % 2 == 0 { Wire::Durable } else { Wire::Lossy };
+            let reliability =
+                if bytes.len().is_multiple_of(2) { Wire::Durable } else { Wire::Lossy };
             let _ = world.clients[0].peer.open_data_as(now, &label, reliability);
             world.step(Duration::from_millis(5));
         }
@@ -120,8 +121,12 @@ fn command(world: &mut World, bytes: &[u8]) {
     let text = String::from_utf8_lossy(rest);
     let topic = &text[..text.floor_char_boundary(length)];
     let message = DataMessage {
-        to: (length % 3 == 0).then(|| vec![ParticipantId(1), ParticipantId(99)]),
-        reliability: if length % 2 == 0 { Reliability::Durable } else { Reliability::Lossy },
+        to: length.is_multiple_of(3).then(|| vec![ParticipantId(1), ParticipantId(99)]),
+        reliability: if length.is_multiple_of(2) {
+            Reliability::Durable
+        } else {
+            Reliability::Lossy
+        },
         topic: topic.into(),
         payload: rest.into(),
     };

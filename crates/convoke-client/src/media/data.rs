@@ -57,6 +57,9 @@ impl MediaPeer {
     /// too large for a frame.
     pub fn send_data(&mut self, now: Instant, message: &DataMessage) -> Result<(), MediaError> {
         let frame = write(message)?;
+        if !self.data_open(message.reliability) {
+            return Err(MediaError::DataNotOpen(message.reliability));
+        }
         if message.to.as_ref().is_some_and(Vec::is_empty) {
             // On the wire that would be everyone.
             return Ok(());

@@ -37,6 +37,9 @@ pub struct Peer {
     pub cut: bool,
     /// Gets no DTLS: data messages do not arrive, ICE and media do.
     pub deaf: bool,
+    /// Every so many datagrams one of its is lost, in both directions together; 0 for none.
+    pub lose_every: usize,
+    pub passed: usize,
     pub data: Vec<ReceivedData>,
     /// Openings and closings of data channels that it saw.
     pub channels: [usize; 2],
@@ -171,6 +174,8 @@ impl World {
             connected: 0,
             cut: false,
             deaf: false,
+            lose_every: 0,
+            passed: 0,
             data: Vec::new(),
             channels: [0; 2],
             level: None,
@@ -210,7 +215,7 @@ impl World {
     fn exchange(&mut self) {
         for peer in &mut self.peers {
             while let Some(transmit) = peer.media.poll_transmit() {
-                if peer.cut {
+                if peer.cut || peer.loses() {
                     continue;
                 }
                 let input = Input::Datagram {
@@ -281,7 +286,15 @@ impl Peer {
         }
     }
 
+    fn loses(&mut self) -> bool {
+        self.passed += 1;
+        self.lose_every > 0 && self.passed.is_multiple_of(self.lose_every)
+    }
+
     fn deliver(&mut self, now: Instant, to: SocketAddr, from: SocketAddr, bytes: &[u8]) {
+        if !self.local.contains(&to) || self.loses() {
+            return;
+        }
         if self.deaf && bytes.first().is_some_and(|first| (20..64).contains(first)) {
             return;
         }
