@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+mod data;
 mod dtls;
 mod transport;
 mod types;
@@ -40,10 +41,11 @@ use convoke_protocol::{MediaKind, TransportRole};
 use str0m::media::{MediaKind as StrKind, Mid};
 use str0m::rtp::RtpPacket;
 
-use transport::{Out, Transport, Up};
+use transport::{Out, Transport, Up, Wanted};
 
 pub use types::{
-    Codec, Input, MediaConfig, MediaError, MediaEvent, Offers, Packet, Received, SendLine, Transmit,
+    Codec, DataMessage, Input, MediaConfig, MediaError, MediaEvent, Offers, Packet, Received,
+    ReceivedData, SendLine, Transmit,
 };
 
 /// The largest RTP payload that fits into a packet of the media stack beside header, extensions and
@@ -99,14 +101,26 @@ impl MediaPeer {
             return Err(MediaError::NothingToOffer);
         }
 
-        let open = |role, kinds: &[(StrKind, Option<u32>)], addr, estimate| {
-            (!kinds.is_empty())
-                .then(|| Transport::offer(role, kinds, &config.video_codecs, estimate, addr, now))
-                .transpose()
+        let open = |wanted: Wanted<'_>| {
+            (!wanted.lines.is_empty()).then(|| Transport::offer(wanted, now)).transpose()
         };
-        let estimate = config.estimate_from_bps;
-        let send = open(TransportRole::Send, &send_kinds, config.send_addr, estimate)?;
-        let receive = open(TransportRole::Receive, &receive_kinds, config.receive_addr, None)?;
+        let send = Wanted {
+            role: TransportRole::Send,
+            lines: &send_kinds,
+            video: &config.video_codecs,
+            estimate_from_bps: config.estimate_from_bps,
+            local: config.send_addr,
+            data_channel: config.data_channel,
+        };
+        let receive = Wanted {
+            role: TransportRole::Receive,
+            lines: &receive_kinds,
+            estimate_from_bps: None,
+            local: config.receive_addr,
+            data_channel: config.data_channel && send_kinds.is_empty(),
+            ..send
+        };
+        let (send, receive) = (open(send)?, open(receive)?);
         let (send, send_sdp, send_mids) = split(send);
         let (receive, receive_sdp, receive_mids) = split(receive);
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use convoke_protocol::TransportRole;
+use convoke_protocol::{Reliability, TransportRole};
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::format::Codec as StrCodec;
@@ -16,8 +16,8 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, SeqNo};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
 
-use super::dtls;
 use super::types::{Codec, MediaError, MediaEvent, Packet, Transmit};
+use super::{data, dtls};
 
 /// RTX memory of a video send stream.
 const RTX_PACKETS: usize = 512;
@@ -37,7 +37,7 @@ pub(super) enum Up {
 
 pub(super) struct Transport {
     role: TransportRole,
-    rtc: Rtc,
+    pub(super) rtc: Rtc,
     local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     /// An address to switch to once the ICE restart is answered.
@@ -45,10 +45,14 @@ pub(super) struct Transport {
     mids: HashMap<u32, Mid>,
     codecs: HashMap<u8, Codec>,
     payload_types: HashMap<(Mid, Codec), Pt>,
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     answered: bool,
     connected: bool,
-    closed: bool,
+    pub(super) closed: bool,
+    /// Whether data channels were offered.
+    pub(super) has_channels: bool,
+    /// Ours, oldest first.
+    pub(super) channels: Vec<data::Channel>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -74,6 +78,7 @@ fn config(video: &[Codec], estimate_from_bps: Option<u64>) -> RtcConfig {
         .set_crypto_provider(dtls::provider())
         .set_rtp_mode(true)
         .set_stats_interval(None)
+        .set_sctp_max_buffered_amount(data::BUFFER_BYTES)
         .clear_codecs()
         .enable_opus(true, false)
         .enable_bwe(estimate_from_bps.map(Bitrate::from));
@@ -110,16 +115,25 @@ fn with_ssrcs(sdp: &str, ssrcs: &[Option<u32>]) -> String {
     out
 }
 
+/// What a transport offers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) role: TransportRole,
+    /// Kind and SSRC of each.
+    pub(super) lines: &'a [(StrKind, Option<u32>)],
+    pub(super) video: &'a [Codec],
+    pub(super) estimate_from_bps: Option<u64>,
+    pub(super) local: SocketAddr,
+    pub(super) data_channel: bool,
+}
+
 impl Transport {
-    /// A transport that offers `lines` (kind, SSRC) in this direction, with its offer and mids.
+    /// A transport that makes this offer, with its SDP and mids.
     pub(super) fn offer(
-        role: TransportRole,
-        lines: &[(StrKind, Option<u32>)],
-        video: &[Codec],
-        estimate_from_bps: Option<u64>,
-        local: SocketAddr,
+        wanted: Wanted<'_>,
         now: Instant,
     ) -> Result<(Self, String, Vec<Mid>), MediaError> {
+        let Wanted { role, lines, video, estimate_from_bps, local, data_channel } = wanted;
         let direction = match role {
             TransportRole::Send => Direction::SendOnly,
             TransportRole::Receive => Direction::RecvOnly,
@@ -131,6 +145,12 @@ impl Transport {
             .iter()
             .map(|(kind, _)| api.add_media(*kind, direction, None, None, None))
             .collect();
+        let kinds = [Reliability::Durable, Reliability::Lossy];
+        let channels = kinds.into_iter().filter(|_| data_channel).map(|reliability| {
+            let config = data::config(data::label(reliability), reliability);
+            (api.add_channel_with_config(config), reliability)
+        });
+        let channels = Self::offered(&channels.collect::<Vec<_>>());
         let (offer, pending) = api.apply().ok_or(MediaError::NothingToOffer)?;
         let this = Self {
             role,
@@ -145,6 +165,8 @@ impl Transport {
             answered: false,
             connected: false,
             closed: false,
+            has_channels: data_channel,
+            channels,
         };
         let ssrcs: Vec<Option<u32>> = lines.iter().map(|(_, ssrc)| *ssrc).collect();
         Ok((this, with_ssrcs(&offer.to_sdp_string(), &ssrcs), mids))
@@ -378,6 +400,9 @@ impl Transport {
                 let bps = estimate.as_u64();
                 out.up.push_back(Up::Event(MediaEvent::Estimate { bps }));
             }
+            Event::ChannelOpen(id, _) => out.up.extend(self.channel_open(id)),
+            Event::ChannelClose(id) => out.up.extend(self.channel_close(id)),
+            Event::ChannelData(data) => out.up.extend(self.channel_data(&data)),
             _ => {}
         }
     }
