@@ -25,6 +25,7 @@ export { ConvokeError } from './errors.js';
 export type { Listener } from './events.js';
 export { Emitter } from './events.js';
 export type {
+  DataCloseReason,
   EncodingDemand,
   EncodingExplanation,
   Explanation,

@@ -6,15 +6,17 @@
  */
 import { type Backoff, delayMs } from '../backoff.js';
 import { type DataPipes, openPipes } from '../data/dataPipe.js';
-import type { Data, DataClosed, Reliability } from '../data/wire.js';
 import type { FrameEncryption } from '../encryption/frameEncryption.js';
 import type { Environment } from '../environment.js';
 import { ConvokeError, type ConvokeErrorCode, endReasonOf } from '../errors.js';
 import { Emitter } from '../events.js';
 import type {
+  Data,
+  DataClosed,
   EncodingDemand,
   EndReason,
   Joined,
+  Reliability,
   Resumed,
   ServerMessage,
   Slot,
@@ -361,7 +363,7 @@ export class CallSession extends Emitter<SessionEvents> {
     this.emit('changed', undefined);
   }
 
-  readonly #onMessage = (message: ServerMessage | Data | DataClosed): void => {
+  readonly #onMessage = (message: ServerMessage): void => {
     if (this.#phase !== 'joined') return;
     if (!('callId' in message) || message.callId !== this.#callId) return;
     switch (message.type) {

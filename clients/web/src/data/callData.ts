@@ -7,6 +7,13 @@
  */
 import { ConvokeError } from '../errors.js';
 import { Emitter } from '../events.js';
+import type {
+  Data,
+  DataClosed,
+  DataCloseReason,
+  Reliability,
+  SendData,
+} from '../generated/protocol.js';
 import type { DataPipe } from './dataPipe.js';
 import {
   decodeFrame,
@@ -17,7 +24,6 @@ import {
   MAX_TOPIC_BYTES,
   toBase64,
 } from './frames.js';
-import type { Data, DataClosed, Reliability, SendData } from './wire.js';
 
 /** Durable: in order, until it arrives. Lossy: once, in any order. */
 export type DataReliability = 'Durable' | 'Lossy';
@@ -45,14 +51,14 @@ export interface CallDataEvents {
    * The server closed a channel (`tooFast`: we sent too much; `slowReader`: we read too slowly).
    * Messages may have been lost; later ones go and come again.
    */
-  interrupted: { readonly reliability: DataReliability; readonly reason: string };
+  interrupted: { readonly reliability: DataReliability; readonly reason: DataCloseReason };
 }
 
 /** @internal What the messages need from their call. */
 export interface DataLink {
   callId(): string;
   pipe(reliability: Reliability): DataPipe | undefined;
-  request(message: SendData): Promise<unknown>;
+  request(message: { readonly type: 'data' } & SendData): Promise<unknown>;
   csrcOf(participantId: string): number | undefined;
   participantOf(csrc: number): string | undefined;
 }
@@ -234,7 +240,7 @@ export class CallData extends Emitter<CallDataEvents> {
       callId: this.#link.callId(),
       reliability,
       payload: toBase64(payload),
-      ...(to === undefined ? {} : { to }),
+      ...(to === undefined ? {} : { to: [...to] }),
       ...(topic === undefined ? {} : { topic }),
     });
   }

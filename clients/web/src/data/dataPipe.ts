@@ -4,7 +4,7 @@
  * Owns: the channel and what the browser has buffered for it.
  * Never: holds messages back; `CallData` asks for room before it sends.
  */
-import type { Reliability } from './wire.js';
+import type { Reliability } from '../generated/protocol.js';
 
 /** More than this is not handed to the browser; beyond it, we wait or drop. */
 const FULL_BYTES = 256 * 1024;

@@ -5,7 +5,6 @@
  * Never: opens a second socket or knows what a call is; `AgentConnection` does the former, `Call`
  * the latter.
  */
-import type { SendData } from '../data/wire.js';
 import type { Environment, SocketLike } from '../environment.js';
 import { ConvokeError } from '../errors.js';
 import { CLOSE, type ClientMessage, type ServerMessage } from '../generated/protocol.js';
@@ -36,9 +35,7 @@ export interface SocketHandlers {
 }
 
 /** Omits `requestId`, which the socket gives. */
-export type ClientRequest = SendData | Request;
-
-type Request = ClientMessage extends infer M
+export type ClientRequest = ClientMessage extends infer M
   ? M extends ClientMessage
     ? Omit<M, 'requestId'>
     : never
