@@ -331,10 +331,10 @@ impl Live {
                 MediaEvent::Rtp(packet) => received.push(packet),
                 MediaEvent::Connected(role) => self.disconnected[role_index(role)] = false,
                 MediaEvent::Disconnected(role) => self.disconnected[role_index(role)] = true,
-                MediaEvent::KeyframeRequest { line } => {
+                MediaEvent::KeyframeRequest { line, encoding } => {
                     self.keyframe_requests += 1;
                     if let Some(playing) = self.playing.iter_mut().find(|p| p.line == line) {
-                        playing.player.as_source().request_keyframe();
+                        playing.player.as_source().request_keyframe_of(encoding);
                     }
                 }
                 _ => {}

@@ -30,6 +30,8 @@ fn received(packet: Packet, at: Instant, sequence: u64, csrc: u32) -> Received {
         codec: packet.codec,
         level: packet.level,
         payload: packet.payload,
+        descriptor: packet.descriptor,
+        made_at: None,
     }
 }
 

@@ -86,6 +86,8 @@ pub struct JoinOptions {
     pub video_codecs: Vec<Codec>,
     /// See [`MediaConfig::estimate_from_bps`].
     pub estimate_from_bps: Option<u64>,
+    /// See [`MediaConfig::dependency_descriptor`].
+    pub dependency_descriptor: bool,
 }
 
 impl Default for JoinOptions {
@@ -97,6 +99,7 @@ impl Default for JoinOptions {
             publish: Vec::new(),
             video_codecs: Codec::VIDEO.to_vec(),
             estimate_from_bps: None,
+            dependency_descriptor: false,
         }
     }
 }
@@ -146,7 +149,12 @@ pub enum CallEvent {
     /// The WebSocket is back and the state fresh.
     Reconnected,
     /// The server wants a keyframe on a track. Tracks with a [`MediaSource`] have been told.
-    KeyframeRequest(TrackHandle),
+    KeyframeRequest {
+        /// Which track.
+        track: TrackHandle,
+        /// Which of its encodings, as in [`Packet::encoding`].
+        encoding: usize,
+    },
     /// The uplink's estimated bandwidth, in bit/s.
     Estimate(u64),
     /// The reader was slow and missed so many events.
@@ -251,6 +259,7 @@ pub(super) async fn join(
         send_addr: send.local_addr()?,
         receive_addr: receive.local_addr()?,
         estimate_from_bps: options.estimate_from_bps,
+        dependency_descriptor: options.dependency_descriptor,
     };
     let (mut peer, offers) = MediaPeer::new(config, fastrand::u64(..), Instant::now())?;
     let lines: Arc<[(Source, String)]> =

@@ -275,19 +275,21 @@ impl Driver {
                     // The server says why on the WebSocket.
                     tracing::debug!(?transport, reason, "transport closed");
                 }
-                MediaEvent::KeyframeRequest { line } => self.keyframe_request(line),
+                MediaEvent::KeyframeRequest { line, encoding } => {
+                    self.keyframe_request(line, encoding);
+                }
                 MediaEvent::Estimate { bps } => self.tell(CallEvent::Estimate(bps)),
             }
         }
     }
 
-    fn keyframe_request(&mut self, line: usize) {
+    fn keyframe_request(&mut self, line: usize, encoding: usize) {
         let Some(track) = self.running.iter_mut().find(|t| t.handle.line == line) else { return };
         if let Some(source) = &mut track.source {
-            source.request_keyframe();
+            source.request_keyframe_of(encoding);
         }
-        let handle = track.handle.clone();
-        self.tell(CallEvent::KeyframeRequest(handle));
+        let track = track.handle.clone();
+        self.tell(CallEvent::KeyframeRequest { track, encoding });
     }
 
     fn start(&mut self, now: Instant, mut track: Running) {

@@ -273,13 +273,7 @@ async fn a_call_is_joined_followed_and_left() {
     assert!(matches!(ended, CallEvent::Ended(reason) if reason == EndReason::left()));
     assert!(timeout(SOON, events.next()).await.unwrap().is_none());
     assert!(timeout(SOON, call.packets().next()).await.unwrap().is_none());
-    let packet = crate::media::Packet {
-        codec: crate::media::Codec::Opus,
-        rtp_time: 0,
-        marker: false,
-        payload: vec![0].into(),
-        level: None,
-    };
+    let packet = crate::media::Packet::new(crate::media::Codec::Opus, 0, vec![0]);
     assert_eq!(call.write(&call.tracks()[0], packet), Err(WriteError::Ended));
 }
 

@@ -96,11 +96,9 @@ impl AudioSource {
         }
         stamp.write(&mut payload);
         Packet {
-            codec: Codec::Opus,
-            rtp_time: self.rtp_time,
             marker: std::mem::take(&mut self.talkspurt),
-            payload: payload.into(),
             level: Some(self.config.level),
+            ..Packet::new(Codec::Opus, self.rtp_time, payload)
         }
     }
 

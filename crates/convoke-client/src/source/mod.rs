@@ -28,6 +28,14 @@ pub trait MediaSource: Send {
     /// The other side needs a keyframe; the next frame should be one.
     fn request_keyframe(&mut self) {}
 
+    /// As [`Self::request_keyframe`], for one of several encodings.
+    fn request_keyframe_of(&mut self, _encoding: usize) {
+        self.request_keyframe();
+    }
+
+    /// Whether anybody wants an encoding: one that is switched on begins with a keyframe.
+    fn set_active(&mut self, _now: Instant, _encoding: usize, _active: bool) {}
+
     /// Stops and restarts the source (mute, camera off).
     fn set_paused(&mut self, now: Instant, paused: bool);
 }

@@ -156,11 +156,8 @@ impl VideoSource {
             }
             stamp.write(&mut payload);
             packets.push(Packet {
-                codec: self.config.codec,
-                rtp_time: self.rtp_time,
                 marker: index + 1 == count,
-                payload: payload.into(),
-                level: None,
+                ..Packet::new(self.config.codec, self.rtp_time, payload)
             });
         }
         self.frame = self.frame.wrapping_add(1);
