@@ -1,5 +1,7 @@
 //! Each law holds on a good stream and is shown to break on a bad one.
 
+mod layers;
+
 use std::time::{Duration, Instant};
 
 use convoke_protocol::MediaKind;
