@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use convoke_protocol::{
-    ClientMessage, EndReason, Leave, OfferMessage, ServerMessage, TransportRole,
+    ClientMessage, Demand, EncodingDemand, EndReason, Leave, OfferMessage, ServerMessage,
+    TransportRole,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -25,6 +26,8 @@ use crate::source::MediaSource;
 const BATCH: usize = 64;
 /// The largest datagram.
 const DATAGRAM: usize = 2_048;
+/// Demands kept for tracks that have not started yet.
+const DEMANDED_MAX: usize = 8;
 /// The first wait before another ICE restart; doubled each time.
 const RESTART_FIRST: Duration = Duration::from_secs(2);
 const RESTART_MOST: Duration = Duration::from_secs(16);
@@ -40,6 +43,13 @@ pub(super) struct Running {
 }
 
 impl Running {
+    fn obey(&mut self, now: Instant, encodings: &[EncodingDemand]) {
+        let Some(source) = &mut self.source else { return };
+        for (index, encoding) in encodings.iter().enumerate() {
+            source.set_active(now, index, encoding.active);
+        }
+    }
+
     pub(super) fn new(handle: TrackHandle, make: Option<MakeSource>, muted: bool) -> Self {
         Self { handle, make, source: None, muted }
     }
@@ -84,6 +94,8 @@ pub(super) struct Driver {
     events: broadcast::Sender<CallEvent>,
     packets: broadcast::Sender<Received>,
     running: Vec<Running>,
+    /// By the client's own id of the track.
+    demanded: Vec<(String, Vec<EncodingDemand>)>,
     restarts: [Restart; 2],
     answers: (mpsc::Sender<Restarted>, mpsc::Receiver<Restarted>),
     reachable: bool,
@@ -121,6 +133,7 @@ impl Driver {
             events,
             packets,
             running: Vec::new(),
+            demanded: Vec::new(),
             restarts: [Restart::default(), Restart::default()],
             answers: mpsc::channel(4),
             reachable: true,
@@ -292,6 +305,22 @@ impl Driver {
         self.tell(CallEvent::KeyframeRequest { track, encoding });
     }
 
+    fn demand(&mut self, now: Instant, demand: Demand) {
+        let Demand { client_id, encodings, .. } = demand;
+        let Some(track) = self.running.iter_mut().find(|t| *t.handle.client_id == *client_id)
+        else {
+            // Of a track that is published just now: kept until it starts.
+            self.demanded.retain(|(known, _)| *known != client_id);
+            if self.demanded.len() < DEMANDED_MAX {
+                self.demanded.push((client_id, encodings));
+            }
+            return;
+        };
+        track.obey(now, &encodings);
+        let track = track.handle.clone();
+        self.tell(CallEvent::Demand { track, encodings });
+    }
+
     fn start(&mut self, now: Instant, mut track: Running) {
         let csrc = self.state.borrow().own().map_or(0, |own| own.csrc);
         track.source = track.make.take().map(|make| make(SourceStart { csrc, now }));
@@ -299,7 +328,13 @@ impl Driver {
             source.set_paused(now, true);
         }
         self.running.retain(|t| t.handle.line != track.handle.line);
+        let is_it = |(known, _): &(String, _)| **known == *track.handle.client_id;
+        let demanded = self.demanded.iter().position(is_it).map(|at| self.demanded.swap_remove(at));
         self.running.push(track);
+        if let Some((client_id, encodings)) = demanded {
+            let call_id = self.state.borrow().call_id.clone();
+            self.demand(now, Demand { call_id, client_id, encodings });
+        }
     }
 
     fn command(&mut self, now: Instant, command: ToDriver) {
@@ -325,6 +360,11 @@ impl Driver {
             FromAgent::Message(ServerMessage::Ended(ended)) => {
                 if ended.call_id == self.state.borrow().call_id {
                     self.end(ended.reason);
+                }
+            }
+            FromAgent::Message(ServerMessage::Demand(demand)) => {
+                if demand.call_id == self.state.borrow().call_id {
+                    self.demand(now, demand);
                 }
             }
             FromAgent::Message(message) => {
