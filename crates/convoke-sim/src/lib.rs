@@ -19,17 +19,20 @@ mod laws;
 mod link;
 mod model;
 mod named;
+mod playing;
 mod random;
 mod report;
 mod scenario;
 mod sim;
 
-pub use link::{Burst, Link, LinkConfig, Sent};
+pub use link::{Burst, Link, LinkConfig, Sent, Usage};
 pub use model::{ModelParticipant, ModelRoom, ModelTrack, SlotTable};
 pub use named::{NAMES, named};
 pub use random::random;
 pub use report::{Report, SlotLine};
-pub use scenario::{Act, ActorSpec, Look, PublishSpec, Scenario, Step, Target};
+pub use scenario::{
+    Act, ActorSpec, Bounds, LayersSpec, Look, PublishSpec, Scenario, Step, Target, encoding,
+};
 pub use sim::{run, run_traced};
 
 /// The scenario of this name: one of [`NAMES`], or `random`, which the seed decides.

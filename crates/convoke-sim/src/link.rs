@@ -119,6 +119,27 @@ pub struct Link {
     free_at: Option<Instant>,
     last_arrival: Option<Instant>,
     lost: u64,
+    used: Usage,
+}
+
+/// What a narrow link carried, and could have.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// Bits that were carried.
+    pub carried: f64,
+    /// Bits that there was room for.
+    pub capacity: f64,
+    /// When the count was last brought up to date.
+    at: Option<Instant>,
+}
+
+impl Usage {
+    /// The share of the capacity that was used since `before`, if there was a limit.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Option<f64> {
+        let capacity = self.capacity - before.capacity;
+        (capacity > 0.0).then(|| (self.carried - before.carried) / capacity)
+    }
 }
 
 impl Link {
@@ -135,7 +156,30 @@ impl Link {
             free_at: None,
             last_arrival: None,
             lost: 0,
+            used: Usage::default(),
         }
+    }
+
+    /// From now on it has another capacity, in bit/s. What waits goes on at the old one.
+    pub fn set_rate(&mut self, now: Instant, rate_bps: Option<u64>) {
+        self.usage(now);
+        self.config.rate_bps = rate_bps;
+    }
+
+    /// What it carried, and could have, up to now.
+    pub fn usage(&mut self, now: Instant) -> Usage {
+        let since = self.used.at.replace(now).unwrap_or(now);
+        if let Some(rate) = self.config.rate_bps {
+            let seconds = now.saturating_duration_since(since).as_secs_f64();
+            self.used.capacity += rate as f64 * seconds;
+        }
+        self.used
+    }
+
+    /// How it behaves now.
+    #[must_use]
+    pub fn config(&self) -> LinkConfig {
+        self.config
     }
 
     /// Cuts or restores the link.
@@ -196,6 +240,10 @@ impl Link {
             return Sent::Arrives(self.last_arrival.map_or(arrives, |last| last.max(arrives)));
         }
         self.free_at = Some(done);
+        if self.config.rate_bps.is_some() {
+            self.usage(now);
+            self.used.carried += (Self::size(class, bytes) * 8) as f64;
+        }
         let arrives = self.last_arrival.map_or(arrives, |last| last.max(arrives));
         if overtaken {
             return Sent::Arrives(arrives + detour);
@@ -219,12 +267,16 @@ impl Link {
 
     fn transmission(&self, class: Class, bytes: &[u8]) -> Duration {
         let Some(rate) = self.config.rate_bps else { return Duration::ZERO };
-        let size = match class {
+        Duration::from_nanos(Self::size(class, bytes) as u64 * 8 * 1_000_000_000 / rate.max(1))
+    }
+
+    /// Bytes on the wire.
+    fn size(class: Class, bytes: &[u8]) -> usize {
+        match class {
             Class::Handshake => HANDSHAKE_BYTES,
             Class::Rtcp => RTCP_BYTES,
             Class::Rtp { .. } => bytes.len(),
-        };
-        Duration::from_nanos(size as u64 * 8 * 1_000_000_000 / rate.max(1))
+        }
     }
 }
 
@@ -288,6 +340,33 @@ mod tests {
         assert!((500..530).contains(&arrived.len()), "{}", arrived.len());
         assert!(arrived.windows(2).all(|w| w[1] - w[0] >= Duration::from_millis(10)));
         assert!(got[..20].iter().all(Option::is_some), "the queue takes the first");
+    }
+
+    #[test]
+    fn capacity_steps_and_use_are_counted() {
+        let ms = Duration::from_millis;
+        let start = Instant::now();
+        let mut link =
+            Link::new(LinkConfig { rate_bps: Some(800_000), ..LinkConfig::default() }, 1);
+        let before = link.usage(start);
+        let mut arrivals = Vec::new();
+        for n in 0..200_u32 {
+            let now = start + ms(10) * n;
+            if n == 100 {
+                link.set_rate(now, Some(400_000));
+            }
+            let mut bytes = vec![0x80; 500];
+            bytes[1..4].copy_from_slice(&[96, 0, n as u8]);
+            if let Sent::Arrives(at) = link.send(now, &bytes) {
+                arrivals.push(at - now);
+            }
+        }
+        assert_eq!((arrivals[50], arrivals[150]), (ms(15), ms(20)));
+        let share = link.usage(start + ms(2_000)).since(&before).expect("narrow");
+        assert!((share - 800_000.0 / 1_200_000.0).abs() < 0.01, "{share}");
+        link.set_rate(start + ms(2_000), None);
+        let then = link.usage(start + ms(2_000));
+        assert_eq!(link.usage(start + ms(3_000)).since(&then), None);
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn codecs(name: &str) -> Scenario {
     let mut scenario = Scenario::new(name, actors).lasting(6_000);
     for (index, at) in (1_000..5_000).step_by(400).enumerate() {
         let at_track = Target::Track(index % 4, Source::Camera);
-        let look = Look { slot: 0, at: at_track, priority: 0 };
+        let look = Look::new(0, at_track);
         scenario = scenario.step(at, 4, Act::View(vec![look]));
     }
     scenario
@@ -177,7 +177,7 @@ fn reordered_switches(name: &str) -> Scenario {
     scenario.actors.push(ActorSpec { audio_slots: 1, video_slots: 1, ..ActorSpec::viewer() });
     for (index, at) in (1_000..5_500).step_by(150).enumerate() {
         let at_track = Target::Track(index % 3, Source::Camera);
-        let look = Look { slot: 0, at: at_track, priority: 0 };
+        let look = Look::new(0, at_track);
         scenario = scenario.step(at, 3, Act::View(vec![look]));
     }
     scenario
@@ -204,7 +204,7 @@ fn numbers(name: &str) -> Scenario {
     scenario.actors.push(ActorSpec { video_slots: 1, ..ActorSpec::viewer() });
     for (index, at) in (1_000..4_500).step_by(300).enumerate() {
         let at_track = Target::Track(index % 3, Source::Camera);
-        let look = Look { slot: 0, at: at_track, priority: 0 };
+        let look = Look::new(0, at_track);
         scenario = scenario.step(at, 3, Act::View(vec![look]));
     }
     scenario
@@ -243,8 +243,11 @@ fn sends_while_muted(name: &str) -> Scenario {
 }
 
 fn views(name: &str) -> Scenario {
-    let pin = |slot, who, priority| Look { slot, at: Target::Track(who, Source::Camera), priority };
-    let follow = |slot, at| Look { slot, at, priority: 0 };
+    let pin = |slot, who, priority| Look {
+        priority,
+        ..Look::new(slot, Target::Track(who, Source::Camera))
+    };
+    let follow = Look::new;
     let spec = ActorSpec { video_slots: 3, ..ActorSpec::new() };
     Scenario::new(name, people(5, &spec))
         .step(800, 0, Act::View(vec![pin(2, 1, 0), pin(0, 4, 0)]))
@@ -264,7 +267,7 @@ fn views(name: &str) -> Scenario {
 fn screens(name: &str) -> Scenario {
     let spec = ActorSpec { video_slots: 2, ..ActorSpec::new() };
     // Whoever follows the speaker sees a camera, however many screens there are.
-    let speaker = Look { slot: 0, at: Target::ActiveSpeaker, priority: 0 };
+    let speaker = Look::new(0, Target::ActiveSpeaker);
     let mut scenario =
         Scenario::new(name, people(4, &spec)).step(600, 3, Act::View(vec![speaker])).lasting(5_000);
     for who in 0..3 {

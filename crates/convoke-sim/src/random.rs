@@ -75,6 +75,7 @@ fn actor(random: &mut fastrand::Rng, trouble: bool) -> ActorSpec {
         uplink: link(random, trouble),
         downlink: link(random, trouble),
         joins: random.f64() < 0.8,
+        descriptor: false,
     }
 }
 
@@ -99,6 +100,8 @@ fn publication(random: &mut fastrand::Rng, source: Source) -> PublishSpec {
         paused_clock: pick(random, &clocks),
         sends_while_muted: random.f64() < 0.1,
         ssrc: None,
+        layers: None,
+        ignores_demand: false,
     }
 }
 
@@ -165,5 +168,5 @@ fn look(random: &mut fastrand::Rng, count: usize) -> Look {
         1 => Target::ScreenShare,
         _ => Target::Track(random.usize(0..count), source),
     };
-    Look { slot: random.usize(0..5), at, priority: random.u8(0..3) }
+    Look { priority: random.u8(0..3), ..Look::new(random.usize(0..5), at) }
 }

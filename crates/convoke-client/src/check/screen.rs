@@ -15,6 +15,8 @@ const INTERVALS: usize = 30;
 const INTERVALS_LEAST: usize = 5;
 /// A gap is a freeze beyond three intervals, and beyond one and this.
 const FREEZE: Duration = Duration::from_millis(150);
+/// Freezes remembered.
+const FREEZES_MAX: usize = 256;
 /// Changes of size remembered.
 const SIZES_MAX: usize = 64;
 
@@ -27,8 +29,8 @@ pub struct Shown {
     pub freezes: u64,
     /// How long they lasted together.
     pub frozen: Duration,
-    /// The longest of them.
-    pub longest_freeze: Duration,
+    /// When each was over, and how long it lasted: the first few.
+    pub freeze_log: Vec<(Instant, Duration)>,
     /// From when on which width and height were shown: the changes, the first few.
     pub sizes: Vec<(Instant, (u16, u16))>,
     /// Changes of size, all.
@@ -96,7 +98,9 @@ impl Screen {
             if gap > (mean * 3).max(mean + FREEZE) {
                 self.shown.freezes += 1;
                 self.shown.frozen += gap;
-                self.shown.longest_freeze = self.shown.longest_freeze.max(gap);
+                if self.shown.freeze_log.len() < FREEZES_MAX {
+                    self.shown.freeze_log.push((now, gap));
+                }
             }
         }
         self.intervals.push_back(gap);

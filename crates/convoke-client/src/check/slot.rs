@@ -21,6 +21,8 @@ const MAX_VIOLATIONS: usize = 32;
 const MAX_ASSIGNMENTS: usize = 64;
 /// How much one packet moves the mean of the clock's error.
 const CLOCK_WEIGHT: f64 = 0.05;
+/// What differs by more is not averaged.
+const CLOCK_JUMP_SECONDS: f64 = 1.0;
 
 /// How far packets and the slot table may be apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,8 +276,10 @@ impl SlotChecker {
         self.delays.add(packet.at.saturating_duration_since(self.epoch + sent));
         let Some(made_at) = packet.made_at else { return };
         let error = made_at.as_secs_f64() - sent.as_secs_f64();
+        // The first report of a new source, or of a stream that had none: that is another clock.
+        let near = |mean: f64| (error - mean).abs() < CLOCK_JUMP_SECONDS;
         self.clock = match self.clock {
-            Some((known, mean)) if known == csrc => {
+            Some((known, mean)) if known == csrc && near(mean) => {
                 Some((csrc, mean + (error - mean) * CLOCK_WEIGHT))
             }
             _ => Some((csrc, error)),

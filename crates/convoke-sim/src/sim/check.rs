@@ -6,8 +6,9 @@ use convoke_core::{Action, MediaKind, ParticipantId, Reply, SlotState, TrackId};
 use convoke_protocol::TransportRole;
 
 use super::{MEASURE, Sim, worker_addr};
-use crate::actor::{self, Fate, Live};
+use crate::actor::{Fate, Live};
 use crate::laws;
+use crate::playing;
 use crate::report::{Report, SlotLine};
 
 /// Packets and decoded frames of one slot at some time.
@@ -22,8 +23,7 @@ pub(super) type Counts = Vec<Vec<(usize, u64, u64)>>;
 
 fn count(live: &Live, slot: usize) -> Count {
     let report = live.slots[slot].checker.report();
-    let frames = report.sources.values().map(|s| s.frames_decoded).sum();
-    Count { packets: report.packets, frames }
+    Count { packets: report.packets, frames: report.shown.pictures }
 }
 
 impl Sim {
@@ -127,7 +127,7 @@ impl Sim {
             return Some(format!("0 packets of {client_id}"));
         }
         let seconds = MEASURE.as_secs_f64();
-        let (what, got, wanted) = match actor::core_source(playing.spec.source).kind() {
+        let (what, got, wanted) = match playing::core_source(playing.spec.source).kind() {
             MediaKind::Audio => ("packets", got.packets, 50.0 * seconds),
             MediaKind::Video => ("frames", got.frames, f64::from(playing.spec.fps) * seconds),
         };
@@ -199,6 +199,8 @@ impl Sim {
             let report = slot.checker.report();
             self.delays.merge(&report.delays);
             self.report.switches += report.switches;
+            self.report.freezes += report.shown.freezes;
+            self.report.layer_changes += slot.layer_changes.len() as u64;
             self.report.slots.push(SlotLine {
                 actor: who,
                 kind: format!("{:?}", slot.kind).to_lowercase(),
@@ -208,6 +210,17 @@ impl Sim {
                 switches: report.switches,
                 frames_decoded: report.sources.values().map(|s| s.frames_decoded).sum(),
                 frames_complete: report.sources.values().map(|s| s.frames_complete).sum(),
+                frames_undecodable: report.sources.values().map(|s| s.frames_undecodable).sum(),
+                pictures: report.shown.pictures,
+                freezes: report.shown.freezes,
+                frozen_ms: report.shown.frozen.as_secs_f64() * 1_000.0,
+                sizes: report
+                    .shown
+                    .sizes
+                    .iter()
+                    .map(|(at, size)| ((*at - self.start).as_secs_f64(), size.0, size.1))
+                    .collect(),
+                layer_changes: slot.layer_changes.len(),
             });
         }
         self.report.keyframe_requests += live.keyframe_requests;
