@@ -670,13 +670,15 @@ pub enum DropReason {
     Late,
     /// An RTP payload larger than any path carries ([`crate::PAYLOAD_BYTES_MAX`]).
     Oversize,
-    /// RTP of an encoding of a track other than the one that is forwarded.
+    /// RTP of an encoding that its track does not have.
     OtherEncoding,
+    /// RTP whose payload descriptor cannot be read.
+    Unreadable,
 }
 
 impl DropReason {
     /// All of them, in the order of [`Stats::drops`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NotDemultiplexed,
         Self::UnknownSource,
         Self::UnknownUfrag,
@@ -687,6 +689,7 @@ impl DropReason {
         Self::Late,
         Self::Oversize,
         Self::OtherEncoding,
+        Self::Unreadable,
     ];
 
     /// The metric label.
@@ -703,6 +706,7 @@ impl DropReason {
             Self::Late => "late",
             Self::Oversize => "oversize",
             Self::OtherEncoding => "other_encoding",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -736,6 +740,8 @@ pub struct Stats {
     pub keyframe_requests_out: u64,
     /// Times that a slot changed from one track to another.
     pub slot_switches: u64,
+    /// Times that a slot's layer changed.
+    pub layer_switches: u64,
     /// Peers dropped because their handling panicked.
     pub peer_panics: u64,
     /// Drops, in the order of [`DropReason::ALL`].

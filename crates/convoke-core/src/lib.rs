@@ -16,7 +16,6 @@
 // Tests are where time comes from.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
-#[cfg_attr(not(test), expect(dead_code, reason = "rooms forward one encoding per track so far"))]
 mod allocate;
 mod api;
 mod clock;
@@ -24,11 +23,6 @@ mod demux;
 mod entropy;
 mod forward;
 mod ids;
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "reads and rewrites layers; the forwarding path takes it up next"
-)]
 mod layers;
 mod room;
 mod slots;

@@ -36,6 +36,8 @@ fn gauges(stats: Stats) -> [u64; 4] {
 fn everyone_hears_and_sees_everyone_else_in_every_codec() {
     let codecs = [Some(Codec::Vp8), Some(Codec::Vp9), Some(Codec::H264), Some(Codec::Av1)];
     let mut world = connected(&codecs);
+    // Three cameras are more than estimation begins with.
+    world.run(SECOND * 2);
     for peer in &mut world.peers {
         peer.received.clear();
     }

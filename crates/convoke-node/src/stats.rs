@@ -50,7 +50,7 @@ pub struct WorkerStats {
 /// Gauges, the first of [`encode`]'s values.
 const GAUGES: usize = 4;
 /// All of [`encode`]'s values.
-const VALUES: usize = GAUGES + 2 + 8 + 4 + DropReason::ALL.len();
+const VALUES: usize = GAUGES + 2 + 8 + 5 + DropReason::ALL.len();
 
 /// Every value in a fixed order, gauges first. Exhaustive, so that a new one cannot be forgotten.
 fn encode(stats: &Stats) -> [u64; VALUES] {
@@ -68,12 +68,14 @@ fn encode(stats: &Stats) -> [u64; VALUES] {
         keyframe_requests_in,
         keyframe_requests_out,
         slot_switches,
+        layer_switches,
         peer_panics,
         drops,
     } = *stats;
     let gauges = [rooms, participants, transports, tracks, datagrams_in, datagrams_out];
     let media = [rtp_in, rtp_bytes_in, rtp_out, rtp_bytes_out];
-    let rest = [keyframe_requests_in, keyframe_requests_out, slot_switches, peer_panics];
+    let switches = [slot_switches, layer_switches];
+    let rest = [keyframe_requests_in, keyframe_requests_out, switches[0], switches[1], peer_panics];
     let mut all = gauges.into_iter().chain(media.into_iter().flatten()).chain(rest).chain(drops);
     array::from_fn(|_| all.next().unwrap_or(0))
 }
@@ -95,6 +97,7 @@ fn decode(values: impl IntoIterator<Item = u64>) -> Stats {
         keyframe_requests_in: next(),
         keyframe_requests_out: next(),
         slot_switches: next(),
+        layer_switches: next(),
         peer_panics: next(),
         drops: array::from_fn(|_| next()),
     }

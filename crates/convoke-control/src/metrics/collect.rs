@@ -153,6 +153,8 @@ fn media(out: &mut Families, workers: &[WorkerStats]) {
     out.by_label("convoke_keyframe_requests_total", help, "direction", asked);
     let help = "Times that a slot changed from one track to another.";
     out.counter("convoke_slot_switches_total", help, sum(|w| w.core.slot_switches));
+    let help = "Times that a slot's layer changed.";
+    out.counter("convoke_layer_switches_total", help, sum(|w| w.core.layer_switches));
     let help = "Peers dropped because their handling panicked.";
     out.counter("convoke_peer_panics_total", help, sum(|w| w.core.peer_panics));
 }

@@ -8,11 +8,18 @@ use std::time::{Duration, Instant};
 
 /// Unanswered requests double the interval up to this many times.
 const DOUBLINGS_MAX: u32 = 3;
+/// In this time
+const BUSY_SPAN: Duration = Duration::from_secs(10);
+/// so many requests may go before the interval is doubled, and twice as many before it is so again:
+/// where many viewers lose packets, each would be served at the cost of all.
+const BUSY_AFTER: usize = 5;
+const SENT_MAX: usize = 2 * BUSY_AFTER;
 
 /// One source's budget.
 #[derive(Debug, Default)]
 pub(crate) struct Keyframes {
-    last_sent: Option<Instant>,
+    /// When the latest requests went, newest first.
+    sent: [Option<Instant>; SENT_MAX],
     wanted: bool,
     unanswered: u32,
 }
@@ -26,11 +33,14 @@ impl Keyframes {
 
     /// Whether a request is to be sent now; `waiting` says that someone waits for a keyframe.
     pub(crate) fn poll(&mut self, now: Instant, interval: Duration, waiting: bool) -> bool {
-        if !(self.wanted || waiting) || self.next(interval).is_some_and(|at| at > now) {
+        if !(self.wanted || waiting) || self.next(now, interval).is_some_and(|at| at > now) {
             return false;
         }
-        self.unanswered = if self.last_sent.is_some() { self.unanswered + 1 } else { 0 };
-        self.last_sent = Some(now);
+        self.unanswered = if self.last_sent().is_some() { self.unanswered + 1 } else { 0 };
+        self.sent.rotate_right(1);
+        if let Some(newest) = self.sent.first_mut() {
+            *newest = Some(now);
+        }
         self.wanted = false;
         true
     }
@@ -42,9 +52,16 @@ impl Keyframes {
     }
 
     /// When a request may be sent again; `None` if at once.
-    pub(crate) fn next(&self, interval: Duration) -> Option<Instant> {
-        let wait = interval * (1 << self.unanswered.min(DOUBLINGS_MAX));
-        self.last_sent.map(|at| at + wait)
+    pub(crate) fn next(&self, now: Instant, interval: Duration) -> Option<Instant> {
+        let recent = |sent: &&Instant| now.saturating_duration_since(**sent) < BUSY_SPAN;
+        let busy = self.sent.iter().flatten().filter(recent).count() / BUSY_AFTER;
+        let busy = u32::try_from(busy).unwrap_or(0);
+        let wait = interval * (1 << self.unanswered.max(busy).min(DOUBLINGS_MAX));
+        self.last_sent().map(|at| at + wait)
+    }
+
+    fn last_sent(&self) -> Option<Instant> {
+        self.sent.first().copied().flatten()
     }
 
     /// Whether a request waits for its interval.

@@ -10,7 +10,7 @@ pub(crate) mod rewrite;
 pub(crate) mod select;
 
 pub(crate) use keyframe::Keyframes;
-pub(crate) use select::{Choice, Forwarder};
+pub(crate) use select::{Choice, Forwarder, Kind};
 
 #[cfg(test)]
 mod tests;

@@ -37,8 +37,9 @@ impl H264 {
                 let mut rest = rest;
                 while let [high, low, tail @ ..] = rest {
                     let size = usize::from(u16::from_be_bytes([*high, *low]));
-                    let (nal, after) = tail.split_at_checked(size)?;
-                    let (&header, body) = nal.split_first()?;
+                    // What does not fit is no NAL unit; those before it count all the same.
+                    let Some((nal, after)) = tail.split_at_checked(size) else { break };
+                    let Some((&header, body)) = nal.split_first() else { break };
                     seen.nal(header, body, true);
                     rest = after;
                 }

@@ -59,22 +59,6 @@ impl Prefix {
         payload.get(usize::from(self.replaces)..).unwrap_or_default()
     }
 
-    /// Whether nothing moves: then [`Self::write_over`] may serve as well.
-    pub(crate) fn keeps_length(&self) -> bool {
-        self.len == self.replaces
-    }
-
-    /// Writes over a receiver's own copy; false if the length changes or does not fit.
-    pub(crate) fn write_over(&self, copy: &mut [u8]) -> bool {
-        match copy.get_mut(..usize::from(self.len)) {
-            Some(front) if self.keeps_length() => {
-                front.copy_from_slice(self.bytes());
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// The whole rewritten payload, for an egress that wants it in one piece.
     pub(crate) fn join(&self, payload: &[u8]) -> Arc<[u8]> {
         [self.bytes(), self.rest(payload)].concat().into()

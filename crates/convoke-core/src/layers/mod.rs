@@ -24,7 +24,9 @@ mod vp8;
 mod vp9;
 
 pub(crate) use crate::api::Layer;
-pub(crate) use frame::{FrameInfo, Keyframe, Targets, UpSwitch};
+pub(crate) use frame::{FrameInfo, Payload};
+#[cfg(test)]
+pub(crate) use frame::{Keyframe, Targets, UpSwitch};
 pub(crate) use header::{PictureId, Prefix};
 pub(crate) use numbers::{FrameMap, SeqMap, Shift};
 pub(crate) use read::{Packet, Reader};

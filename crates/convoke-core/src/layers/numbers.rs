@@ -138,6 +138,7 @@ impl SeqMap {
     }
 
     /// The number that follows all given so far.
+    #[cfg(test)]
     pub(crate) fn next(&self) -> u64 {
         self.numbers.next()
     }

@@ -13,6 +13,9 @@ use super::h264::H264;
 use super::{Layer, Vp8, Vp9};
 use crate::transport::Codec;
 
+/// Spatial layers of one encoding whose sizes are remembered.
+const SPATIAL_MAX: usize = 4;
+
 /// One packet of an encoding.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packet<'a> {
@@ -34,6 +37,10 @@ pub(crate) struct Reader {
     structures: Structures,
     /// VP9: N_S of the latest scalability structure.
     top_spatial: Option<u8>,
+    /// The payloads are encrypted end to end.
+    encrypted: bool,
+    /// What each spatial layer's pictures measure, as far as it was said.
+    sizes: [Option<(u32, u32)>; SPATIAL_MAX],
     latest: Option<Latest>,
 }
 
@@ -51,7 +58,44 @@ impl Reader {
     /// `encoding` is the place of a simulcast encoding among its track's, lowest first; `None` for a
     /// track with one encoding.
     pub(crate) fn new(codec: Codec, encoding: Option<u8>) -> Self {
-        Self { codec, encoding, structures: Structures::default(), top_spatial: None, latest: None }
+        Self {
+            codec,
+            encoding,
+            structures: Structures::default(),
+            top_spatial: None,
+            encrypted: false,
+            sizes: [None; SPATIAL_MAX],
+            latest: None,
+        }
+    }
+
+    /// The payloads are encrypted end to end: where a packet has a dependency descriptor, nothing
+    /// else is asked what it is.
+    pub(crate) fn encrypted(mut self, encrypted: bool) -> Self {
+        self.encrypted = encrypted;
+        self
+    }
+
+    pub(crate) fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// The encoding's place among its track's changed.
+    pub(crate) fn set_encoding(&mut self, encoding: Option<u8>) {
+        self.encoding = encoding;
+    }
+
+    /// Width and height of a spatial layer's pictures, as the encoding itself counts it.
+    pub(crate) fn size(&self, spatial: u8) -> Option<(u32, u32)> {
+        self.sizes.get(usize::from(spatial)).copied().flatten()
+    }
+
+    fn learn_sizes(&mut self, sizes: &[(u32, u32)]) {
+        if !sizes.is_empty() {
+            for (at, size) in self.sizes.iter_mut().enumerate() {
+                *size = sizes.get(at).copied();
+            }
+        }
     }
 
     /// `None` for a packet that says nothing that can be understood. Where the dependency descriptor
@@ -62,6 +106,17 @@ impl Reader {
             .descriptor
             .and_then(|bytes| Descriptor::read(bytes, &mut self.structures))
             .and_then(|understood| self.describe(packet, understood));
+        if self.encrypted && packet.descriptor.is_some() && described.is_none() {
+            return None;
+        }
+        if let Some(Targets { descriptor, .. }) =
+            described.as_ref().and_then(|d| d.targets.as_ref())
+            && let Some(structure) = &descriptor.attached
+        {
+            let size = |&(w, h): &(u16, u16)| (u32::from(w) + 1, u32::from(h) + 1);
+            let sizes: Vec<(u32, u32)> = structure.resolutions.iter().map(size).collect();
+            self.learn_sizes(&sizes);
+        }
         let mut info = match (described, payload) {
             (Some(described), Some(payload)) => FrameInfo {
                 picture_id: payload.picture_id,
@@ -126,11 +181,20 @@ impl Reader {
         let blank = self.blank(packet);
         match self.codec {
             Codec::Opus => None,
-            Codec::Vp8 => Some(from_vp8(Vp8::parse(packet.payload)?, blank)),
+            Codec::Vp8 => {
+                let vp8 = Vp8::parse(packet.payload)?;
+                if let Some((width, height)) = vp8.size.filter(|_| !self.encrypted) {
+                    self.learn_sizes(&[(width.into(), height.into())]);
+                }
+                Some(from_vp8(vp8, blank))
+            }
             Codec::Vp9 { .. } => {
                 let vp9 = Vp9::parse(packet.payload)?;
                 if let Some(structure) = vp9.structure.as_ref().filter(|_| !blank.is_late) {
                     self.top_spatial = Some(structure.spatial_layers - 1);
+                    let size = |&(w, h): &(u16, u16)| (u32::from(w), u32::from(h));
+                    let sizes: Vec<(u32, u32)> = structure.resolutions.iter().map(size).collect();
+                    self.learn_sizes(&sizes);
                 }
                 Some(from_vp9(vp9, self.top_spatial, blank))
             }

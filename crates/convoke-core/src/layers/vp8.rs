@@ -1,6 +1,6 @@
 //! The VP8 payload descriptor.
 //!
-//! Owns: RFC 7741 §4.2 (descriptor) and the one bit of §4.3 that says keyframe.
+//! Owns: RFC 7741 §4.2 (descriptor), the one bit of §4.3 that says keyframe, and a keyframe's size.
 //! Never: reads further into the frame.
 //!
 //! ```text
@@ -30,6 +30,8 @@ pub(crate) struct Vp8 {
     pub(crate) key_idx: Option<u8>,
     /// In the first packet of a keyframe.
     pub(crate) keyframe: bool,
+    /// The picture's width and height, in the first packet of a keyframe.
+    pub(crate) size: Option<(u16, u16)>,
     /// Where the frame's bytes begin.
     pub(crate) len: usize,
 }
@@ -71,6 +73,7 @@ impl Vp8 {
         // A packet carries at least one byte of the frame.
         let frame = rest.first()?;
         let starts_frame = first & 0x17 == 0x10;
+        let keyframe = starts_frame && frame & 1 == 0;
         Some(Self {
             non_reference: first & 0x20 != 0,
             starts_frame,
@@ -79,7 +82,8 @@ impl Vp8 {
             temporal: has(0x20).then_some(layers >> 6),
             layer_sync: has(0x20) && layers & 0x20 != 0,
             key_idx: has(0x10).then_some(layers & 0x1f),
-            keyframe: starts_frame && frame & 1 == 0,
+            keyframe,
+            size: keyframe.then(|| picture_size(rest)).flatten(),
             len: payload.len() - rest.len(),
         })
     }
@@ -109,4 +113,11 @@ impl Vp8 {
         }
         Some(prefix.replacing(self.len))
     }
+}
+
+/// The size in a keyframe's header (RFC 6386 §9.1): a start code, then 14 bits each.
+fn picture_size(frame: &[u8]) -> Option<(u16, u16)> {
+    let [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] = *frame else { return None };
+    let side = |low, high| u16::from_le_bytes([low, high]) & 0x3fff;
+    Some((side(w0, w1), side(h0, h1)))
 }

@@ -4,9 +4,15 @@
 //! tracks to slots, the forwarding loop.
 //! Never: creates transports (the worker does), reads a clock, or knows SDP.
 
+mod explain;
+mod keyframes;
+mod meter;
+mod probe;
 mod publish;
+mod quality;
 mod reconcile;
 mod speech;
+mod track;
 mod view;
 
 use std::sync::Arc;
@@ -16,16 +22,19 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{
-    DropReason, Event, LeaveReason, MediaKind, Permissions, RoomChange, SlotState, SlotWish,
-    Source, Stats, TransportRole,
+    DropReason, Event, Layer, LeaveReason, MediaKind, Permissions, RoomChange, SlotReason,
+    SlotState, SlotWish, Stats, TransportRole,
 };
 use crate::clock::SamplingClock;
 use crate::forward::rewrite::Incoming;
 use crate::forward::select::Candidate;
-use crate::forward::{Choice, Forwarder, Keyframes};
+use crate::forward::{Choice, Forwarder, Kind};
 use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
+use crate::layers::{FrameInfo, descriptor};
 use crate::speaker::Speakers;
-use crate::transport::{Codec, Line, MediaPacket, Outgoing, Transport};
+use crate::transport::{Codec, DescriptorBytes, Line, MediaPacket, Outgoing, Transport};
+use quality::Quality;
+use track::Track;
 
 pub(crate) use publish::TrackError;
 
@@ -84,6 +93,7 @@ pub(crate) struct Participant {
     slots: Vec<Slot>,
     wishes: Vec<SlotWish>,
     clock: SamplingClock,
+    quality: Quality,
 }
 
 /// One m-line of a receive transport.
@@ -100,68 +110,36 @@ struct Slot {
     forwarder: Forwarder,
     /// The tracks that have an edge to it.
     edges: [Option<usize>; 2],
+    /// The layer that it is for (video).
+    allocated: Option<Layer>,
+    /// What that is counted with, in bit/s.
+    bitrate_bps: u64,
+    /// Why it is not more.
+    limit: SlotReason,
+    /// What its participant is told of that.
+    reason: Option<SlotReason>,
+    /// The best that the publisher should send for its sake.
+    upstream: Option<Layer>,
+    /// When a keyframe was last forwarded.
+    last_keyframe: Option<Instant>,
     /// What its participant was last told of it.
-    told: (Option<TrackId>, SlotState),
+    told: Told,
 }
 
-/// A stream that has been silent for this long gives its place to another of its track.
-const ENCODING_IDLE: Duration = Duration::from_millis(500);
-
-/// The one encoding of a track that is forwarded: a publisher that offers several (simulcast,
-/// RFC 8853) is taken by the first that comes, as layers are not chosen yet.
-#[derive(Debug, Clone, Copy)]
-struct Encoding {
-    ssrc: u32,
-    heard: Instant,
-    /// The highest extended sequence number so far.
-    highest: u64,
-}
-
-/// What a participant publishes.
-#[derive(Debug)]
-struct Track {
-    id: TrackId,
-    owner: usize,
-    client_id: Arc<str>,
-    source: Source,
-    muted: bool,
-    encrypted: bool,
-    line: usize,
-    mid: Mid,
-    subscriptions: Vec<Subscription>,
-    encoding: Option<Encoding>,
-    keyframes: Keyframes,
-}
-
-impl Track {
-    /// Whether `packet` is the newest of the encoding that is forwarded; `None` if it is of
-    /// another.
-    fn takes(&mut self, now: Instant, packet: &MediaPacket) -> Option<bool> {
-        let ssrc = packet.ssrc;
-        let (same, idle) = self.encoding.map_or((false, true), |encoding| {
-            let silent = now.saturating_duration_since(encoding.heard);
-            (encoding.ssrc == ssrc, silent >= ENCODING_IDLE)
-        });
-        if !same && !idle {
-            return None;
-        }
-        let before = self.encoding.filter(|_| same).map(|encoding| encoding.highest);
-        let highest = before.map_or(packet.seq, |highest| highest.max(packet.seq));
-        self.encoding = Some(Encoding { ssrc, heard: now, highest });
-        Some(before.is_none_or(|before| packet.seq > before))
-    }
-}
+/// What a participant knows of a slot.
+type Told = (Option<TrackId>, SlotState, Option<Layer>, Option<SlotReason>);
 
 /// A packet that may be forwarded.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Admitted {
     /// The track's key.
     key: usize,
     csrc: u32,
     /// When it was sampled, by our clock.
     sampled: Instant,
-    /// Whether a receiver can start here.
-    start: bool,
+    newest: bool,
+    /// What a video packet says of its layer.
+    info: Option<FrameInfo>,
 }
 
 /// The edge from a track to a slot. A relay to another worker or node will be another kind.
@@ -186,6 +164,12 @@ pub(crate) struct Room {
     ranks: Ranks,
     /// When [`Self::poll_keyframes`] is due, for the worker to take.
     pub(crate) keyframe_poll: Option<Instant>,
+    /// When [`Self::poll_quality`] is due, for the worker to take.
+    pub(crate) quality_poll: Option<Instant>,
+    /// See [`crate::timers::Timers::set`].
+    pub(crate) quality_scheduled: Option<Instant>,
+    /// When layers are measured again.
+    next_round: Option<Instant>,
     /// See [`crate::timers::Timers::set`].
     pub(crate) keyframes_scheduled: Option<Instant>,
     /// The microphones' voices, by track key.
@@ -231,6 +215,9 @@ impl Room {
             next_track: 1,
             ranks: Ranks::default(),
             keyframe_poll: None,
+            quality_poll: None,
+            quality_scheduled: None,
+            next_round: None,
             keyframes_scheduled: None,
             speakers: Speakers::default(),
             speech_scheduled: None,
@@ -339,13 +326,13 @@ impl Room {
         line: usize,
         packet: &MediaPacket,
     ) {
-        match self.admit(io.now, participant, line, packet) {
+        match self.admit(io, participant, line, packet) {
             Ok(admitted) => {
                 if packet.codec.is_audio() {
                     // Before the fan-out: a voice's first packet that counts is heard itself.
                     self.hear(io, admitted.key, packet);
                 }
-                self.fan_out(io, admitted, packet);
+                self.fan_out(io, &admitted, packet);
             }
             Err(reason) => io.drop_one(reason),
         }
@@ -354,7 +341,7 @@ impl Room {
     /// Whether a packet may be forwarded, and as what.
     fn admit(
         &mut self,
-        now: Instant,
+        io: &mut Io<'_>,
         participant: usize,
         line: usize,
         packet: &MediaPacket,
@@ -362,25 +349,40 @@ impl Room {
         let owner = self.participants.get_mut(participant).ok_or(DropReason::NotPublished)?;
         let key = owner.by_line.get(line).copied().flatten().ok_or(DropReason::NotPublished)?;
         let track = self.tracks.get_mut(key).ok_or(DropReason::NotPublished)?;
-        if track.muted || packet.codec.is_audio() != (track.source.kind() == MediaKind::Audio) {
+        let audio = packet.codec.is_audio();
+        if track.muted || audio != (track.source.kind() == MediaKind::Audio) {
             return Err(DropReason::NotAllowed);
         }
-        let newest = track.takes(now, packet).ok_or(DropReason::OtherEncoding)?;
-        if packet.keyframe && !packet.codec.is_audio() {
-            track.keyframes.arrived();
+        let heard = track.hear(io.now, packet).ok_or(DropReason::OtherEncoding)?;
+        if heard.reordered {
+            track.update_rungs(io.now);
+            let subscriptions = track.subscriptions.clone();
+            self.restart(io, key, &subscriptions);
         }
-        // Nothing starts at a packet that was overtaken: what overtook it would be missing, or has
-        // been forwarded before.
-        let start = packet.keyframe && newest;
-        let sampled = owner.clock.sampled(now, packet.captured);
-        Ok(Admitted { key, csrc: owner.id.0, sampled, start })
+        if !audio && heard.info.is_none() {
+            return Err(DropReason::Unreadable);
+        }
+        let owner = self.participants.get_mut(participant).ok_or(DropReason::NotPublished)?;
+        let sampled = owner.clock.sampled(io.now, packet.captured);
+        let csrc = owner.id.0;
+        Ok(Admitted { key, csrc, sampled, newest: heard.newest, info: heard.info })
+    }
+
+    /// A track's encodings were numbered anew: who has one starts again.
+    fn restart(&mut self, io: &mut Io<'_>, track: usize, subscriptions: &[Subscription]) {
+        for subscription in subscriptions {
+            let participant = self.participants.get_mut(subscription.participant);
+            if let Some(slot) = participant.and_then(|p| p.slots.get_mut(subscription.slot)) {
+                slot.forwarder.lose(track);
+            }
+            self.allocate(io, subscription.participant);
+        }
     }
 
     /// The fan-out: one packet of one track to its subscriptions.
-    fn fan_out(&mut self, io: &mut Io<'_>, admitted: Admitted, packet: &MediaPacket) {
-        let Admitted { key, csrc, sampled, start } = admitted;
-        let Some(track) = self.tracks.get(key) else { return };
-        let candidate = candidate(key, packet, start);
+    fn fan_out(&mut self, io: &mut Io<'_>, admitted: &Admitted, packet: &MediaPacket) {
+        let Some(track) = self.tracks.get(admitted.key) else { return };
+        let candidate = candidate(admitted, packet);
         for subscription in &track.subscriptions {
             let Some(subscriber) = self.participants.get_mut(subscription.participant) else {
                 continue;
@@ -391,18 +393,23 @@ impl Room {
             let seat = io.seats.get_mut(transport).filter(|seat| seat.transport.connected);
             let Some(seat) = seat else { continue };
             let Some(payload_type) = seat.transport.payload_for(slot.line, packet.codec) else {
-                if slot.set_state(key, SlotState::CodecNotSupported) {
-                    slot.forwarder.stop();
+                if slot.refuse_codec(admitted.key) {
                     self.changed.push(*subscription);
                 }
                 continue;
             };
-            let numbers = match slot.forwarder.choose(io.now, candidate) {
-                Choice::Forward(numbers) => numbers,
-                Choice::Switch { numbers, .. } => {
-                    slot.set_state(key, SlotState::Active);
+            if slot.accept_codec(admitted.key) {
+                self.changed.push(*subscription);
+            }
+            let (numbers, marker) = match slot.forwarder.choose(io.now, &candidate) {
+                Choice::Forward { numbers, marker } => (numbers, marker),
+                Choice::Switch { numbers, marker, track } => {
+                    io.stats.slot_switches += u64::from(track);
+                    if slot.assigned == Some(admitted.key) {
+                        slot.settle(false);
+                    }
                     self.changed.push(*subscription);
-                    numbers
+                    (numbers, marker)
                 }
                 Choice::Skip => continue,
                 Choice::Late => {
@@ -410,13 +417,27 @@ impl Room {
                     continue;
                 }
                 Choice::Lost => {
-                    slot.set_state(key, SlotState::Waiting);
+                    if slot.assigned == Some(admitted.key) {
+                        slot.settle(false);
+                    }
                     self.changed.push(*subscription);
                     continue;
                 }
             };
-            let (seq, time, vp8) = (numbers.seq, numbers.time, numbers.vp8);
-            let outgoing = Outgoing { packet, payload_type, seq, time, sampled, csrc, vp8 };
+            if candidate.starts_keyframe() {
+                slot.last_keyframe = Some(io.now);
+            }
+            let outgoing = Outgoing {
+                packet,
+                payload_type,
+                seq: numbers.seq,
+                time: numbers.time,
+                marker,
+                sampled: admitted.sampled,
+                csrc: admitted.csrc,
+                prefix: numbers.prefix,
+                descriptor: rewritten_descriptor(admitted, packet, numbers.frame_number),
+            };
             let was_touched = seat.transport.touched;
             if seat.transport.write(slot.line, outgoing) {
                 if !was_touched {
@@ -426,23 +447,28 @@ impl Room {
             }
         }
         if !self.changed.is_empty() {
-            self.after_switches(io, key);
+            self.after_switches(io, admitted.key);
         }
     }
 
     /// Tells of slots that changed in a fan-out of `track`, and cuts the edges that ended.
     fn after_switches(&mut self, io: &mut Io<'_>, track: usize) {
         let changed = std::mem::take(&mut self.changed);
-        let mut lost = false;
         for subscription in &changed {
             self.refresh_edges(subscription.participant, subscription.slot);
             let slot = self.slot(subscription.participant, subscription.slot);
-            lost |= slot.is_some_and(|slot| slot.state == SlotState::Waiting);
-            io.stats.slot_switches += 1;
-            self.tell_slots(io, subscription.participant);
-        }
-        if lost {
-            self.request_keyframe(io, track);
+            let waits = slot.and_then(|slot| slot.forwarder.waits_for_keyframe(track));
+            if let Some(spatial) = waits {
+                self.request_keyframe(io, track, spatial);
+            }
+            let unallocated = self
+                .slot(subscription.participant, subscription.slot)
+                .is_some_and(|slot| slot.kind == MediaKind::Video && slot.allocated.is_none());
+            if unallocated {
+                self.allocate(io, subscription.participant);
+            } else {
+                self.tell_slots(io, subscription.participant);
+            }
         }
         self.changed = changed;
         self.changed.clear();
@@ -450,98 +476,6 @@ impl Room {
 
     fn slot(&self, participant: usize, slot: usize) -> Option<&Slot> {
         self.participants.get(participant)?.slots.get(slot)
-    }
-
-    /// A subscriber asks for a keyframe of what it receives on an m-line.
-    pub(crate) fn keyframe_wanted(&mut self, io: &mut Io<'_>, participant: usize, line: usize) {
-        io.stats.keyframe_requests_in += 1;
-        let Some(participant) = self.participants.get(participant) else { return };
-        let slot = participant.slots.iter().find(|slot| slot.line == line);
-        if let Some(track) = slot.and_then(|slot| slot.forwarder.sending().or(slot.assigned)) {
-            self.request_keyframe(io, track);
-        }
-    }
-
-    /// Asks a track's publisher for a keyframe, within its budget.
-    fn request_keyframe(&mut self, io: &mut Io<'_>, track: usize) {
-        let Some(state) = self.tracks.get_mut(track) else { return };
-        if state.source.kind() == MediaKind::Audio || state.muted {
-            return;
-        }
-        let owner = self.participants.get(state.owner).and_then(|owner| owner.send);
-        if !owner.is_some_and(|seat| io.is_connected(seat)) {
-            // It begins with a keyframe anyway; when it connects, it is asked if someone waits.
-            return;
-        }
-        let send = state.keyframes.request(io.now, io.keyframe_interval);
-        // Sent or kept, it is looked at again when the interval ends.
-        let again = state.keyframes.next(io.keyframe_interval).unwrap_or(io.now);
-        self.poll_keyframes_at(again);
-        if send {
-            self.send_keyframe_request(io, track);
-        }
-    }
-
-    fn poll_keyframes_at(&mut self, at: Instant) {
-        self.keyframe_poll = Some(self.keyframe_poll.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    fn send_keyframe_request(&self, io: &mut Io<'_>, track: usize) {
-        let Some(track) = self.tracks.get(track) else { return };
-        let owner = self.participants.get(track.owner);
-        let Some(key) = owner.and_then(|owner| owner.send) else { return };
-        let Some(seat) = io.seats.get_mut(key) else { return };
-        seat.transport.request_keyframe(track.line);
-        io.stats.keyframe_requests_out += 1;
-        io.touch(key);
-    }
-
-    /// Serves keyframe requests whose interval has ended, and those that went unanswered.
-    pub(crate) fn poll_keyframes(&mut self, io: &mut Io<'_>) {
-        for index in 0..self.ranks.video.len() {
-            let Some(key) = self.ranks.video.get(index).copied() else { break };
-            let waiting = self.is_waited_for(io, key);
-            let Some(track) = self.tracks.get_mut(key) else { continue };
-            if track.muted || !(waiting || track.keyframes.is_wanted()) {
-                continue;
-            }
-            let send = track.keyframes.poll(io.now, io.keyframe_interval, waiting);
-            let again = track.keyframes.next(io.keyframe_interval).unwrap_or(io.now);
-            self.poll_keyframes_at(again);
-            if send {
-                self.send_keyframe_request(io, key);
-            }
-        }
-    }
-
-    /// Whether a connected subscriber waits for this video track to start.
-    fn is_waited_for(&self, io: &Io<'_>, key: usize) -> bool {
-        let Some(track) = self.tracks.get(key) else { return false };
-        track.subscriptions.iter().any(|subscription| {
-            let Some(subscriber) = self.participants.get(subscription.participant) else {
-                return false;
-            };
-            let waits = subscriber.slots.get(subscription.slot).is_some_and(|slot| {
-                slot.forwarder.waiting() == Some(key) && slot.state != SlotState::CodecNotSupported
-            });
-            waits && subscriber.receive.is_some_and(|seat| io.is_connected(seat))
-        })
-    }
-
-    /// A participant's transport is up: what waits for it is asked for.
-    pub(crate) fn connected(&mut self, io: &mut Io<'_>, key: usize, role: TransportRole) {
-        let Some(participant) = self.participants.get(key) else { return };
-        let tracks: Vec<usize> = match role {
-            TransportRole::Receive => {
-                participant.slots.iter().filter_map(|slot| slot.forwarder.waiting()).collect()
-            }
-            TransportRole::Send => participant.tracks.clone(),
-        };
-        for track in tracks {
-            if role == TransportRole::Receive || self.is_waited_for(io, track) {
-                self.request_keyframe(io, track);
-            }
-        }
     }
 
     /// A participant's receive transport was renegotiated: slots follow its m-lines.
@@ -610,6 +544,7 @@ impl Participant {
             slots: Vec::new(),
             wishes: Vec::new(),
             clock: SamplingClock::default(),
+            quality: Quality::default(),
         }
     }
 }
@@ -621,25 +556,63 @@ impl Io<'_> {
 }
 
 impl Slot {
-    /// Sets the state if the slot is for `track` and the state is another. True if it changed.
-    fn set_state(&mut self, track: usize, state: SlotState) -> bool {
-        if self.assigned != Some(track) || self.state == state {
+    /// The subscriber cannot take the codec of `track`. True if that is new.
+    fn refuse_codec(&mut self, track: usize) -> bool {
+        if self.forwarder.sending() == Some(track) {
+            self.forwarder.stop();
+        }
+        if self.assigned != Some(track) || self.state == SlotState::CodecNotSupported {
             return false;
         }
-        self.state = state;
+        self.state = SlotState::CodecNotSupported;
+        self.settle(false);
+        true
+    }
+
+    /// The subscriber can take the codec of `track`. True if it could not before: then anything is
+    /// welcome until the next allocation.
+    fn accept_codec(&mut self, track: usize) -> bool {
+        if self.assigned != Some(track) || self.state != SlotState::CodecNotSupported {
+            return false;
+        }
+        self.state = SlotState::Waiting;
+        self.forwarder.want_layer(track, Some(Layer { spatial: 0, temporal: u8::MAX }));
         true
     }
 }
 
-fn candidate(track: usize, packet: &MediaPacket, start: bool) -> Candidate {
+fn candidate<'a>(admitted: &'a Admitted, packet: &'a MediaPacket) -> Candidate<'a> {
     let numbers = Incoming {
+        track: admitted.key,
         seq: packet.seq,
         time: packet.time,
         clock_rate: packet.codec.clock_rate(),
         audio: packet.codec.is_audio(),
-        vp8: packet.vp8_numbers(),
+        captured: packet.captured,
     };
-    Candidate { track, ssrc: packet.ssrc, start, numbers }
+    let kind = match &admitted.info {
+        Some(info) => Kind::Video(info),
+        None => Kind::Audio { newest: admitted.newest },
+    };
+    let (ssrc, marker) = (packet.ssrc, packet.marker);
+    Candidate { ssrc, marker, numbers, payload: &packet.payload, kind }
+}
+
+/// The packet's dependency descriptor with the slot's frame number.
+fn rewritten_descriptor(
+    admitted: &Admitted,
+    packet: &MediaPacket,
+    frame_number: Option<u16>,
+) -> Option<Arc<DescriptorBytes>> {
+    let original = packet.descriptor.as_ref()?;
+    let targets = admitted.info.as_ref()?.targets.as_ref()?;
+    let frame_number = frame_number?;
+    if frame_number == targets.descriptor.frame_number {
+        return Some(Arc::clone(original));
+    }
+    let edit = descriptor::Edit { frame_number, ..descriptor::Edit::default() };
+    let bytes = descriptor::rewrite(&original.0, &targets.descriptor, &targets.structure, edit);
+    Some(Arc::new(DescriptorBytes(bytes)))
 }
 
 impl Transport {
@@ -665,7 +638,13 @@ fn sync_slots(slots: &mut Vec<Slot>, lines: &[Line], random: &mut dyn FnMut() ->
             state: SlotState::Empty,
             forwarder: Forwarder::new([random(), random()]),
             edges: [None; 2],
-            told: (None, SlotState::Empty),
+            allocated: None,
+            bitrate_bps: 0,
+            limit: SlotReason::Wish,
+            reason: None,
+            upstream: None,
+            last_keyframe: None,
+            told: (None, SlotState::Empty, None, None),
         });
     }
 }

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::meter::Meter;
+use super::track::Demand;
 use super::{Io, Room, Track};
-use crate::api::{MediaKind, Permissions, RoomChange, TrackDeclaration, TrackView};
-use crate::forward::Keyframes;
+use crate::api::{Permissions, RoomChange, TrackDeclaration, TrackView};
 use crate::ids::{ParticipantId, TrackId};
 use crate::transport::Transport;
 
@@ -89,8 +90,10 @@ impl Room {
     ) -> TrackId {
         let id = TrackId(self.next_track);
         self.next_track += 1;
-        let TrackDeclaration { client_id, source, mid, muted, encodings: _, encrypted } =
-            declaration;
+        let TrackDeclaration { client_id, source, mid, muted, encodings, encrypted } = declaration;
+        let seat = self.participants.get(owner).and_then(|owner| owner.send);
+        let lines = seat.and_then(|seat| io.seats.get(seat)).map(|seat| &seat.transport.lines);
+        let rids = lines.and_then(|lines| lines.get(line)).map_or(&[][..], |line| &line.rids);
         let key = self.tracks.insert(Track {
             id,
             owner,
@@ -101,9 +104,15 @@ impl Room {
             line,
             mid,
             subscriptions: Vec::new(),
-            encoding: None,
-            keyframes: Keyframes::default(),
+            encodings: Track::make_encodings(encodings, rids),
+            rungs: Vec::new(),
+            rank: usize::MAX,
+            demand: Demand::default(),
+            meter: Meter::default(),
         });
+        if let Some(track) = self.tracks.get_mut(key) {
+            track.update_rungs(io.now);
+        }
         let mut owner_id = ParticipantId(0);
         if let Some(owner) = self.participants.get_mut(owner) {
             owner_id = owner.id;
@@ -117,6 +126,7 @@ impl Room {
             self.announce(io, RoomChange::TrackPublished { participant: owner_id, track });
         }
         self.reconcile_newcomer(io, key);
+        self.update_demand(io, key);
         id
     }
 
@@ -173,9 +183,6 @@ impl Room {
         }
         for subscription in subscriptions {
             self.pause_or_resume(io, subscription.participant, subscription.slot, key);
-        }
-        if !muted && kind == MediaKind::Video {
-            self.request_keyframe(io, key);
         }
         self.rank(kind);
         self.reconcile_all(io);

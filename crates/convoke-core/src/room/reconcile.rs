@@ -14,8 +14,8 @@
 
 use std::cmp::Reverse;
 
-use super::{Io, Room, Subscription};
-use crate::api::{Event, MediaKind, Show, SlotState, SlotWish, Source};
+use super::{Io, Room, Slot, Subscription};
+use crate::api::{Event, MediaKind, Show, SlotReason, SlotState, SlotWish, Source};
 use crate::slots::{Place, place};
 
 impl Room {
@@ -100,11 +100,11 @@ impl Room {
             }
             for (slot, to) in moves {
                 if let Some(track) = to {
-                    self.assign(io, key, slot, track);
+                    self.assign(key, slot, track);
                 }
             }
         }
-        self.tell_slots(io, key);
+        self.allocate(io, key);
     }
 
     fn holds(&self, participant: usize, slot: usize) -> Option<usize> {
@@ -238,38 +238,31 @@ impl Room {
     }
 
     /// Gives a slot to a track.
-    fn assign(&mut self, io: &mut Io<'_>, participant: usize, slot: usize, track: usize) {
+    fn assign(&mut self, participant: usize, slot: usize, track: usize) {
         let muted = self.tracks.get(track).is_some_and(|track| track.muted);
         let Some(subscriber) = self.participants.get_mut(participant) else { return };
-        let receive = subscriber.receive;
         // What another slot takes over must not go on here.
         let elsewhere: Vec<usize> = subscriber.slots.iter().filter_map(|s| s.assigned).collect();
         let Some(state) = subscriber.slots.get_mut(slot) else { return };
         state.assigned = Some(track);
+        state.allocated = None;
+        state.upstream = None;
+        state.limit = SlotReason::NotPublished;
         state.forwarder.want(track);
         let goes_on = state.forwarder.sending();
         if goes_on.is_some_and(|sending| sending != track && elsewhere.contains(&sending)) {
             state.forwarder.stop();
         }
-        state.state = match (muted, state.forwarder.sending() == Some(track)) {
-            (true, _) => SlotState::Paused,
-            (false, true) => SlotState::Active,
-            (false, false) => SlotState::Waiting,
-        };
+        state.state = SlotState::Waiting;
+        state.settle(muted);
         self.refresh_edges(participant, slot);
-        // One that is not connected yet could not use the keyframe: it asks when it is.
-        if receive.is_some_and(|seat| io.is_connected(seat)) {
-            self.request_keyframe(io, track);
-        }
     }
 
     /// Empties a slot.
     pub(super) fn release(&mut self, participant: usize, slot: usize) {
         let state = self.participants.get_mut(participant).and_then(|p| p.slots.get_mut(slot));
         let Some(state) = state else { return };
-        state.assigned = None;
-        state.state = SlotState::Empty;
-        state.forwarder.clear();
+        state.empty();
         self.refresh_edges(participant, slot);
     }
 
@@ -282,9 +275,7 @@ impl Room {
             state.forwarder.stop();
         }
         if state.assigned == Some(track) {
-            state.assigned = None;
-            state.state = SlotState::Empty;
-            state.forwarder.clear();
+            state.empty();
         }
         self.refresh_edges(participant, slot);
     }
@@ -305,7 +296,8 @@ impl Room {
         }
         if state.assigned == Some(track) {
             state.forwarder.want(track);
-            state.state = if muted { SlotState::Paused } else { SlotState::Waiting };
+            state.state = SlotState::Waiting;
+            state.settle(muted);
             self.refresh_edges(participant, slot);
             self.tell_slots(io, participant);
         }
@@ -344,7 +336,7 @@ impl Room {
         let mut changed = Vec::new();
         for (index, slot) in participant.slots.iter_mut().enumerate() {
             let assigned = slot.assigned.and_then(|key| self.tracks.get(key)).map(|t| t.id);
-            let now = (assigned, slot.state);
+            let now = (assigned, slot.state, slot.allocated, slot.reason);
             if slot.told != now {
                 slot.told = now;
                 changed.push(index);
@@ -357,5 +349,18 @@ impl Room {
         self.version += 1;
         let (room, version) = (self.id, self.version);
         io.events.push(Event::Slots { room, participant: id, version, slots });
+    }
+}
+
+impl Slot {
+    /// Nothing is assigned any more.
+    fn empty(&mut self) {
+        self.assigned = None;
+        self.allocated = None;
+        self.upstream = None;
+        self.bitrate_bps = 0;
+        self.last_keyframe = None;
+        self.forwarder.clear();
+        self.settle(false);
     }
 }

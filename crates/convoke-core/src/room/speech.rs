@@ -113,6 +113,11 @@ impl Room {
                 }
             }
         });
+        for (rank, key) in self.ranks.of(kind).iter().enumerate() {
+            if let Some(track) = self.tracks.get_mut(*key) {
+                track.rank = rank;
+            }
+        }
     }
 
     /// Those with fewer slots of a kind than there are tracks: a change of rank may concern them.

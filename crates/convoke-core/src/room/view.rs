@@ -42,8 +42,8 @@ impl Room {
             index: u32::try_from(slot.index).unwrap_or(u32::MAX),
             assigned,
             state: slot.state,
-            layer: None,
-            reason: None,
+            layer: slot.allocated,
+            reason: slot.reason,
         })
     }
 }

@@ -12,20 +12,11 @@ use std::time::Instant;
 use str0m::media::Pt;
 use str0m::rtp::RtpWrite;
 
-use super::{MediaPacket, Transport};
-
-/// VP8 payload descriptor numbers (RFC 7741 §4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Vp8Numbers {
-    /// 7 or 15 bits, as the source's descriptor has room for.
-    pub(crate) picture_id: Option<u16>,
-    pub(crate) tl0_pic_idx: Option<u8>,
-    /// 5 bits.
-    pub(crate) key_idx: Option<u8>,
-}
+use super::{DescriptorBytes, MediaPacket, Transport};
+use crate::layers::Prefix;
 
 /// How one packet leaves on one slot.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outgoing<'a> {
     /// The packet as it came.
     pub(crate) packet: &'a MediaPacket,
@@ -35,12 +26,16 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) seq: u64,
     /// RTP timestamp.
     pub(crate) time: u32,
+    /// The marker, which is the subscriber's own: it may not get the picture's last layer.
+    pub(crate) marker: bool,
     /// When the packet was sampled, by our clock: sender reports are made from it.
     pub(crate) sampled: Instant,
     /// The source's id (RFC 3550 §5.1).
     pub(crate) csrc: u32,
-    /// Replacements for the numbers in a VP8 descriptor.
-    pub(crate) vp8: Option<Vp8Numbers>,
+    /// The rewritten payload descriptor, if anything in it differs.
+    pub(crate) prefix: Option<Prefix>,
+    /// The rewritten dependency descriptor, if there is one.
+    pub(crate) descriptor: Option<Arc<DescriptorBytes>>,
 }
 
 impl Transport {
@@ -53,33 +48,26 @@ impl Transport {
         let mut api = self.rtc.direct_api();
         let Some(stream) = api.stream_tx(&ssrc) else { return false };
         let packet = outgoing.packet;
-        let mut write = RtpWrite::new(
+        // str0m takes a payload in one piece: what is rewritten is this subscriber's own copy.
+        let payload = match outgoing.prefix {
+            Some(prefix) => prefix.join(&packet.payload),
+            None => Arc::clone(&packet.payload),
+        };
+        let mut ext = packet.ext.clone();
+        if let Some(descriptor) = outgoing.descriptor {
+            ext.user_values.set_arc(descriptor);
+        }
+        let write = RtpWrite::new(
             Pt::new_with_value(outgoing.payload_type),
             outgoing.seq.into(),
             outgoing.time,
             outgoing.sampled,
-            Arc::clone(&packet.payload),
+            payload,
         )
-        .marker(packet.marker)
+        .marker(outgoing.marker)
         .nackable(!packet.codec.is_audio())
         .csrc(&[outgoing.csrc])
-        .ext_vals(packet.ext.clone());
-        if let (Some(numbers), Some(descriptor)) = (outgoing.vp8, packet.vp8) {
-            let mut patch = descriptor.patch();
-            if let Some(picture_id) = numbers.picture_id {
-                patch = patch.picture_id(picture_id);
-            }
-            if let Some(tl0_pic_idx) = numbers.tl0_pic_idx {
-                patch = patch.tl0_pic_idx(tl0_pic_idx);
-            }
-            if let Some(key_idx) = numbers.key_idx {
-                patch = patch.key_idx(key_idx);
-            }
-            // Only fields that the descriptor has are replaced, in their own width.
-            if let Ok(patch) = patch.build() {
-                write = write.vp8_patch(patch);
-            }
-        }
+        .ext_vals(ext);
         stream.write_rtp(write);
         self.touched = true;
         true

@@ -11,6 +11,7 @@
 
 mod answer;
 mod codec;
+mod descriptor;
 mod dtls;
 mod egress;
 mod negotiate;
@@ -21,24 +22,34 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
+use str0m::bwe::{Bitrate, BweKind};
 use str0m::media::KeyframeRequestKind;
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{ExtensionValues, RtpPacket, Vp8Descriptor};
-use str0m::{Event, Input, Output, Rtc};
+use str0m::rtp::{ExtensionValues, RtpPacket};
+use str0m::{Event, Input, Output, Reason, Rtc};
 
 use crate::api::{DropReason, MediaKind, Outbox, Transmit, TransportRole};
 use crate::demux::{Class, classify};
-use crate::ids::Mid;
+use crate::ids::{Mid, Rid};
 
 pub(crate) use codec::Codec;
 #[cfg(test)]
 pub(crate) use codec::H264Profile;
+pub(crate) use descriptor::DescriptorBytes;
 pub(crate) use dtls::Crypto;
-pub(crate) use egress::{Outgoing, Vp8Numbers};
+pub(crate) use egress::Outgoing;
 pub(crate) use negotiate::{NegotiateError, Settings};
 
 /// Consecutive due deadlines handled in one drive; what remains is due at once in the next turn.
-const DEADLINES_PER_DRIVE: usize = 32;
+const DEADLINES_PER_DRIVE: usize = 96;
+
+/// A paced transport wants a timeout of its own for each packet, a microsecond after the last: what is
+/// due so soon is sent at once.
+const PACER_STEP_MAX: Duration = Duration::from_micros(100);
+
+/// The estimator wants to be asked again after a round trip, which on a LAN is at once; nothing changes
+/// so fast.
+const ESTIMATOR_STEP_MIN: Duration = Duration::from_millis(2);
 
 /// The largest RTP payload that is taken, in bytes. No path carries more in one datagram (1,500 on
 /// Ethernet), and str0m panics over what does not fit into its 2,000-byte packet with header,
@@ -60,6 +71,8 @@ pub(crate) struct Line {
     theirs: str0m::media::Mid,
     /// What the peer can take or may send here, in our order of preference.
     payloads: Vec<(u8, Codec)>,
+    /// The RIDs that the peer sends (RFC 8853), in the order of its offer.
+    pub(crate) rids: Vec<Rid>,
     /// The SSRC that we send with.
     ssrc: Option<str0m::rtp::Ssrc>,
 }
@@ -84,6 +97,10 @@ pub(crate) enum Received {
     Unusable(DropReason),
     /// The peer asks for a keyframe of what it receives on an m-line (PLI or FIR).
     KeyframeRequest { line: usize },
+    /// What the path to the peer carries, in bit/s; `None` when nobody estimates any more.
+    Estimate { bps: Option<u64>, can_probe: bool },
+    /// How the path to the peer is: round trip, and the share of packets lost lately.
+    Path { rtt: Option<Duration>, loss: Option<f32> },
 }
 
 /// A received media packet: SRTP, RTX and extensions undone.
@@ -97,24 +114,25 @@ pub(crate) struct MediaPacket {
     pub(crate) codec: Codec,
     pub(crate) marker: bool,
     pub(crate) payload: Arc<[u8]>,
-    /// Whether a receiver can start decoding here.
-    pub(crate) keyframe: bool,
+    /// The encoding that it is of, if the m-line carries several (RFC 8851).
+    pub(crate) rid: Option<Rid>,
+    /// The dependency descriptor, if there is one.
+    pub(crate) descriptor: Option<Arc<DescriptorBytes>>,
     /// RFC 6464 level in dBov (0 loudest, -127 silence), if the sender gives one.
     pub(crate) level: Option<i8>,
     /// When it was sampled by the sender's wall clock, from its latest sender report.
     pub(crate) captured: Option<SystemTime>,
-    pub(crate) vp8: Option<Vp8Descriptor>,
     ext: ExtensionValues,
 }
 
+/// What a packet takes beside its payload, in bytes: IPv4 and UDP (28), RTP with CSRC (16), header
+/// extensions (about 20), the authentication tag (16).
+const OVERHEAD_BYTES: u64 = 80;
+
 impl MediaPacket {
-    /// VP8 PictureID, TL0PICIDX and KEYIDX (RFC 7741 §4.2).
-    pub(crate) fn vp8_numbers(&self) -> Option<Vp8Numbers> {
-        self.vp8.map(|d| Vp8Numbers {
-            picture_id: d.picture_id(),
-            tl0_pic_idx: d.tl0_pic_idx(),
-            key_idx: d.key_idx(),
-        })
+    /// What it takes on the wire, in bytes.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.payload.len() as u64 + OVERHEAD_BYTES
     }
 }
 
@@ -124,7 +142,7 @@ pub(crate) struct Transport {
     pub(crate) role: TransportRole,
     pub(crate) lines: Vec<Line>,
     ufrag: String,
-    ssrcs: FxHashMap<u32, Option<usize>>,
+    ssrcs: FxHashMap<u32, Option<(usize, Option<Rid>)>>,
     deadline: Instant,
     /// Whether packets or requests are queued that the next drive must send.
     pub(crate) touched: bool,
@@ -232,14 +250,16 @@ impl Transport {
         }
         self.touched = false;
         let handled = catch_unwind(AssertUnwindSafe(|| {
+            let mut at = now;
             for _ in 0..DEADLINES_PER_DRIVE {
-                if self.rtc.handle_input(Input::Timeout(now)).is_err() {
+                if self.rtc.handle_input(Input::Timeout(at)).is_err() {
                     return Health::Dead;
                 }
                 let health = self.drain(now, out, received);
-                if health != Health::Well || self.deadline > now {
+                if health != Health::Well || self.deadline > now + PACER_STEP_MAX {
                     return health;
                 }
+                at = self.deadline.max(at);
             }
             Health::Well
         }));
@@ -257,7 +277,9 @@ impl Transport {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(deadline)) => {
-                    self.deadline = deadline;
+                    let estimator = self.rtc.last_timeout_reason() == Reason::BweDelayControl;
+                    self.deadline =
+                        if estimator { deadline.max(now + ESTIMATOR_STEP_MIN) } else { deadline };
                     return if self.rtc.is_alive() { Health::Well } else { Health::Dead };
                 }
                 Ok(Output::Transmit(transmit)) => out.transmits.push(Transmit {
@@ -286,6 +308,18 @@ impl Transport {
                     received.push(Received::KeyframeRequest { line });
                 }
             }
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, can_probe }) => {
+                let bps = can_probe.then(|| estimate.as_u64());
+                received.push(Received::Estimate { bps, can_probe });
+            }
+            Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
+                let bps = Some(estimate.as_u64());
+                received.push(Received::Estimate { bps, can_probe: false });
+            }
+            Event::PeerStats(stats) => {
+                let loss = stats.egress_loss_fraction;
+                received.push(Received::Path { rtt: stats.rtt, loss });
+            }
             Event::Connected => {
                 self.connected = true;
                 self.heard = now;
@@ -298,28 +332,27 @@ impl Transport {
 
     fn media_packet(&mut self, packet: RtpPacket) -> Option<(usize, MediaPacket)> {
         let ssrc = packet.header.ssrc;
-        let line = match self.ssrcs.get(&*ssrc) {
-            Some(line) => *line,
+        let (line, rid) = match self.ssrcs.get(&*ssrc) {
+            Some(known) => *known,
             None => {
-                let mid = self.rtc.direct_api().stream_rx(&ssrc).map(|stream| stream.mid());
-                let line = mid.and_then(|mid| self.lines.iter().position(|l| l.theirs == mid));
+                let found = self
+                    .rtc
+                    .direct_api()
+                    .stream_rx(&ssrc)
+                    .map(|stream| (stream.mid(), stream.rid().and_then(|rid| Rid::new(&rid))));
+                let place = found.and_then(|(mid, rid)| {
+                    let line = self.lines.iter().position(|l| l.theirs == mid)?;
+                    Some((line, rid))
+                });
                 if self.ssrcs.len() >= SSRCS_MAX {
                     self.ssrcs.clear();
                 }
-                self.ssrcs.insert(*ssrc, line);
-                line
+                self.ssrcs.insert(*ssrc, place);
+                place
             }
         }?;
         let payload_type = *packet.header.payload_type;
         let codec = self.lines.get(line)?.payloads.iter().find(|p| p.0 == payload_type)?.1;
-        let vp8 = match codec {
-            Codec::Vp8 => Some(Vp8Descriptor::parse(&packet.payload).ok()?),
-            _ => None,
-        };
-        let keyframe = match vp8 {
-            Some(descriptor) => descriptor.starts_keyframe(&packet.payload),
-            None => codec.starts_keyframe(&packet.payload),
-        };
         let captured = packet.last_sender_info.and_then(|report| {
             let rate = i64::from(codec.clock_rate());
             let ticks = packet.header.timestamp.wrapping_sub(report.rtp_time.numer() as u32);
@@ -337,22 +370,32 @@ impl Transport {
             time: packet.header.timestamp,
             codec,
             marker: packet.header.marker,
-            keyframe,
+            rid,
+            descriptor: packet.header.ext_vals.user_values.get_arc(),
             level: packet.header.ext_vals.audio_level,
             captured,
-            vp8,
             ext: forwarded_extensions(packet.header.ext_vals),
             payload: packet.payload,
         };
         Some((line, packet))
     }
 
-    /// Asks the peer for a keyframe of what it sends on `line`; sent by the next drive.
-    pub(crate) fn request_keyframe(&mut self, line: usize) {
+    /// Asks the peer for a keyframe of an encoding that it sends on `line`; sent by the next drive.
+    pub(crate) fn request_keyframe(&mut self, line: usize, rid: Option<Rid>) {
         let Some(line) = self.lines.get(line) else { return };
         let mut api = self.rtc.direct_api();
-        if let Some(stream) = api.stream_rx_by_mid(line.theirs, None) {
+        let rid = rid.map(|rid| str0m::media::Rid::from(rid.as_str()));
+        if let Some(stream) = api.stream_rx_by_mid(line.theirs, rid) {
             stream.request_keyframe(KeyframeRequestKind::Pli);
+            self.touched = true;
+        }
+    }
+
+    /// Tells the estimator what to aim at, and what to keep up with padding if media sends less, in
+    /// bit/s.
+    pub(crate) fn set_bitrates(&mut self, sustained_bps: u64, desired_bps: u64) {
+        if !self.dead {
+            self.rtc.bwe().set_bitrate(Bitrate::from(sustained_bps), Bitrate::from(desired_bps));
             self.touched = true;
         }
     }

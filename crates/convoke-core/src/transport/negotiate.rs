@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
+use str0m::bwe::Bitrate;
 use str0m::change::SdpOffer;
+use str0m::rtp::Extension;
 use str0m::{Candidate, IceCreds, Rtc};
 
 use super::answer::{Rewrite, SlotLine};
-use super::{Codec, Crypto, Line, Transport};
+use super::{Codec, Crypto, Line, Transport, descriptor};
 use crate::api::{MediaKind, TransportRole};
-use crate::ids::Mid;
+use crate::ids::{Mid, Rid};
 
 /// Packets kept for retransmission per video slot: 1 s of a 2.5 Mbit/s stream at 1,100 B fits, and
 /// an idle slot costs nothing.
@@ -59,8 +61,9 @@ impl Transport {
         settings: Settings<'_>,
     ) -> Result<(Self, String), NegotiateError> {
         let offer = CheckedOffer::new(offer, settings)?;
-        let rtc = catch_unwind(AssertUnwindSafe(|| build(now, &credentials, settings)))
-            .map_err(|_| NegotiateError::Internal("building a transport panicked".into()))??;
+        let rtc =
+            catch_unwind(AssertUnwindSafe(|| build(now, role, &offer, &credentials, settings)))
+                .map_err(|_| NegotiateError::Internal("building a transport panicked".into()))??;
         let mut transport = Self {
             rtc,
             role,
@@ -105,8 +108,9 @@ impl Transport {
     }
 
     fn accept_in_str0m(&mut self, offer: CheckedOffer) -> Result<String, NegotiateError> {
+        let CheckedOffer { sdp, offered: offer } = offer;
         let accepted = catch_unwind(AssertUnwindSafe(|| {
-            self.rtc.sdp_api().accept_offer(offer.sdp).map(|answer| answer.to_sdp_string())
+            self.rtc.sdp_api().accept_offer(sdp).map(|answer| answer.to_sdp_string())
         }));
         let answer = match accepted {
             Ok(Ok(answer)) => answer,
@@ -116,7 +120,7 @@ impl Transport {
                 return Err(offer_error("the offer contradicts itself or an earlier one"));
             }
         };
-        self.read_lines(&offer.mids)?;
+        self.read_lines(&offer)?;
         self.touched = true;
         Ok(answer)
     }
@@ -141,8 +145,8 @@ impl Transport {
     }
 
     /// Reads the negotiated m-lines out of str0m. A line keeps its place as long as it lives.
-    fn read_lines(&mut self, mids: &[(Mid, MediaKind)]) -> Result<(), NegotiateError> {
-        for (mid, kind) in mids {
+    fn read_lines(&mut self, offer: &Offered) -> Result<(), NegotiateError> {
+        for (mid, kind) in &offer.mids {
             let theirs = str0m::media::Mid::from(mid.as_str());
             let Some(media) = self.rtc.media(theirs) else {
                 return Err(NegotiateError::Internal(format!("m-line {mid} was not negotiated")));
@@ -170,6 +174,7 @@ impl Transport {
                 receives: direction.is_receiving(),
                 theirs,
                 payloads,
+                rids: offer.rids_of(*mid),
                 ssrc,
             };
             match self.lines.iter_mut().find(|known| known.mid == *mid) {
@@ -198,11 +203,26 @@ impl Transport {
     }
 }
 
+/// Where estimation begins: a picture of every size but the largest fits at once, and probing finds
+/// the rest within a second or two.
+const FIRST_ESTIMATE_BPS: u64 = 1_500_000;
+/// How often round trip and loss are told.
+const STATS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The header extensions beside str0m's standard ones; offers bring numbers of their own.
+const PLAYOUT_DELAY_ID: u8 = 5;
+const ABS_CAPTURE_TIME_ID: u8 = 6;
+const DEPENDENCY_DESCRIPTOR_ID: u8 = 8;
+
 fn build(
     now: Instant,
+    role: TransportRole,
+    offer: &CheckedOffer,
     credentials: &(String, String),
     settings: Settings<'_>,
 ) -> Result<Rtc, NegotiateError> {
+    // Estimation costs per packet, and without feedback its pacer would only hold packets back.
+    let estimates = role == TransportRole::Receive && offer.offered.has_feedback;
     let mut rtc = Rtc::builder()
         .set_crypto_provider(Arc::clone(&settings.crypto.provider))
         .set_dtls_cert(settings.crypto.certificate.clone())
@@ -214,6 +234,11 @@ fn build(
         .set_rtp_mode(true)
         .set_rtcp_report_interval_audio(REPORT_INTERVAL)
         .set_rtcp_report_interval_video(REPORT_INTERVAL)
+        .set_extension(PLAYOUT_DELAY_ID, Extension::PlayoutDelay)
+        .set_extension(ABS_CAPTURE_TIME_ID, Extension::AbsoluteCaptureTime)
+        .set_extension(DEPENDENCY_DESCRIPTOR_ID, descriptor::extension())
+        .enable_bwe(estimates.then(|| Bitrate::from(FIRST_ESTIMATE_BPS)))
+        .set_stats_interval(estimates.then_some(STATS_INTERVAL))
         .clear_codecs()
         .enable_opus(true, false)
         .enable_vp8(true)
@@ -232,8 +257,23 @@ fn build(
 /// An offer that passed the checks that str0m leaves to us.
 struct CheckedOffer {
     sdp: SdpOffer,
+    offered: Offered,
+}
+
+/// What of an offer is read here.
+struct Offered {
     /// The audio and video m-lines, in order.
     mids: Vec<(Mid, MediaKind)>,
+    /// What each m-line sends as simulcast, in the order of the offer.
+    rids: Vec<(Mid, Rid)>,
+    /// Whether a video m-line gives transport-wide feedback.
+    has_feedback: bool,
+}
+
+impl Offered {
+    fn rids_of(&self, mid: Mid) -> Vec<Rid> {
+        self.rids.iter().filter(|(of, _)| *of == mid).map(|(_, rid)| *rid).collect()
+    }
 }
 
 impl CheckedOffer {
@@ -260,7 +300,9 @@ impl CheckedOffer {
         let parsed = catch_unwind(|| SdpOffer::from_sdp_string(text))
             .map_err(|_| offer_error("not a session description (RFC 8866)"))?;
         let sdp = parsed.map_err(|e| offer_error(format!("not a session description: {e}")))?;
-        Ok(Self { sdp, mids })
+        let rids = read_rids(text);
+        let has_feedback = gives_feedback(text);
+        Ok(Self { sdp, offered: Offered { mids, rids, has_feedback } })
     }
 }
 
@@ -294,6 +336,43 @@ fn read_mids(text: &str) -> Result<Vec<(Mid, MediaKind)>, NegotiateError> {
         return Err(offer_error("an m-line has no a=mid"));
     }
     Ok(mids)
+}
+
+/// The lines of each media section.
+fn sections(text: &str) -> impl Iterator<Item = impl Iterator<Item = &str>> {
+    text.split("\nm=").skip(1).map(|section| section.lines().map(str::trim_end))
+}
+
+/// The RIDs of each section's `a=simulcast:send` (RFC 8853 §5.1): of alternatives the first, whether
+/// paused or not.
+fn read_rids(text: &str) -> Vec<(Mid, Rid)> {
+    let mut rids = Vec::new();
+    for section in sections(text) {
+        let (mut mid, mut sends) = (None, "");
+        for line in section {
+            if let Some(value) = line.strip_prefix("a=mid:") {
+                mid = Mid::new(value);
+            } else if let Some(value) = line.strip_prefix("a=simulcast:") {
+                let mut words = value.split(' ').skip_while(|word| *word != "send");
+                sends = words.nth(1).unwrap_or("");
+            }
+        }
+        let first = |streams: &str| {
+            let one = streams.split(',').next().unwrap_or("");
+            Rid::new(one.trim_start_matches('~'))
+        };
+        let streams = sends.split(';').filter_map(first);
+        rids.extend(mid.into_iter().flat_map(|mid| streams.clone().map(move |rid| (mid, rid))));
+    }
+    rids
+}
+
+/// Whether a video section offers transport-wide feedback.
+fn gives_feedback(text: &str) -> bool {
+    sections(text).any(|mut section| {
+        section.next().is_some_and(|m| m.starts_with("video "))
+            && section.any(|line| line.starts_with("a=rtcp-fb:") && line.ends_with("transport-cc"))
+    })
 }
 
 /// Everything must share one transport (RFC 9143): one group, one pair of ICE credentials.

@@ -93,13 +93,15 @@ impl Worker {
                 })
             }
             Action::Snapshot { participant } => {
-                let (room_key, key) = self.find(room, participant)?;
-                let room = self.rooms.get(room_key).ok_or(CommandError::NoSuchRoom)?;
-                Ok(Reply::Snapshot(room.snapshot(key)))
+                self.in_room(now, (room, participant), out, |room, io, key| {
+                    room.repeat_demands(io, key);
+                    Ok(Reply::Snapshot(room.snapshot(key)))
+                })
             }
             Action::Explain { participant } => {
-                self.find(room, participant)?;
-                Ok(Reply::Explained(Box::default()))
+                let (room_key, key) = self.find(room, participant)?;
+                let room = self.rooms.get(room_key).ok_or(CommandError::NoSuchRoom)?;
+                Ok(Reply::Explained(Box::new(room.explain(now, key))))
             }
         }
     }

@@ -201,6 +201,10 @@ impl Worker {
                 Received::KeyframeRequest { line } => {
                     room.keyframe_wanted(&mut io, participant, line);
                 }
+                Received::Estimate { bps, can_probe } => {
+                    room.estimated(&mut io, participant, bps, can_probe);
+                }
+                Received::Path { rtt, loss } => room.path(participant, rtt, loss),
                 Received::Connected => {
                     let id = room.participant(participant).map(|p| p.id);
                     if let Some(participant) = id {
@@ -321,6 +325,15 @@ impl Worker {
                 room.poll_keyframes(&mut io!(self, now, out));
                 self.schedule_room(key);
             }
+            Due::Quality(key) => {
+                let Some(room) = self.rooms.get_mut(key) else { return };
+                if room.quality_scheduled != Some(at) {
+                    return;
+                }
+                room.quality_scheduled = None;
+                room.poll_quality(&mut io!(self, now, out));
+                self.schedule_room(key);
+            }
             Due::Speech(key) => {
                 let Some(room) = self.rooms.get_mut(key) else { return };
                 if room.speech_scheduled != Some(at) {
@@ -337,6 +350,9 @@ impl Worker {
         let Some(room) = self.rooms.get_mut(key) else { return };
         if let Some(at) = room.keyframe_poll.take() {
             self.timers.set(&mut room.keyframes_scheduled, at, Due::Keyframes(key));
+        }
+        if let Some(at) = room.quality_poll.take() {
+            self.timers.set(&mut room.quality_scheduled, at, Due::Quality(key));
         }
         if let Some(at) = room.next_speech_poll() {
             self.timers.set(&mut room.speech_scheduled, at, Due::Speech(key));

@@ -81,13 +81,6 @@ impl Structure {
         u32::MAX >> (32 - u32::from(self.target_count.clamp(1, 32)))
     }
 
-    /// The decode targets that `layer` contains: what stays active for a receiver that gets it.
-    pub(crate) fn targets_within(&self, layer: Layer) -> u32 {
-        let within = |(_, found): &(usize, &Layer)| found.is_within(layer);
-        let bits = self.target_layers.iter().enumerate().filter(within);
-        bits.fold(0, |mask, (target, _)| mask | 1 << target)
-    }
-
     /// Whether every frame of `inner` is one of `outer` too, so that one may go down at any time.
     pub(crate) fn contains(&self, outer: usize, inner: usize) -> bool {
         let absent = |template: &Template, target| {

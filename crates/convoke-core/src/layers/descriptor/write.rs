@@ -39,6 +39,7 @@ pub(crate) fn rewrite(
     write(descriptor, structure, (edit.frame_number, attached, active))
 }
 
+#[cfg(test)]
 impl Descriptor {
     /// The bytes of a descriptor that refers to `structure`.
     pub(crate) fn to_bytes(&self, structure: &Structure) -> Vec<u8> {

@@ -75,13 +75,6 @@ fn rewriting_touches_the_numbers_only() {
         let prefix = vp8.rewrite(payload, edit).unwrap();
         assert_eq!(&*prefix.join(payload), rewritten, "{payload:x?}");
         assert_eq!([prefix.bytes(), prefix.rest(payload)].concat(), rewritten);
-        let mut copy = payload.to_vec();
-        assert_eq!(prefix.write_over(&mut copy), payload.len() == rewritten.len());
-        if prefix.keeps_length() {
-            assert_eq!(copy, rewritten);
-        } else {
-            assert_eq!(copy, payload, "untouched");
-        }
         let again = Vp8::parse(rewritten).unwrap();
         let (before, after) = (vp8.temporal, again.temporal);
         assert_eq!((before, vp8.layer_sync), (after, again.layer_sync));

@@ -125,7 +125,9 @@ fn rewriting_touches_the_numbers_only() {
             let unnumbered =
                 Vp9 { picture_id: before.picture_id, len: before.len, ..after.clone() };
             assert_eq!(unnumbered, before);
-            assert_eq!(prefix.keeps_length(), before.picture_id.unwrap().wide);
+            let grows = !before.picture_id.unwrap().wide;
+            let rewritten = prefix.bytes().len() + prefix.rest(&packet.payload).len();
+            assert_eq!(rewritten, packet.payload.len() + usize::from(grows));
         }
     }
     let table: [(&str, &str); 5] = [

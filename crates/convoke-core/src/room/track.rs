@@ -1,0 +1,392 @@
+//! What a participant publishes: a track, its encodings, and what each of their layers takes.
+//!
+//! Owns: which stream is which encoding, the reading of their packets, the measuring of layers, the
+//! keyframe budget of each encoding, and what the publisher was told to send.
+//! Never: forwards, or decides who gets what.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Subscription;
+use super::meter::Meter;
+use crate::allocate::Rung;
+use crate::api::{EncodingDeclaration, EncodingDemand, Layer, MediaKind, Source};
+use crate::forward::Keyframes;
+use crate::ids::{Mid, Rid, TrackId};
+use crate::layers::{self, FrameInfo, Reader};
+use crate::transport::MediaPacket;
+
+/// A stream that has been silent for this long gives its place to another of its encoding.
+const STREAM_IDLE: Duration = Duration::from_millis(500);
+/// An encoding that is silent for so long while others of its track are heard is not sent.
+const FLOWING: Duration = Duration::from_millis(1_500);
+/// Simulcast encodings of one track at most.
+pub(super) const ENCODINGS_MAX: usize = 4;
+/// Layers that are measured of one encoding at most: four sizes of four rates.
+const RUNGS_MAX: usize = 16;
+
+/// One layer of an encoding, with what forwarding it takes.
+#[derive(Debug)]
+struct Measured {
+    /// As the track counts.
+    layer: Layer,
+    meter: Meter,
+    /// When a packet of exactly this layer came last.
+    heard: Option<Instant>,
+}
+
+/// One stream of packets of a track: a simulcast encoding, or all there is.
+#[derive(Debug)]
+pub(super) struct Encoding {
+    pub(super) rid: Option<Rid>,
+    declared: EncodingDeclaration,
+    ssrc: Option<u32>,
+    heard: Option<Instant>,
+    highest: u64,
+    reader: Option<Reader>,
+    measured: Vec<Measured>,
+    pub(super) keyframes: Keyframes,
+    /// Keyframes asked for.
+    pub(super) requests: u64,
+}
+
+impl Encoding {
+    fn new(declared: EncodingDeclaration) -> Self {
+        Self {
+            rid: declared.rid,
+            declared,
+            ssrc: None,
+            heard: None,
+            highest: 0,
+            reader: None,
+            measured: Vec::new(),
+            keyframes: Keyframes::default(),
+            requests: 0,
+        }
+    }
+
+    /// Width and height of a spatial layer's pictures, as the encoding counts it.
+    pub(super) fn size(&self, spatial: u8) -> Option<(u32, u32)> {
+        let read = self.reader.as_ref().and_then(|reader| reader.size(spatial));
+        read.or_else(|| {
+            Some((self.declared.width?, self.declared.height?)).filter(|_| spatial == 0)
+        })
+    }
+
+    fn pixels(&self) -> Option<u64> {
+        self.size(0).map(|(width, height)| u64::from(width) * u64::from(height))
+    }
+
+    /// Takes a packet into account; whether it is the newest of its stream.
+    fn hear(&mut self, now: Instant, packet: &MediaPacket) -> bool {
+        let same = self.ssrc == Some(packet.ssrc);
+        let newest = !same || packet.seq > self.highest;
+        if !same {
+            self.reader = None;
+        }
+        self.ssrc = Some(packet.ssrc);
+        self.heard = Some(now);
+        self.highest = if same { self.highest.max(packet.seq) } else { packet.seq };
+        newest
+    }
+
+    fn measure(&mut self, now: Instant, info: &FrameInfo, bytes: u64) {
+        if let Some(targets) = &info.targets
+            && let Some(structure) = &targets.descriptor.attached
+        {
+            for layer in structure.target_layers() {
+                let spatial = info.encoding.unwrap_or(layer.spatial);
+                self.add_rung(Layer { spatial, ..*layer });
+            }
+        } else if info.targets.is_none() {
+            self.add_rung(info.layer);
+        }
+        let first_of_frame = info.starts_frame;
+        for measured in &mut self.measured {
+            if measured.layer == info.layer {
+                measured.heard = Some(now);
+            }
+            if info.is_part_of(measured.layer) {
+                let counts = first_of_frame && info.layer.spatial == measured.layer.spatial;
+                measured.meter.add(now, bytes, counts);
+            }
+        }
+    }
+
+    fn add_rung(&mut self, layer: Layer) {
+        if self.measured.len() < RUNGS_MAX
+            && let Err(at) = self.measured.binary_search_by_key(&layer, |measured| measured.layer)
+        {
+            self.measured.insert(at, Measured { layer, meter: Meter::default(), heard: None });
+        }
+    }
+
+    pub(super) fn is_flowing(&self, now: Instant) -> bool {
+        self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < FLOWING)
+    }
+
+    /// Bit/s and frames per second of all of it.
+    pub(super) fn rate(&self, now: Instant) -> (u64, u32) {
+        self.measured.last().map_or((0, 0), |top| (top.meter.bps(now), top.meter.fps(now)))
+    }
+}
+
+/// What a packet is found to be.
+pub(super) struct Heard {
+    pub(super) newest: bool,
+    /// For video.
+    pub(super) info: Option<FrameInfo>,
+    /// Encodings were numbered anew: whoever has one must start again.
+    pub(super) reordered: bool,
+}
+
+/// What a participant publishes.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) id: TrackId,
+    pub(super) owner: usize,
+    pub(super) client_id: Arc<str>,
+    pub(super) source: Source,
+    pub(super) muted: bool,
+    pub(super) encrypted: bool,
+    pub(super) line: usize,
+    pub(super) mid: Mid,
+    pub(super) subscriptions: Vec<Subscription>,
+    /// Lowest first.
+    pub(super) encodings: Vec<Encoding>,
+    /// The ladder as it was last measured.
+    pub(super) rungs: Vec<Rung>,
+    /// The place among its kind, 0 first.
+    pub(super) rank: usize,
+    pub(super) demand: Demand,
+    /// Audio: what it takes.
+    pub(super) meter: Meter,
+}
+
+/// What the publisher should send, and was told.
+#[derive(Debug, Default)]
+pub(super) struct Demand {
+    /// The best that anybody wants now.
+    pub(super) wanted: Option<Layer>,
+    /// What the publisher was told; `None` before the first time.
+    told: Option<Option<u8>>,
+    /// Since when less is wanted than was told.
+    less_since: Option<Instant>,
+}
+
+/// Less is told to publishers only when it has been so for this long: starting an encoding again
+/// costs a round trip and a keyframe.
+const LESS_AFTER: Duration = Duration::from_secs(4);
+
+impl Track {
+    /// Declared encodings, else the RIDs of the offer, else one.
+    pub(super) fn make_encodings(
+        declared: Vec<EncodingDeclaration>,
+        rids: &[Rid],
+    ) -> Vec<Encoding> {
+        let of_rid = |rid: &Rid| {
+            let known = declared.iter().find(|declared| declared.rid == Some(*rid)).cloned();
+            known.unwrap_or(EncodingDeclaration { rid: Some(*rid), ..Default::default() })
+        };
+        let mut all: Vec<EncodingDeclaration> = if rids.is_empty() {
+            let only = declared.into_iter().next_back().unwrap_or_default();
+            vec![EncodingDeclaration { rid: None, ..only }]
+        } else if declared.iter().filter(|d| d.rid.is_some_and(|r| rids.contains(&r))).count()
+            == rids.len()
+        {
+            declared.into_iter().filter(|d| d.rid.is_some_and(|r| rids.contains(&r))).collect()
+        } else {
+            rids.iter().map(of_rid).collect()
+        };
+        all.truncate(ENCODINGS_MAX);
+        all.into_iter().map(Encoding::new).collect()
+    }
+
+    pub(super) fn is_simulcast(&self) -> bool {
+        self.encodings.len() > 1
+    }
+
+    /// The number by which packets of an encoding are told apart; `None` if there is only one.
+    fn number(&self, encoding: usize) -> Option<u8> {
+        u8::try_from(encoding).ok().filter(|_| self.is_simulcast())
+    }
+
+    /// The encoding whose keyframe brings a spatial layer.
+    pub(super) fn encoding_of(&self, spatial: u8) -> usize {
+        if self.is_simulcast() { usize::from(spatial).min(self.encodings.len() - 1) } else { 0 }
+    }
+
+    /// Takes a packet into account. `None` if it is of a stream that is not this track's.
+    pub(super) fn hear(&mut self, now: Instant, packet: &MediaPacket) -> Option<Heard> {
+        let index = self.find(now, packet)?;
+        let number = self.number(index);
+        let (is_video, encrypted) = (self.source.kind() == MediaKind::Video, self.encrypted);
+        let encoding = self.encodings.get_mut(index)?;
+        let newest = encoding.hear(now, packet);
+        if !is_video {
+            self.meter.add(now, packet.wire_bytes(), true);
+            return Some(Heard { newest, info: None, reordered: false });
+        }
+        let reader = match &mut encoding.reader {
+            Some(reader) if reader.codec() == packet.codec => reader,
+            reader => reader.insert(Reader::new(packet.codec, number).encrypted(encrypted)),
+        };
+        let info = reader.read(layers::Packet {
+            seq: packet.seq,
+            time: packet.time,
+            marker: packet.marker,
+            payload: &packet.payload,
+            descriptor: packet.descriptor.as_ref().map(|descriptor| &*descriptor.0),
+        });
+        let Some(info) = info else {
+            return Some(Heard { newest, info: None, reordered: false });
+        };
+        encoding.measure(now, &info, packet.wire_bytes());
+        let keyframe = info.starts_keyframe() && newest;
+        if keyframe {
+            encoding.keyframes.arrived();
+        }
+        let reordered = keyframe && self.sort_encodings();
+        Some(Heard { newest, info: Some(info), reordered })
+    }
+
+    fn find(&self, now: Instant, packet: &MediaPacket) -> Option<usize> {
+        let takes = |encoding: &Encoding| {
+            encoding.ssrc.is_none_or(|ssrc| ssrc == packet.ssrc)
+                || encoding
+                    .heard
+                    .is_none_or(|heard| now.saturating_duration_since(heard) >= STREAM_IDLE)
+        };
+        let known = self.encodings.iter().position(|e| e.ssrc == Some(packet.ssrc));
+        known.or_else(|| match packet.rid {
+            Some(rid) if self.is_simulcast() => {
+                self.encodings.iter().position(|e| e.rid == Some(rid) && takes(e))
+            }
+            _ if self.is_simulcast() => None,
+            _ => self.encodings.first().filter(|e| takes(e)).map(|_| 0),
+        })
+    }
+
+    /// Puts encodings in the order of their pictures' sizes, where these are known and say
+    /// otherwise. Whether anything moved.
+    fn sort_encodings(&mut self) -> bool {
+        let pixels: Option<Vec<u64>> = self.encodings.iter().map(Encoding::pixels).collect();
+        let Some(pixels) = pixels.filter(|pixels| !pixels.is_sorted()) else { return false };
+        debug_assert_eq!(pixels.len(), self.encodings.len());
+        self.encodings.sort_by_key(|encoding| encoding.pixels());
+        let simulcast = self.is_simulcast();
+        for (index, encoding) in self.encodings.iter_mut().enumerate() {
+            let number = u8::try_from(index).ok().filter(|_| simulcast);
+            encoding.measured.clear();
+            if let Some(reader) = &mut encoding.reader {
+                reader.set_encoding(number);
+            }
+        }
+        true
+    }
+
+    /// Measures the ladder anew.
+    pub(super) fn update_rungs(&mut self, now: Instant) {
+        self.rungs.clear();
+        if self.source.kind() == MediaKind::Audio {
+            return;
+        }
+        // A screen may be still for long: silence of all says nothing.
+        let silent = !self.encodings.iter().any(|encoding| encoding.is_flowing(now));
+        let simulcast = self.is_simulcast();
+        for (index, encoding) in self.encodings.iter().enumerate() {
+            let number = u8::try_from(index).unwrap_or(u8::MAX);
+            let was_heard = encoding.heard.is_some();
+            let flowing = was_heard && (silent || encoding.is_flowing(now));
+            let declared = &encoding.declared;
+            if encoding.measured.is_empty() {
+                let (width, height) = encoding.size(0).unwrap_or((0, 0));
+                self.rungs.push(Rung {
+                    layer: Layer { spatial: if simulcast { number } else { 0 }, temporal: 0 },
+                    bitrate_bps: nominal_bps(declared, (width, height)),
+                    width,
+                    height,
+                    fps: declared.max_frame_rate.unwrap_or(0),
+                    flowing: flowing || !was_heard && silent,
+                });
+                continue;
+            }
+            let rungs = encoding.measured.len();
+            for (at, measured) in encoding.measured.iter().enumerate() {
+                let spatial = if simulcast { 0 } else { measured.layer.spatial };
+                let (width, height) = encoding.size(spatial).unwrap_or((0, 0));
+                self.rungs.push(Rung {
+                    layer: measured.layer,
+                    bitrate_bps: match measured.meter.bps(now) {
+                        // Too early to say: in equal steps up to what the whole will take.
+                        0 => {
+                            nominal_bps(declared, (width, height)) * (at as u64 + 1) / rungs as u64
+                        }
+                        measured => measured,
+                    },
+                    width,
+                    height,
+                    fps: measured.meter.fps(now),
+                    flowing,
+                });
+            }
+        }
+    }
+
+    /// What is known of the pictures of a layer.
+    pub(super) fn size_of(&self, layer: Layer) -> Option<(u32, u32)> {
+        let spatial = if self.is_simulcast() { 0 } else { layer.spatial };
+        self.encodings.get(self.encoding_of(layer.spatial))?.size(spatial)
+    }
+
+    /// Takes what is wanted now; what the publisher is to be told, if anything.
+    pub(super) fn demand(
+        &mut self,
+        now: Instant,
+        wanted: Option<Layer>,
+    ) -> Option<Vec<EncodingDemand>> {
+        self.demand.wanted = wanted;
+        let top =
+            wanted.map(|layer| u8::try_from(self.encoding_of(layer.spatial)).unwrap_or(u8::MAX));
+        let due = match self.demand.told {
+            None => true,
+            Some(told) if told == top => {
+                self.demand.less_since = None;
+                false
+            }
+            Some(told) if told < top => true,
+            Some(_) => {
+                let since = *self.demand.less_since.get_or_insert(now);
+                now.saturating_duration_since(since) >= LESS_AFTER
+            }
+        };
+        if !due {
+            return None;
+        }
+        self.demand.told = Some(top);
+        self.demand.less_since = None;
+        Some(self.told())
+    }
+
+    /// What the publisher was last told; everything, before the first time.
+    pub(super) fn told(&self) -> Vec<EncodingDemand> {
+        let top = self.demand.told;
+        let active =
+            |index: usize| top.is_none_or(|top| top.is_some_and(|top| index <= usize::from(top)));
+        let demand = |(index, encoding): (usize, &Encoding)| EncodingDemand {
+            rid: encoding.rid,
+            active: active(index),
+        };
+        self.encodings.iter().enumerate().map(demand).collect()
+    }
+}
+
+/// What an encoding is taken to need before it was measured.
+fn nominal_bps(declared: &EncodingDeclaration, (width, height): (u32, u32)) -> u64 {
+    /// Of unknown size: a picture of 640x360.
+    const UNKNOWN_BPS: u64 = 500_000;
+    const LEAST_BPS: u64 = 100_000;
+    let pixels = u64::from(width) * u64::from(height);
+    let by_size = if pixels == 0 { UNKNOWN_BPS } else { (pixels * 2).max(LEAST_BPS) };
+    declared.max_bitrate_bps.unwrap_or(by_size)
+}
