@@ -8,9 +8,10 @@ use convoke_protocol::Source;
 
 use crate::link::{Burst, LinkConfig};
 use crate::scenario::{Act, ActorSpec, Look, PublishSpec, Scenario, Target};
+use crate::tables::{CAMERAS, Camera, NETWORKS, Network, SPECIAL, tabled};
 
-/// All of them.
-pub const NAMES: [&str; 27] = [
+/// Those of whole calls; [`crate::tables`] has those of layers and bandwidth.
+const CALLS: [&str; 27] = [
     "two",
     "codecs",
     "late-joiner",
@@ -39,6 +40,14 @@ pub const NAMES: [&str; 27] = [
     "ice-restart",
     "two-rooms-two-workers",
 ];
+
+/// All of them.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    let networks = NETWORKS.iter().map(Network::name);
+    let cameras = CAMERAS.iter().map(Camera::name);
+    CALLS.into_iter().chain(networks).chain(cameras).chain(SPECIAL).collect()
+}
 
 fn people(count: usize, spec: &ActorSpec) -> Vec<ActorSpec> {
     vec![spec.clone(); count]
@@ -87,7 +96,7 @@ pub fn named(name: &str) -> Option<Scenario> {
         "killed" => killed(name),
         "ice-restart" => ice_restart(name),
         "two-rooms-two-workers" => two_rooms(name),
-        _ => return None,
+        _ => return tabled(name),
     };
     Some(scenario)
 }

@@ -385,7 +385,8 @@ fn received(slot: &Slot, codec: Codec, packet: RtpPacket) -> Received {
 
 /// The sender's clock at the packet's timestamp, from its latest report (RFC 3550 §6.4.1).
 fn made_at(packet: &RtpPacket, codec: Codec) -> Option<Duration> {
-    let report = packet.last_sender_info.as_ref()?;
+    // What is reported before the first packet has no timestamp to go by.
+    let report = packet.last_sender_info.as_ref().filter(|r| r.sender_packet_count > 0)?;
     let reported = report.ntp_time.duration_since(UNIX_EPOCH).ok()?;
     let ticks = packet.header.timestamp.wrapping_sub(report.rtp_time.numer() as u32).cast_signed();
     let apart =
