@@ -180,7 +180,7 @@ impl Reader {
     fn read_payload(&mut self, packet: Packet<'_>) -> Option<FrameInfo> {
         let blank = self.blank(packet);
         match self.codec {
-            Codec::Opus => None,
+            Codec::Opus | Codec::OpusRed => None,
             Codec::Vp8 => {
                 let vp8 = Vp8::parse(packet.payload)?;
                 if let Some((width, height)) = vp8.size.filter(|_| !self.encrypted) {

@@ -28,7 +28,7 @@ impl Room {
             return;
         }
         let owner = track.owner;
-        let payload = packet.payload.len();
+        let payload = packet.own_bytes();
         let heard = Heard { level: packet.level, payload, dtx: payload <= DTX_BYTES_MAX };
         if self.speakers.heard(io.now, key, heard).is_none() {
             return;

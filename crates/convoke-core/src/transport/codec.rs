@@ -10,6 +10,8 @@ use str0m::format::PayloadParams;
 pub(crate) enum Codec {
     /// RFC 7587.
     Opus,
+    /// Opus with redundancy (RFC 2198).
+    OpusRed,
     /// RFC 7741.
     Vp8,
     /// RFC 9628, with its profile.
@@ -86,13 +88,13 @@ impl Codec {
     /// RTP clock rate in Hz.
     pub(crate) fn clock_rate(self) -> u32 {
         match self {
-            Self::Opus => 48_000,
+            Self::Opus | Self::OpusRed => 48_000,
             Self::Vp8 | Self::Vp9 { .. } | Self::H264 { .. } | Self::Av1 { .. } => 90_000,
         }
     }
 
     pub(crate) fn is_audio(self) -> bool {
-        matches!(self, Self::Opus)
+        matches!(self, Self::Opus | Self::OpusRed)
     }
 
     /// Whether a receiver that negotiated `self` can decode a stream of `stream`.
@@ -102,6 +104,8 @@ impl Codec {
                 Self::H264 { profile: mine, mode: my_mode },
                 Self::H264 { profile: theirs, mode: their_mode },
             ) => my_mode == their_mode && mine.decodes(theirs),
+            // Redundancy is taken off for it.
+            (Self::Opus, Self::OpusRed) => true,
             (mine, theirs) => mine == theirs,
         }
     }
@@ -110,7 +114,7 @@ impl Codec {
     /// H.264 the one with the parameter sets.
     pub(crate) fn starts_keyframe(self, payload: &[u8]) -> bool {
         match self {
-            Self::Opus => true,
+            Self::Opus | Self::OpusRed => true,
             Self::Vp8 => str0m::format::detect_vp8_keyframe(payload),
             Self::Vp9 { .. } => vp9_starts_keyframe(payload),
             Self::H264 { .. } => h264_has_sps(payload),

@@ -12,7 +12,7 @@ use std::time::Instant;
 use str0m::media::Pt;
 use str0m::rtp::RtpWrite;
 
-use super::{DescriptorBytes, MediaPacket, Transport};
+use super::{Codec, DescriptorBytes, Line, MediaPacket, Transport, red};
 use crate::layers::Prefix;
 
 /// How one packet leaves on one slot.
@@ -44,14 +44,17 @@ impl Transport {
         if self.dead || !self.connected {
             return false;
         }
-        let Some(ssrc) = self.lines.get(line).and_then(|line| line.ssrc) else { return false };
+        let Some(line) = self.lines.get(line) else { return false };
+        let Some(ssrc) = line.ssrc else { return false };
+        let redundancy = redundant_audio(line, &outgoing);
         let mut api = self.rtc.direct_api();
         let Some(stream) = api.stream_tx(&ssrc) else { return false };
         let packet = outgoing.packet;
         // str0m takes a payload in one piece: what is rewritten is this subscriber's own copy.
-        let payload = match outgoing.prefix {
-            Some(prefix) => prefix.join(&packet.payload),
-            None => Arc::clone(&packet.payload),
+        let payload = match (outgoing.prefix, redundancy) {
+            (Some(prefix), _) => prefix.join(&packet.payload),
+            (None, Some(payload)) => payload,
+            (None, None) => Arc::clone(&packet.payload),
         };
         let mut ext = packet.ext.clone();
         if let Some(descriptor) = outgoing.descriptor {
@@ -72,4 +75,18 @@ impl Transport {
         self.touched = true;
         true
     }
+}
+
+/// What a receiver gets of redundant audio, if it is not what came: the newest block, or all blocks
+/// under its own payload type.
+pub(super) fn redundant_audio(line: &Line, outgoing: &Outgoing<'_>) -> Option<Arc<[u8]>> {
+    let packet = outgoing.packet;
+    if packet.codec != Codec::OpusRed {
+        return None;
+    }
+    let opus = line.payload_for(Codec::Opus)?;
+    if outgoing.payload_type == opus {
+        return packet.primary.clone();
+    }
+    red::with_payload_type(&packet.payload, opus)
 }

@@ -15,6 +15,7 @@ mod descriptor;
 mod dtls;
 mod egress;
 mod negotiate;
+mod red;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,6 +115,8 @@ pub(crate) struct MediaPacket {
     pub(crate) codec: Codec,
     pub(crate) marker: bool,
     pub(crate) payload: Arc<[u8]>,
+    /// Of redundant audio the newest block alone.
+    pub(crate) primary: Option<Arc<[u8]>>,
     /// The encoding that it is of, if the m-line carries several (RFC 8851).
     pub(crate) rid: Option<Rid>,
     /// The dependency descriptor, if there is one.
@@ -133,6 +136,11 @@ impl MediaPacket {
     /// What it takes on the wire, in bytes.
     pub(crate) fn wire_bytes(&self) -> u64 {
         self.payload.len() as u64 + OVERHEAD_BYTES
+    }
+
+    /// The size of what it carries itself, redundancy aside, in bytes.
+    pub(crate) fn own_bytes(&self) -> usize {
+        self.primary.as_ref().unwrap_or(&self.payload).len()
     }
 }
 
@@ -300,7 +308,12 @@ impl Transport {
             }
             Event::RtpPacket(packet) => {
                 if let Some((line, packet)) = self.media_packet(packet) {
-                    received.push(Received::Rtp { line, packet });
+                    let broken = packet.codec == Codec::OpusRed && packet.primary.is_none();
+                    received.push(if broken {
+                        Received::Unusable(DropReason::Unreadable)
+                    } else {
+                        Received::Rtp { line, packet }
+                    });
                 }
             }
             Event::KeyframeRequest(request) => {
@@ -370,6 +383,7 @@ impl Transport {
             time: packet.header.timestamp,
             codec,
             marker: packet.header.marker,
+            primary: (codec == Codec::OpusRed).then(|| red::primary(&packet.payload)).flatten(),
             rid,
             descriptor: packet.header.ext_vals.user_values.get_arc(),
             level: packet.header.ext_vals.audio_level,

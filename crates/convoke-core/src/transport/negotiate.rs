@@ -163,7 +163,12 @@ impl Transport {
                 .params()
                 .iter()
                 .filter(|p| media.remote_pts().contains(&p.pt()))
-                .filter_map(|p| Some((*p.pt(), Codec::of(p)?)))
+                .filter_map(|p| Some((p, Codec::of(p)?)))
+                .flat_map(|(p, codec)| {
+                    let red = p.red().filter(|_| codec == Codec::Opus);
+                    let redundant = red.map(|pt| (*pt, Codec::OpusRed));
+                    [Some((*p.pt(), codec)), redundant].into_iter().flatten()
+                })
                 .filter(|(_, codec)| codec.is_audio() == audio)
                 .collect();
             let ssrc = self.send_stream(theirs, *kind, direction.is_sending());
@@ -240,7 +245,7 @@ fn build(
         .enable_bwe(estimates.then(|| Bitrate::from(FIRST_ESTIMATE_BPS)))
         .set_stats_interval(estimates.then_some(STATS_INTERVAL))
         .clear_codecs()
-        .enable_opus(true, false)
+        .enable_opus(true, true)
         .enable_vp8(true)
         .enable_vp9(true)
         .enable_h264(true)

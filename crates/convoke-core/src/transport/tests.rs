@@ -113,6 +113,7 @@ fn media_packet(marker: bool) -> MediaPacket {
         codec: Codec::Vp9 { profile: 0 },
         marker,
         payload: Arc::from(vec![0x8f; 200]),
+        primary: None,
         rid: None,
         descriptor: None,
         level: None,
@@ -207,4 +208,58 @@ fn lines_know_what_the_peer_takes() {
     assert!(video.payload_for(Codec::Vp8).is_some() && video.payload_for(Codec::Opus).is_none());
     assert!(audio.payload_for(Codec::Opus).is_some() && audio.payload_for(Codec::Vp8).is_none());
     assert!(video.sends && !video.receives);
+}
+
+/// An offer with redundant audio under `red` on its first audio section.
+fn with_red(offer: &str, opus: u8, red: u8) -> String {
+    let mut added = false;
+    let mut out = String::new();
+    for line in offer.lines() {
+        if line.starts_with("m=audio ") && !added {
+            out += &format!("{line} {red}\r\n");
+            continue;
+        }
+        out += &format!("{line}\r\n");
+        if line.starts_with("a=rtpmap:") && line.contains("opus/48000/2") && !added {
+            added = true;
+            out += &format!("a=rtpmap:{red} red/48000/2\r\na=fmtp:{red} {opus}/{opus}\r\n");
+        }
+    }
+    out
+}
+
+#[test]
+fn redundant_audio_is_taken_by_those_who_offer_it() {
+    let pair = Pair::new();
+    let now = pair.now;
+    let candidates = [address(9)];
+    let offer = pair.offers.receive.clone().unwrap();
+    let accept = |offer: &str| {
+        let settings = settings(&pair.crypto, &candidates);
+        Transport::accept(now, TransportRole::Receive, offer, credentials(7), settings).unwrap()
+    };
+    let (plain, answer) = accept(&offer);
+    let line = plain.lines.iter().find(|line| line.kind == MediaKind::Audio).unwrap();
+    let opus = line.payload_for(Codec::Opus).unwrap();
+    assert_eq!(line.payload_for(Codec::OpusRed), Some(opus), "without redundancy");
+    assert!(!answer.contains("red/48000"));
+    for red in [63, 73] {
+        let (transport, answer) = accept(&with_red(&offer, opus, red));
+        let line = transport.lines.iter().find(|line| line.kind == MediaKind::Audio).unwrap();
+        assert_eq!(line.payload_for(Codec::OpusRed), Some(red));
+        assert!(answer.contains(&format!("a=rtpmap:{red} red/48000")), "{answer}");
+        let packet = MediaPacket {
+            codec: Codec::OpusRed,
+            payload: [0x80 | 96, 0x0f, 0, 3, 96, 1, 2, 3, 7, 8].into(),
+            primary: Some([7, 8].into()),
+            ..media_packet(false)
+        };
+        let sent = |payload_type| {
+            let outgoing = outgoing(&packet, payload_type, 1, now);
+            egress::redundant_audio(line, &outgoing)
+        };
+        assert_eq!(sent(opus).as_deref(), Some(&[7, 8][..]));
+        let expected = [0x80 | opus, 0x0f, 0, 3, opus, 1, 2, 3, 7, 8];
+        assert_eq!(sent(red).as_deref(), Some(&expected[..]));
+    }
 }

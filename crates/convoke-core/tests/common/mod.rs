@@ -45,9 +45,14 @@ pub struct World {
     pub events: Vec<Event>,
     pub peers: Vec<Peer>,
     pub replies: HashMap<RequestId, Result<Reply, CommandError>>,
+    /// Sees each datagram to the worker; what it returns false for is held back.
+    pub gate: Option<Gate>,
     request: u64,
     next_port: u16,
 }
+
+/// What passes: source, destination, bytes.
+pub type Gate = Box<dyn FnMut(SocketAddr, SocketAddr, &[u8]) -> bool>;
 
 pub fn config() -> WorkerConfig {
     WorkerConfig::new(vec![SocketAddr::from(SERVER)])
@@ -64,6 +69,7 @@ impl World {
             events: Vec::new(),
             peers: Vec::new(),
             replies: HashMap::new(),
+            gate: None,
             request: 0,
             next_port: 20_000,
         }
@@ -186,7 +192,10 @@ impl World {
     fn exchange(&mut self) {
         for peer in &mut self.peers {
             while let Some(transmit) = peer.media.poll_transmit() {
-                if peer.cut {
+                let passes = self.gate.as_mut().is_none_or(|gate| {
+                    gate(transmit.local, transmit.destination, &transmit.contents)
+                });
+                if peer.cut || !passes {
                     continue;
                 }
                 let input = Input::Datagram {
