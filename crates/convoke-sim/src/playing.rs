@@ -135,6 +135,7 @@ pub(crate) fn playing(
                 track,
                 fps: spec.fps,
                 bps: spec.bps,
+                packet_bytes: spec.packet_bytes,
                 first_rtp_time,
                 first_picture_id: spec.first_picture_id,
                 paused_clock,

@@ -77,6 +77,8 @@ pub struct PublishSpec {
     pub fps: u32,
     /// Bits in a second (video).
     pub bps: u32,
+    /// Bytes of the largest packet's payload (video without layers).
+    pub packet_bytes: usize,
     /// First sequence number of the m-line; used only by what is published with the join.
     pub first_sequence: Option<u16>,
     /// SSRC of the m-line; used only by what is published with the join.
@@ -106,6 +108,7 @@ impl PublishSpec {
             level: 30,
             fps: 15,
             bps: 150_000,
+            packet_bytes: 1_100,
             first_sequence: None,
             ssrc: None,
             first_rtp_time: None,

@@ -33,7 +33,11 @@ impl Entry {
             marker: packet.marker,
             csrc,
             codec: packet.codec,
-            ids: picture_ids(packet.codec, &packet.payload),
+            ids: if stamp.opaque {
+                PictureIds::default()
+            } else {
+                picture_ids(packet.codec, &packet.payload)
+            },
             frame_number: number
                 .and_then(|number| Some(u16::from_be_bytes(number.try_into().ok()?))),
             stamp,
@@ -85,8 +89,9 @@ pub(super) fn check(
     }
     if kind == MediaKind::Video {
         let same_picture = same && a.stamp.picture == b.stamp.picture;
-        // The next source may cut in before a picture is over.
-        if same && a.marker == same_picture {
+        // The next source may cut in before a picture is over; a layer that is joined comes when the
+        // one below has its marker already.
+        if same && a.marker == same_picture && !joins_layer(a, b) {
             found.push(Violation::Marker { sequence: before, marker: a.marker });
         }
         if same_picture && step != 0 {
@@ -94,6 +99,13 @@ pub(super) fn check(
         }
         numbers(after, a, b, same, found);
     }
+}
+
+/// Whether `b` begins a higher layer of a picture that `a` ended.
+pub(super) fn joins_layer(a: &Entry, b: &Entry) -> bool {
+    let same_picture = a.source() == b.source() && a.stamp.picture == b.stamp.picture;
+    let higher = b.stamp.spatial > a.stamp.spatial && b.stamp.packet == 0;
+    same_picture && higher && a.marker && a.is_last_of_frame()
 }
 
 /// Whole frames may be left out on purpose, parts of frames not.

@@ -41,6 +41,10 @@ pub struct SlotReport {
     pub packets: u64,
     /// Sequence numbers between the first and the last that never came, RTX counted as coming.
     pub missing: u64,
+    /// The highest sequence number; what comes below it was sent before, or again.
+    pub highest: u64,
+    /// Pictures that had a marker before their last packet, because a layer was joined in them.
+    pub early_markers: u64,
     /// Times that the source changed.
     pub switches: u64,
     /// By source: CSRC and the publisher's track number.
@@ -79,6 +83,7 @@ pub struct SlotChecker {
     /// Whose the newest packet is.
     current: Option<Encoding>,
     switches: u64,
+    early_markers: u64,
     /// Since the present encoding's last keyframe nothing was missing or out of order.
     whole: bool,
     decoders: BTreeMap<Encoding, ModelDecoder>,
@@ -106,6 +111,7 @@ impl SlotChecker {
             packets: 0,
             current: None,
             switches: 0,
+            early_markers: 0,
             whole: false,
             decoders: BTreeMap::new(),
             screen: Screen::default(),
@@ -165,6 +171,8 @@ impl SlotChecker {
         SlotReport {
             packets: self.packets,
             missing: span.saturating_sub(self.packets),
+            highest: self.highest,
+            early_markers: self.early_markers,
             switches: self.switches,
             sources,
             shown: self.screen.shown().clone(),
@@ -291,6 +299,8 @@ impl SlotChecker {
         let after = self.entries.range(sequence + 1..).next().map(|(s, e)| (*s, e.clone()));
         let mut found = Vec::new();
         if let Some((number, other)) = before {
+            let joins = number + 1 == sequence && pairs::joins_layer(&other, entry);
+            self.early_markers += u64::from(joins);
             pairs::check(self.kind, (number, &other), (sequence, entry), &mut found);
         }
         if let Some((number, other)) = after {

@@ -84,6 +84,8 @@ pub struct Stamp {
     pub picture: u32,
     /// How many frames back those lie to which this one refers; 0 stands for none.
     pub references: [u16; REFERENCES_MAX],
+    /// Nothing else in the payload means anything, as if it were encrypted.
+    pub opaque: bool,
     /// Width and height of the frame; 0 for audio.
     pub size: (u16, u16),
     /// The packet in its frame, from 0.
@@ -105,7 +107,8 @@ impl Stamp {
         payload.extend_from_slice(&self.publisher.to_be_bytes());
         payload.extend_from_slice(&self.track.to_be_bytes());
         let layer = self.spatial << 4 | self.temporal & 0x0f;
-        payload.extend_from_slice(&[u8::from(self.keyframe), layer, self.encoding, 0]);
+        let opaque = u8::from(self.opaque);
+        payload.extend_from_slice(&[u8::from(self.keyframe), layer, self.encoding, opaque]);
         payload.extend_from_slice(&self.frame.to_be_bytes());
         payload.extend_from_slice(&self.picture.to_be_bytes());
         let [r0, r1, r2] = self.references;
@@ -131,7 +134,7 @@ impl Stamp {
         }
         let (publisher, track) = (rest.long()?, rest.short()?);
         let [keyframe, layer] = rest.short()?.to_be_bytes();
-        let [encoding, _] = rest.short()?.to_be_bytes();
+        let [encoding, opaque] = rest.short()?.to_be_bytes();
         Some(Self {
             publisher,
             track,
@@ -139,6 +142,7 @@ impl Stamp {
             spatial: layer >> 4,
             temporal: layer & 0x0f,
             keyframe: keyframe == 1,
+            opaque: opaque == 1,
             frame: rest.long()?,
             picture: rest.long()?,
             references: [rest.short()?, rest.short()?, rest.short()?],

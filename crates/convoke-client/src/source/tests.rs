@@ -20,6 +20,7 @@ fn a_stamp_survives_and_damage_is_seen() {
         frame: 123_456,
         picture: 41_152,
         references: [12, 1, 0],
+        opaque: true,
         size: (1_280, 720),
         packet: 3,
         packets: 9,

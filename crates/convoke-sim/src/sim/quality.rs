@@ -201,7 +201,7 @@ impl Sim {
                 }
                 let earlier = before.get(who).and_then(|counts| counts.get(index));
                 let shown = slot.checker.report().shown.pictures;
-                pictures += shown.saturating_sub(earlier.map_or(0, |(_, _, frames)| *frames));
+                pictures += shown.saturating_sub(earlier.map_or(0, |count| count.frames));
                 slots += 1;
             }
         }
@@ -213,6 +213,8 @@ impl Sim {
 
 /// One slot from when the call had settled.
 struct Seen {
+    /// Markers before a picture's end, beyond one for each change of size.
+    early_markers: u64,
     freezes: Vec<Duration>,
     layer_changes: usize,
     /// The share of packets that came.
@@ -226,6 +228,7 @@ impl Seen {
         let came = report.packets.saturating_sub(mark.came);
         let missing = report.missing.saturating_sub(mark.missing);
         Self {
+            early_markers: report.early_markers.saturating_sub(2 * (report.shown.resizes + 1)),
             freezes: log.filter(|(at, _)| *at >= settled).map(|(_, lasted)| *lasted).collect(),
             layer_changes: slot.layer_changes_a_minute(settled),
             came: (came > 0).then(|| came as f64 / (came + missing) as f64),
@@ -241,6 +244,10 @@ impl Seen {
         let freezes = self.freezes.len() as u64;
         let audio = self.came.filter(|_| kind == MediaKind::Audio);
         let table = [
+            (
+                self.early_markers > 0,
+                format!("{} markers too many came within pictures", self.early_markers),
+            ),
             (
                 bounds.freezes.is_some_and(|most| freezes > most),
                 format!("it froze {freezes} times: {:?}", self.freezes),

@@ -101,6 +101,13 @@ fn a_marker_in_the_wrong_place_is_seen() {
     stream.packets[0].marker = true;
     broken(&stream.check(), |v| matches!(v, Violation::Marker { sequence: 100, marker: true }));
     stream.packets[0].marker = false;
+    // At the end of a layer that is not the highest: as when the next one is joined.
+    let stamp = |p: &Received| Stamp::read(&p.payload).unwrap();
+    let end = stream.packets.iter().position(|p| stamp(p).packet + 1 == stamp(p).packets).unwrap();
+    stream.packets[end].marker = true;
+    let report = stream.check();
+    assert_eq!((report.violations.len(), report.early_markers), (0, 1));
+    stream.packets[end].marker = false;
     stream.packets[marked].rtp_time += 1;
     broken(&stream.check(), |v| matches!(v, Violation::PictureTorn { .. }));
 }

@@ -354,6 +354,7 @@ impl Encoding {
                 frame: self.frame,
                 picture: self.picture,
                 references,
+                opaque: config.encrypted,
                 size: self.sizes.get(usize::from(of.spatial)).copied().unwrap_or_default(),
                 packet: u16::try_from(index).unwrap_or(u16::MAX),
                 packets: u16::try_from(frame.count).unwrap_or(u16::MAX),
