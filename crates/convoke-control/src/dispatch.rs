@@ -85,6 +85,8 @@ impl Inner {
             Event::Demand { room, participant, client_id, encodings } => {
                 self.on_demand(room, participant, &client_id, &encodings);
             }
+            Event::Data(data) => self.on_data(&data),
+            Event::DataClosed(closed) => self.on_data_closed(&closed),
             Event::RoomClosed { room } => self.on_room_closed(room),
             // Replies go to their callers.
             _ => {}
@@ -153,7 +155,7 @@ impl Inner {
         call.for_each(|session| self.push(session, version, &text));
     }
 
-    fn push(self: &Arc<Self>, session: &Arc<Session>, version: u64, text: &Utf8Bytes) {
+    pub(crate) fn push(self: &Arc<Self>, session: &Arc<Session>, version: u64, text: &Utf8Bytes) {
         if let Some(turn) = session.push(version, text) {
             self.lost(Arc::clone(session), turn);
         }

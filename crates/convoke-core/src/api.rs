@@ -1,9 +1,11 @@
 //! What goes into a [`crate::Worker`] and what comes out: plain data, no behaviour.
 //!
-//! Owns: commands, replies, events, drop reasons.
+//! Owns: commands, replies, events.
 //! Never: JSON, HTTP or sockets; adapters translate.
 
+mod data;
 mod quality;
+mod stats;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,10 +13,15 @@ use std::time::Duration;
 
 use crate::ids::{Mid, ParticipantId, RequestId, RoomId, TrackId};
 
+pub use data::{
+    DATA_RECIPIENTS_MAX, DATA_TOPIC_BYTES_MAX, DataCloseReason, DataClosed, DataDrop, DataEvent,
+    DataLimits, DataMessage, DataStats, Reliability,
+};
 pub use quality::{
     EncodingDeclaration, EncodingDemand, EncodingExplanation, Explanation, Layer, SlotExplanation,
     SlotReason, TrackExplanation,
 };
+pub use stats::{DropReason, Stats};
 
 /// Everything that can happen to a worker.
 #[derive(Debug)]
@@ -87,11 +94,14 @@ pub struct Permissions {
     pub screen: bool,
     /// May receive the media of others.
     pub receive: bool,
+    /// May send data messages.
+    pub data: bool,
 }
 
 impl Permissions {
     /// Everything.
-    pub const ALL: Self = Self { microphone: true, camera: true, screen: true, receive: true };
+    pub const ALL: Self =
+        Self { microphone: true, camera: true, screen: true, receive: true, data: true };
 
     /// Whether publishing `source` is allowed.
     #[must_use]
@@ -221,6 +231,13 @@ pub enum Action {
         participant: ParticipantId,
         /// The new ones.
         permissions: Permissions,
+    },
+    /// Sends a data message to others. Answered by [`Reply::Done`] once it is taken.
+    SendData {
+        /// Who sends it.
+        participant: ParticipantId,
+        /// What, and to whom.
+        message: DataMessage,
     },
     /// Marks a participant reachable or not; told to the others. Answered by [`Reply::Done`].
     SetReachable {
@@ -437,6 +454,12 @@ pub enum CommandError {
     /// A configured limit is reached.
     #[error("limit reached: {0}")]
     Limit(&'static str),
+    /// The participant asks for too much too fast.
+    #[error("too fast; try again in {retry_after:?}")]
+    TooFast {
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// A fault in the core or in str0m.
     #[error("internal: {0}")]
     Internal(String),
@@ -507,6 +530,10 @@ pub enum Event {
         /// All encodings, lowest first.
         encodings: Vec<EncodingDemand>,
     },
+    /// A data message for participants without a data channel for it: not part of any state.
+    Data(DataEvent),
+    /// A participant's data channel was closed by the room.
+    DataClosed(DataClosed),
     /// The last participant left; the room is gone.
     RoomClosed {
         /// Which.
@@ -618,6 +645,8 @@ pub struct Limits {
     pub sdp_bytes: usize,
     /// m-lines of one SDP offer.
     pub sdp_sections: usize,
+    /// Of data messages.
+    pub data: DataLimits,
 }
 
 impl Default for Limits {
@@ -631,6 +660,7 @@ impl Default for Limits {
             tracks: 8,
             sdp_bytes: 256 * 1024,
             sdp_sections: 128,
+            data: DataLimits::default(),
         }
     }
 }
@@ -645,129 +675,5 @@ impl WorkerConfig {
             media_timeout: Duration::from_secs(30),
             keyframe_interval: Duration::from_millis(500),
         }
-    }
-}
-
-/// Why a datagram or packet was dropped; counted in [`Stats::drops`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(usize)]
-pub enum DropReason {
-    /// The first byte belongs to no protocol of RFC 7983.
-    NotDemultiplexed,
-    /// From an unknown address, and no STUN.
-    UnknownSource,
-    /// STUN for an unknown user name.
-    UnknownUfrag,
-    /// STUN whose integrity did not hold.
-    BadIntegrity,
-    /// The transport refused it.
-    Malformed,
-    /// RTP on an m-line where nothing is published.
-    NotPublished,
-    /// RTP while the track is muted or not allowed.
-    NotAllowed,
-    /// RTP from before a switch point.
-    Late,
-    /// An RTP payload larger than any path carries ([`crate::PAYLOAD_BYTES_MAX`]).
-    Oversize,
-    /// RTP of an encoding that its track does not have.
-    OtherEncoding,
-    /// RTP whose payload descriptor cannot be read.
-    Unreadable,
-}
-
-impl DropReason {
-    /// All of them, in the order of [`Stats::drops`].
-    pub const ALL: [Self; 11] = [
-        Self::NotDemultiplexed,
-        Self::UnknownSource,
-        Self::UnknownUfrag,
-        Self::BadIntegrity,
-        Self::Malformed,
-        Self::NotPublished,
-        Self::NotAllowed,
-        Self::Late,
-        Self::Oversize,
-        Self::OtherEncoding,
-        Self::Unreadable,
-    ];
-
-    /// The metric label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::NotDemultiplexed => "not_demultiplexed",
-            Self::UnknownSource => "unknown_source",
-            Self::UnknownUfrag => "unknown_ufrag",
-            Self::BadIntegrity => "bad_integrity",
-            Self::Malformed => "malformed",
-            Self::NotPublished => "not_published",
-            Self::NotAllowed => "not_allowed",
-            Self::Late => "late",
-            Self::Oversize => "oversize",
-            Self::OtherEncoding => "other_encoding",
-            Self::Unreadable => "unreadable",
-        }
-    }
-}
-
-/// Counters since the worker began, and gauges of now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Rooms now.
-    pub rooms: u64,
-    /// Participants now.
-    pub participants: u64,
-    /// Transports now.
-    pub transports: u64,
-    /// Published tracks now.
-    pub tracks: u64,
-    /// Datagrams in.
-    pub datagrams_in: u64,
-    /// Datagrams out.
-    pub datagrams_out: u64,
-    /// RTP packets in, audio and video (after SRTP).
-    pub rtp_in: [u64; 2],
-    /// RTP payload bytes in, audio and video.
-    pub rtp_bytes_in: [u64; 2],
-    /// RTP packets forwarded, audio and video.
-    pub rtp_out: [u64; 2],
-    /// RTP payload bytes forwarded, audio and video.
-    pub rtp_bytes_out: [u64; 2],
-    /// Keyframe requests heard from subscribers (PLI, FIR).
-    pub keyframe_requests_in: u64,
-    /// Keyframe requests sent to publishers.
-    pub keyframe_requests_out: u64,
-    /// Times that a slot changed from one track to another.
-    pub slot_switches: u64,
-    /// Times that a slot's layer changed.
-    pub layer_switches: u64,
-    /// Peers dropped because their handling panicked.
-    pub peer_panics: u64,
-    /// Drops, in the order of [`DropReason::ALL`].
-    pub drops: [u64; DropReason::ALL.len()],
-}
-
-impl Stats {
-    pub(crate) fn count_drop(&mut self, reason: DropReason) {
-        if let Some(count) = self.drops.get_mut(reason as usize) {
-            *count += 1;
-        }
-    }
-
-    pub(crate) fn count_in(&mut self, audio: bool, bytes: usize) {
-        count(&mut self.rtp_in, &mut self.rtp_bytes_in, audio, bytes);
-    }
-
-    pub(crate) fn count_out(&mut self, audio: bool, bytes: usize) {
-        count(&mut self.rtp_out, &mut self.rtp_bytes_out, audio, bytes);
-    }
-}
-
-fn count(packets: &mut [u64; 2], sum: &mut [u64; 2], audio: bool, bytes: usize) {
-    let kind = usize::from(!audio);
-    if let (Some(packets), Some(sum)) = (packets.get_mut(kind), sum.get_mut(kind)) {
-        *packets += 1;
-        *sum += bytes as u64;
     }
 }

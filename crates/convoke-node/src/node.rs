@@ -46,7 +46,7 @@ impl Node {
         let told = advertised(config.bind, &config.advertise)?;
         let ports = bind_all(&config, &told)?;
         let node = tracing::info_span!("node", bind = %config.bind);
-        let (sender, events) = events::channel(config.events);
+        let (sink, events) = events::channel(config.events);
         let mut threads = Threads::new();
         let mut links = Vec::new();
         let mut started = Vec::new();
@@ -54,7 +54,7 @@ impl Node {
             let addresses = port.candidates();
             let seat = Seat {
                 span: tracing::info_span!(parent: &node, "worker", index),
-                events: EventSender::new(index, sender.clone()),
+                events: EventSender::new(index, sink.clone()),
                 stop: threads.stop.subscribe(),
                 index,
             };

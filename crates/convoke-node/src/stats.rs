@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use convoke_core::{DropReason, Stats};
+use convoke_core::{DataCloseReason, DataDrop, DataStats, DropReason, Stats};
 
 use crate::send::SendCounts;
 
@@ -41,6 +41,8 @@ pub struct WorkerStats {
     pub gso_datagrams: u64,
     /// Events dropped because the reader was slow.
     pub events_dropped: u64,
+    /// Data messages dropped because the reader was slow; not among the events above.
+    pub data_dropped: u64,
     /// Commands refused with [`crate::HandleError::Busy`].
     pub commands_refused: u64,
     /// Times that the worker panicked and was restarted empty.
@@ -48,9 +50,11 @@ pub struct WorkerStats {
 }
 
 /// Gauges, the first of [`encode`]'s values.
-const GAUGES: usize = 4;
+const GAUGES: usize = 5;
+/// Those of data messages, the gauge apart.
+const DATA_VALUES: usize = 8 + DataCloseReason::ALL.len() + DataDrop::ALL.len();
 /// All of [`encode`]'s values.
-const VALUES: usize = GAUGES + 2 + 8 + 5 + DropReason::ALL.len();
+const VALUES: usize = GAUGES + 2 + 8 + 5 + DropReason::ALL.len() + DATA_VALUES;
 
 /// Every value in a fixed order, gauges first. Exhaustive, so that a new one cannot be forgotten.
 fn encode(stats: &Stats) -> [u64; VALUES] {
@@ -71,23 +75,38 @@ fn encode(stats: &Stats) -> [u64; VALUES] {
         layer_switches,
         peer_panics,
         drops,
+        data,
     } = *stats;
-    let gauges = [rooms, participants, transports, tracks, datagrams_in, datagrams_out];
+    let DataStats {
+        channels,
+        messages_in,
+        bytes_in,
+        out_by_channel,
+        out_by_event,
+        closed,
+        drops: data_drops,
+    } = data;
+    let gauges = [rooms, participants, transports, tracks, channels];
+    let datagrams = [datagrams_in, datagrams_out];
     let media = [rtp_in, rtp_bytes_in, rtp_out, rtp_bytes_out];
     let switches = [slot_switches, layer_switches];
     let rest = [keyframe_requests_in, keyframe_requests_out, switches[0], switches[1], peer_panics];
-    let mut all = gauges.into_iter().chain(media.into_iter().flatten()).chain(rest).chain(drops);
+    let data = [messages_in, bytes_in, out_by_channel, out_by_event].into_iter().flatten();
+    let data = data.chain(closed).chain(data_drops);
+    let media = media.into_iter().flatten().chain(rest).chain(drops);
+    let mut all = gauges.into_iter().chain(datagrams).chain(media).chain(data);
     array::from_fn(|_| all.next().unwrap_or(0))
 }
 
 fn decode(values: impl IntoIterator<Item = u64>) -> Stats {
     let mut values = values.into_iter();
     let mut next = || values.next().unwrap_or(0);
-    Stats {
+    let mut stats = Stats {
         rooms: next(),
         participants: next(),
         transports: next(),
         tracks: next(),
+        data: DataStats { channels: next(), ..DataStats::default() },
         datagrams_in: next(),
         datagrams_out: next(),
         rtp_in: [next(), next()],
@@ -100,7 +119,17 @@ fn decode(values: impl IntoIterator<Item = u64>) -> Stats {
         layer_switches: next(),
         peer_panics: next(),
         drops: array::from_fn(|_| next()),
-    }
+    };
+    stats.data = DataStats {
+        channels: stats.data.channels,
+        messages_in: [next(), next()],
+        bytes_in: [next(), next()],
+        out_by_channel: [next(), next()],
+        out_by_event: [next(), next()],
+        closed: array::from_fn(|_| next()),
+        drops: array::from_fn(|_| next()),
+    };
+    stats
 }
 
 /// Written by one worker, read by anyone. Alone on its cache lines.
@@ -115,6 +144,7 @@ pub(crate) struct StatsBlock {
     sends: [AtomicU64; 4],
     receives: [AtomicU64; 2],
     events_dropped: AtomicU64,
+    data_dropped: AtomicU64,
     failures: AtomicU64,
     busy_permille: AtomicU64,
     /// Written by the handles, so on lines of its own.
@@ -140,6 +170,7 @@ impl StatsBlock {
             sends: array::from_fn(|_| AtomicU64::default()),
             receives: array::from_fn(|_| AtomicU64::default()),
             events_dropped: AtomicU64::default(),
+            data_dropped: AtomicU64::default(),
             failures: AtomicU64::default(),
             busy_permille: AtomicU64::default(),
             demand: Demand::default(),
@@ -162,6 +193,7 @@ impl StatsBlock {
             gso_calls,
             gso_datagrams,
             events_dropped: self.events_dropped.load(Relaxed),
+            data_dropped: self.data_dropped.load(Relaxed),
             commands_refused: self.demand.commands_refused.load(Relaxed),
             failures: self.failures.load(Relaxed),
         }
@@ -209,6 +241,7 @@ pub(crate) struct ShellCounts {
     /// Calls and drops.
     pub(crate) receive: (u64, u64),
     pub(crate) events_dropped: u64,
+    pub(crate) data_dropped: u64,
 }
 
 /// The worker's side of a [`StatsBlock`].
@@ -270,6 +303,7 @@ impl Meter {
         block.turns.store(self.turns, Relaxed);
         block.busy_ns.store(nanoseconds(self.busy), Relaxed);
         block.events_dropped.store(shell.events_dropped, Relaxed);
+        block.data_dropped.store(shell.data_dropped, Relaxed);
         let since_epoch = end.saturating_duration_since(block.epoch);
         block.last_turn_ns.store(nanoseconds(since_epoch), Relaxed);
         self.close_window(end);

@@ -155,6 +155,7 @@ impl WorkerLoop {
             send: self.port.send_counts(),
             receive: self.port.receive_counts(),
             events_dropped: self.desk.events_dropped(),
+            data_dropped: self.desk.data_dropped(),
         };
         if self.meter.is_core_due(self.start) {
             self.meter.core(self.start, &self.core.stats());

@@ -111,7 +111,7 @@ fn class(bytes: &[u8]) -> Class {
 pub struct Link {
     config: LinkConfig,
     seed: u64,
-    random: fastrand::Rng,
+    epoch: Option<Instant>,
     bursts: fastrand::Rng,
     up: bool,
     /// The next (or present) burst.
@@ -149,7 +149,7 @@ impl Link {
         Self {
             config,
             seed,
-            random: fastrand::Rng::with_seed(seed),
+            epoch: None,
             bursts: fastrand::Rng::with_seed(!seed),
             up: true,
             burst: None,
@@ -158,6 +158,12 @@ impl Link {
             lost: 0,
             used: Usage::default(),
         }
+    }
+
+    /// The same, for runs that begin at `epoch`.
+    #[must_use]
+    pub fn since(self, epoch: Instant) -> Self {
+        Self { epoch: Some(epoch), ..self }
     }
 
     /// From now on it has another capacity, in bit/s. What waits goes on at the old one.
@@ -218,7 +224,12 @@ impl Link {
             Class::Handshake if !self.config.loses_handshakes => {
                 fastrand::Rng::with_seed(self.seed)
             }
-            Class::Handshake | Class::Rtcp => self.random.fork(),
+            // By its time: how many went before depends on the handshake's randomness.
+            Class::Handshake | Class::Rtcp => {
+                let time = now.saturating_duration_since(*self.epoch.get_or_insert(now));
+                let number = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) ^ u64::MAX >> 1;
+                fastrand::Rng::with_seed(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            }
         };
         let loss = self.config.loss.max(self.burst_loss(now));
         let may_lose = class != Class::Handshake || self.config.loses_handshakes;
@@ -385,6 +396,16 @@ mod tests {
             (0..100).rev().map(|n| backward.send(start, &packet(n))).collect();
         back.reverse();
         assert_eq!(there, back);
+        let rtcp = |at_ms: u64| {
+            let at = start + Duration::from_millis(at_ms);
+            let link = Link::new(config, 3).since(start);
+            let mut before = link;
+            for _ in 0..at_ms % 7 {
+                before.send(at, &[0x80, 200, 0, 0]);
+            }
+            before.send(at, &[0x80, 200, 0, 0])
+        };
+        assert_eq!((0..100).map(rtcp).collect::<Vec<_>>(), (0..100).map(rtcp).collect::<Vec<_>>());
         let dtls = |link: &mut Link| {
             (0..100).filter(|_| link.send(start, &[22; 50]) == Sent::Lost).count()
         };

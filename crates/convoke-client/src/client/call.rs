@@ -2,18 +2,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use convoke_protocol::{
-    ClientMessage, Encoding, EncodingDemand, EndReason, Explain, Explanation, Join, Leave, Mute,
-    Publish, ServerMessage, SessionDescription, SlotWish, Source, TrackDeclaration, TransportRole,
-    Unpublish, ViewMessage,
+    ClientMessage, DataCloseReason, Encoding, EncodingDemand, EndReason, Explain, Explanation,
+    Join, Leave, Mute, Publish, Reliability, ServerMessage, SessionDescription, SlotWish, Source,
+    TrackDeclaration, TransportRole, Unpublish, ViewMessage,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::agent::{FromAgent, ToAgent};
-use super::driver::{Driver, Running, Sockets, ToDriver};
+use super::data::{CallDataReceived, OpenChannels};
+use super::driver::{Driver, Running, Sockets, ToDriver, Told};
 use super::state::{CallChange, CallState};
 use super::{AgentHandle, Client, RequestError};
 use crate::media::{Codec, MediaConfig, MediaError, MediaPeer, Packet, Received, SendLine};
@@ -109,6 +110,8 @@ pub struct JoinOptions {
     pub estimate_from_bps: Option<u64>,
     /// See [`MediaConfig::dependency_descriptor`].
     pub dependency_descriptor: bool,
+    /// See [`MediaConfig::data_channel`]. Without, data messages go by the WebSocket.
+    pub data_channel: bool,
 }
 
 impl Default for JoinOptions {
@@ -121,6 +124,7 @@ impl Default for JoinOptions {
             video_codecs: Codec::VIDEO.to_vec(),
             estimate_from_bps: None,
             dependency_descriptor: false,
+            data_channel: true,
         }
     }
 }
@@ -186,6 +190,24 @@ pub enum CallEvent {
     },
     /// The uplink's estimated bandwidth, in bit/s.
     Estimate(u64),
+    /// A data message came.
+    Data(CallDataReceived),
+    /// A data channel opened or closed. While it is closed messages go by the WebSocket.
+    DataChannel {
+        /// Which.
+        reliability: Reliability,
+        /// Whether it is open now.
+        open: bool,
+    },
+    /// The server closed a data channel of ours: messages go by the WebSocket from now on.
+    DataClosed {
+        /// Which.
+        reliability: Reliability,
+        /// Why.
+        reason: DataCloseReason,
+        /// How long the server wants no other one opened, where waiting helps.
+        retry_after: Option<Duration>,
+    },
     /// The reader was slow and missed so many events.
     Lagged(u64),
     /// The call is over. The last event.
@@ -258,13 +280,14 @@ impl Packets {
 /// A joined call. Cheap to clone; dropping the last clone leaves the call.
 #[derive(Debug, Clone)]
 pub struct Call {
-    agent: AgentHandle,
-    commands: mpsc::Sender<ToDriver>,
+    pub(super) agent: AgentHandle,
+    pub(super) commands: mpsc::Sender<ToDriver>,
     events: broadcast::WeakSender<CallEvent>,
     packets: broadcast::WeakSender<Received>,
     state: watch::Receiver<Arc<CallState>>,
     lines: Arc<[(Source, String)]>,
     tracks: Arc<[TrackHandle]>,
+    pub(super) channels: Arc<OpenChannels>,
 }
 
 async fn bind(ip: IpAddr) -> std::io::Result<UdpSocket> {
@@ -294,6 +317,7 @@ pub(super) async fn join(
         receive_addr: receive.local_addr()?,
         estimate_from_bps: options.estimate_from_bps,
         dependency_descriptor: options.dependency_descriptor,
+        data_channel: options.data_channel,
     };
     let (mut peer, offers) = MediaPeer::new(config, fastrand::u64(..), Instant::now())?;
     let lines: Arc<[(Source, String)]> =
@@ -361,8 +385,10 @@ impl Spawn {
             state,
             lines,
             tracks,
+            channels: Arc::default(),
         };
-        let driver = Driver::new(agent, self.peer, self.sockets, publish_state, events, packets);
+        let told = Told { state: publish_state, events, packets, channels: call.channels.clone() };
+        let driver = Driver::new(agent, self.peer, self.sockets, told);
         tokio::spawn(driver.run(self.running, receiver, self.from_agent));
         call
     }
@@ -403,7 +429,7 @@ impl Call {
         self.state.borrow().clone()
     }
 
-    fn call_id(&self) -> String {
+    pub(super) fn call_id(&self) -> String {
         self.state.borrow().call_id.clone()
     }
 

@@ -12,11 +12,12 @@ use convoke_protocol::{
     TransportRole,
 };
 use tokio::net::UdpSocket;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::agent::FromAgent;
 use super::call::{CallEvent, SourceStart, TrackHandle};
+use super::data::{self, ByChannel, CallData, OpenChannels};
 use super::state::CallState;
 use super::{AgentHandle, RequestError};
 use crate::media::{Input, MediaEvent, MediaPeer, Packet, Received};
@@ -68,6 +69,7 @@ pub(super) enum ToDriver {
     Pause(usize, bool),
     Write(usize, Packet),
     Keyframe(String),
+    Data(CallData, oneshot::Sender<ByChannel>),
     Leave,
 }
 
@@ -86,6 +88,14 @@ struct Restarted {
     answer: Result<ServerMessage, RequestError>,
 }
 
+/// Where the call's task puts what the app sees.
+pub(super) struct Told {
+    pub(super) state: watch::Sender<Arc<CallState>>,
+    pub(super) events: broadcast::Sender<CallEvent>,
+    pub(super) packets: broadcast::Sender<Received>,
+    pub(super) channels: Arc<OpenChannels>,
+}
+
 pub(super) struct Driver {
     agent: AgentHandle,
     peer: MediaPeer,
@@ -93,6 +103,7 @@ pub(super) struct Driver {
     state: watch::Sender<Arc<CallState>>,
     events: broadcast::Sender<CallEvent>,
     packets: broadcast::Sender<Received>,
+    channels: Arc<OpenChannels>,
     running: Vec<Running>,
     /// By the client's own id of the track.
     demanded: Vec<(String, Vec<EncodingDemand>)>,
@@ -117,14 +128,8 @@ fn index(role: TransportRole) -> usize {
 }
 
 impl Driver {
-    pub(super) fn new(
-        agent: AgentHandle,
-        peer: MediaPeer,
-        sockets: Sockets,
-        state: watch::Sender<Arc<CallState>>,
-        events: broadcast::Sender<CallEvent>,
-        packets: broadcast::Sender<Received>,
-    ) -> Self {
+    pub(super) fn new(agent: AgentHandle, peer: MediaPeer, sockets: Sockets, told: Told) -> Self {
+        let Told { state, events, packets, channels } = told;
         Self {
             agent,
             peer,
@@ -132,6 +137,7 @@ impl Driver {
             state,
             events,
             packets,
+            channels,
             running: Vec::new(),
             demanded: Vec::new(),
             restarts: [Restart::default(), Restart::default()],
@@ -292,6 +298,14 @@ impl Driver {
                     self.keyframe_request(line, encoding);
                 }
                 MediaEvent::Estimate { bps } => self.tell(CallEvent::Estimate(bps)),
+                MediaEvent::Data(data) => {
+                    let event = data::from_channel(&self.state.borrow(), data);
+                    self.tell(event);
+                }
+                MediaEvent::DataChannel { reliability, open } => {
+                    self.channels.set(reliability, self.peer.data_open(reliability));
+                    self.tell(CallEvent::DataChannel { reliability, open });
+                }
             }
         }
     }
@@ -351,6 +365,12 @@ impl Driver {
             ToDriver::Keyframe(mid) => {
                 self.peer.request_keyframe(now, &mid);
             }
+            ToDriver::Data(data, answer) => {
+                let message = data::to_channel(&self.state.borrow(), data);
+                let sent = data::by_channel(self.peer.send_data(now, &message));
+                // An error only says that nobody waits for it.
+                let _ = answer.send(sent);
+            }
             ToDriver::Leave => self.over = Some(Over { reason: EndReason::left(), tell: true }),
         }
     }
@@ -366,6 +386,16 @@ impl Driver {
                 if demand.call_id == self.state.borrow().call_id {
                     self.demand(now, demand);
                 }
+            }
+            FromAgent::Message(ServerMessage::Data(data)) => {
+                let event = data::from_socket(&self.state.borrow(), &data);
+                event.into_iter().for_each(|event| self.tell(event));
+            }
+            FromAgent::Message(ServerMessage::DataClosed(closed)) => {
+                let event = data::closed(&self.state.borrow(), &closed);
+                event.into_iter().for_each(|event| self.tell(event));
+                self.channels.set(closed.reliability, false);
+                self.peer.close_data(now, closed.reliability);
             }
             FromAgent::Message(message) => {
                 let mut state = CallState::clone(&self.state.borrow());

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use convoke_protocol::{
-    Ack, ClientMessage, Connection, Demand, Encoding, EncodingDemand, EndReason, Ended, ErrorCode,
-    ErrorReply, Explained, Explanation, Joined, Limits, MediaKind, Participant, ParticipantJoined,
-    ParticipantLeft, Pong, Resumed, SUBPROTOCOL, ServerMessage, SessionDescription, Slot,
-    SlotState, SlotsChanged, Snapshot, Source, Track, TrackPublished, TrackUnpublished,
-    TrackUpdated, Welcome, decode_client, encode,
+    Ack, ClientMessage, Connection, Data, DataCloseReason, DataClosed, Demand, Encoding,
+    EncodingDemand, EndReason, Ended, ErrorCode, ErrorReply, Explained, Explanation, Joined,
+    Limits, MediaKind, Participant, ParticipantJoined, ParticipantLeft, Pong, Reliability, Resumed,
+    SUBPROTOCOL, ServerMessage, SessionDescription, Slot, SlotState, SlotsChanged, Snapshot,
+    Source, Track, TrackPublished, TrackUnpublished, TrackUpdated, Welcome, decode_client, encode,
 };
 use futures_util::{SinkExt, StreamExt};
 use str0m::change::SdpOffer;
@@ -549,4 +549,68 @@ fn the_agent_is_found_below_the_base_url() {
     ] {
         assert_eq!(socket::agent_url(given).unwrap(), wanted);
     }
+}
+
+#[tokio::test]
+async fn data_goes_by_the_websocket_where_no_channel_is_open() {
+    let server = Server::start().await;
+    let (_client, call, mut conn) = in_call(&server).await;
+    let mut events = call.events();
+    let reliability = Reliability::Durable;
+    assert!(!call.data_channel_open(reliability));
+    let data = CallData {
+        to: Some(vec!["p2".into()]),
+        reliability,
+        topic: "chat".into(),
+        payload: b"hello".as_slice().into(),
+    };
+    let serve = async {
+        let ClientMessage::Data(sent) = conn.recv().await else { panic!("no data") };
+        assert_eq!((sent.call_id.as_str(), sent.to), ("c1", Some(vec!["p2".to_owned()])));
+        assert_eq!((sent.topic.as_deref(), sent.payload.as_str()), (Some("chat"), "aGVsbG8="));
+        conn.ack(sent.request_id).await;
+        let ClientMessage::Data(sent) = conn.recv().await else { panic!("no data") };
+        conn.send(ServerMessage::Error(ErrorReply {
+            request_id: sent.request_id,
+            code: ErrorCode::Busy,
+            message: "too fast".into(),
+            field: None,
+            retry_after_ms: Some(40),
+        }))
+        .await;
+        for (call_id, payload) in [("c2", "eA=="), ("c1", "no base64"), ("c1", "aGVsbG8=")] {
+            let data = Data {
+                call_id: call_id.into(),
+                from: "p2".into(),
+                reliability,
+                topic: None,
+                payload: payload.into(),
+            };
+            conn.send(ServerMessage::Data(data)).await;
+        }
+        conn.send(ServerMessage::DataClosed(DataClosed {
+            call_id: "c1".into(),
+            reliability,
+            reason: DataCloseReason::TooFast,
+            retry_after_ms: Some(40),
+        }))
+        .await;
+    };
+    let send = async {
+        call.send_data(data.clone()).await.unwrap();
+        let refused = call.send_data(data).await.unwrap_err();
+        let busy = |reply: &ErrorReply| reply.retry_after_ms == Some(40);
+        assert!(
+            matches!(refused, DataError::Request(RequestError::Refused(reply)) if busy(&reply))
+        );
+        let CallEvent::Data(got) = event(&mut events).await else { panic!("no data") };
+        assert_eq!(
+            (got.from.as_deref(), &*got.topic, &*got.payload),
+            (Some("p2"), "", &b"hello"[..])
+        );
+        let closed = event(&mut events).await;
+        assert!(matches!(closed, CallEvent::DataClosed { retry_after: Some(wait), .. }
+            if wait == Duration::from_millis(40)));
+    };
+    tokio::join!(serve, send);
 }

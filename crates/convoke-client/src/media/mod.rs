@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+mod data;
 mod descriptor;
 mod dtls;
 mod transport;
@@ -45,7 +46,8 @@ use descriptor::RawDescriptor;
 use transport::{Offered, OfferedLine, Out, Transport, Up};
 
 pub use types::{
-    Codec, Input, MediaConfig, MediaError, MediaEvent, Offers, Packet, Received, SendLine, Transmit,
+    Codec, DataMessage, Input, MediaConfig, MediaError, MediaEvent, Offers, Packet, Received,
+    ReceivedData, SendLine, Transmit,
 };
 
 /// The largest RTP payload that fits into a packet of the media stack beside header, extensions and
@@ -122,19 +124,27 @@ impl MediaPeer {
             return Err(MediaError::NothingToOffer);
         }
 
-        let open = |role, lines: &[OfferedLine], local, estimate_from_bps| {
-            let offered = Offered {
-                lines,
-                video: &config.video_codecs,
-                estimate_from_bps,
-                descriptor: config.dependency_descriptor,
-                local,
-            };
-            (!lines.is_empty()).then(|| Transport::offer(role, offered, now)).transpose()
+        let open = |offered: Offered<'_>| {
+            (!offered.lines.is_empty()).then(|| Transport::offer(offered, now)).transpose()
         };
-        let estimate = config.estimate_from_bps;
-        let send = open(TransportRole::Send, &send, config.send_addr, estimate)?;
-        let receive = open(TransportRole::Receive, &receive, config.receive_addr, None)?;
+        let send_only = Offered {
+            role: TransportRole::Send,
+            lines: &send,
+            video: &config.video_codecs,
+            estimate_from_bps: config.estimate_from_bps,
+            descriptor: config.dependency_descriptor,
+            local: config.send_addr,
+            data_channel: config.data_channel,
+        };
+        let receive_only = Offered {
+            role: TransportRole::Receive,
+            lines: &receive,
+            estimate_from_bps: None,
+            local: config.receive_addr,
+            data_channel: config.data_channel && send.is_empty(),
+            ..send_only
+        };
+        let (send, receive) = (open(send_only)?, open(receive_only)?);
         let (send, send_sdp, send_mids) = split(send);
         let (receive, receive_sdp, receive_mids) = split(receive);
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use convoke_protocol::TransportRole;
+use convoke_protocol::{Reliability, TransportRole};
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::format::Codec as StrCodec;
@@ -17,8 +17,8 @@ use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, SeqNo};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
 
 use super::descriptor::{self, RawDescriptor};
-use super::dtls;
 use super::types::{Codec, MediaError, MediaEvent, Packet, SendLine, Transmit};
+use super::{data, dtls};
 
 /// RTX memory of a video send stream.
 const RTX_PACKETS: usize = 512;
@@ -65,16 +65,18 @@ impl OfferedLine {
 /// What a transport offers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Offered<'a> {
+    pub(super) role: TransportRole,
     pub(super) lines: &'a [OfferedLine],
     pub(super) video: &'a [Codec],
     pub(super) estimate_from_bps: Option<u64>,
     pub(super) descriptor: bool,
     pub(super) local: SocketAddr,
+    pub(super) data_channel: bool,
 }
 
 pub(super) struct Transport {
     role: TransportRole,
-    rtc: Rtc,
+    pub(super) rtc: Rtc,
     local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     /// An address to switch to once the ICE restart is answered.
@@ -82,10 +84,14 @@ pub(super) struct Transport {
     mids: HashMap<u32, Mid>,
     codecs: HashMap<u8, Codec>,
     payload_types: HashMap<(Mid, Codec), Pt>,
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     answered: bool,
     connected: bool,
-    closed: bool,
+    pub(super) closed: bool,
+    /// Whether data channels were offered.
+    pub(super) has_channels: bool,
+    /// Ours, oldest first.
+    pub(super) channels: Vec<data::Channel>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -111,6 +117,7 @@ fn config(offered: Offered<'_>) -> RtcConfig {
         .set_crypto_provider(dtls::provider())
         .set_rtp_mode(true)
         .set_stats_interval(None)
+        .set_sctp_max_buffered_amount(data::BUFFER_BYTES)
         .clear_codecs()
         .enable_opus(true, false)
         .enable_bwe(offered.estimate_from_bps.map(Bitrate::from));
@@ -165,17 +172,17 @@ fn main_ssrcs(section: &str) -> Vec<&str> {
 }
 
 impl Transport {
-    /// A transport that offers lines in this direction, with its offer and mids.
+    /// A transport that makes this offer, with its SDP and mids.
     pub(super) fn offer(
-        role: TransportRole,
         offered: Offered<'_>,
         now: Instant,
     ) -> Result<(Self, String, Vec<Mid>), MediaError> {
+        let Offered { role, local, data_channel, .. } = offered;
         let direction = match role {
             TransportRole::Send => Direction::SendOnly,
             TransportRole::Receive => Direction::RecvOnly,
         };
-        let (mut rtc, local) = (config(offered).build(now), offered.local);
+        let mut rtc = config(offered).build(now);
         rtc.add_local_candidate(candidate(local)?).ok_or(MediaError::Address(local))?;
         let mut api = rtc.sdp_api();
         let mids: Vec<Mid> = offered
@@ -183,6 +190,12 @@ impl Transport {
             .iter()
             .map(|line| api.add_media(line.kind, direction, None, None, line.simulcast()))
             .collect();
+        let kinds = [Reliability::Durable, Reliability::Lossy];
+        let channels = kinds.into_iter().filter(|_| data_channel).map(|reliability| {
+            let config = data::config(data::label(reliability), reliability);
+            (api.add_channel_with_config(config), reliability)
+        });
+        let channels = Self::offered(&channels.collect::<Vec<_>>());
         let (offer, pending) = api.apply().ok_or(MediaError::NothingToOffer)?;
         let this = Self {
             role,
@@ -197,6 +210,8 @@ impl Transport {
             answered: false,
             connected: false,
             closed: false,
+            has_channels: data_channel,
+            channels,
         };
         Ok((this, with_ssrcs(&offer.to_sdp_string(), offered.lines), mids))
     }
@@ -440,6 +455,9 @@ impl Transport {
                 let bps = estimate.as_u64();
                 out.up.push_back(Up::Event(MediaEvent::Estimate { bps }));
             }
+            Event::ChannelOpen(id, _) => out.up.extend(self.channel_open(id)),
+            Event::ChannelClose(id) => out.up.extend(self.channel_close(id)),
+            Event::ChannelData(data) => out.up.extend(self.channel_data(&data)),
             _ => {}
         }
     }

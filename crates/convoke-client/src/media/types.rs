@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use convoke_protocol::{MediaKind, Source, TransportRole};
+use convoke_protocol::{MediaKind, Reliability, Source, TransportRole};
 use str0m::format::Codec as StrCodec;
 
 /// A codec that can be sent and received.
@@ -106,6 +106,9 @@ pub struct MediaConfig {
     pub estimate_from_bps: Option<u64>,
     /// Offer the dependency descriptor (AV1 RTP specification, Appendix A) on all video lines.
     pub dependency_descriptor: bool,
+    /// Offer data channels: on the send transport, or the receive transport where that is the only
+    /// one.
+    pub data_channel: bool,
 }
 
 impl MediaConfig {
@@ -122,6 +125,7 @@ impl MediaConfig {
             receive_addr,
             estimate_from_bps: None,
             dependency_descriptor: false,
+            data_channel: false,
         }
     }
 }
@@ -234,6 +238,33 @@ pub struct Received {
     pub made_at: Option<Duration>,
 }
 
+/// A data message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataMessage {
+    /// The `csrc`s of those who shall get it, at most 255; everyone else when absent, nobody when
+    /// empty.
+    pub to: Option<Vec<u32>>,
+    /// How hard it is tried.
+    pub reliability: Reliability,
+    /// What it is about, at most 64 bytes; empty for none.
+    pub topic: Arc<str>,
+    /// What it says. Servers take 16 KiB unless configured otherwise.
+    pub payload: Arc<[u8]>,
+}
+
+/// A data message that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedData {
+    /// The `csrc` of who sent it.
+    pub from: u32,
+    /// How hard it was tried.
+    pub reliability: Reliability,
+    /// What it is about; empty for none.
+    pub topic: Arc<str>,
+    /// What it says.
+    pub payload: Arc<[u8]>,
+}
+
 /// What a peer tells its owner.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -262,6 +293,15 @@ pub enum MediaEvent {
     Estimate {
         /// In bit/s.
         bps: u64,
+    },
+    /// A data message came.
+    Data(ReceivedData),
+    /// A data channel opened, or closed by either side.
+    DataChannel {
+        /// Which.
+        reliability: Reliability,
+        /// Whether it is open now.
+        open: bool,
     },
 }
 
@@ -296,6 +336,15 @@ pub enum MediaError {
     /// A payload that no datagram carries.
     #[error("a payload of {0} bytes; at most {max} fit into a packet", max = super::PAYLOAD_BYTES_MAX)]
     TooLarge(usize),
+    /// There is no open data channel of this kind.
+    #[error("no {0:?} data channel is open")]
+    DataNotOpen(Reliability),
+    /// Too much waits on the data channel; the message was not taken.
+    #[error("the {0:?} data channel is full")]
+    DataFull(Reliability),
+    /// More recipients or a longer topic than a frame has room for.
+    #[error("more than 255 recipients, or a topic longer than 64 bytes")]
+    DataInvalid,
     /// An address is no usable ICE candidate.
     #[error("{0} is no usable candidate")]
     Address(SocketAddr),

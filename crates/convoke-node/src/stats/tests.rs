@@ -23,6 +23,7 @@ const NOTHING: ShellCounts = ShellCounts {
     send: SendCounts { calls: 0, gso_calls: 0, gso_datagrams: 0, drops: 0 },
     receive: (0, 0),
     events_dropped: 0,
+    data_dropped: 0,
 };
 
 #[test]
@@ -48,6 +49,7 @@ fn turns_are_published_as_they_are() {
         send: SendCounts { calls: 1, gso_calls: 2, gso_datagrams: 3, drops: 4 },
         receive: (5, 6),
         events_dropped: 7,
+        data_dropped: 8,
     };
     let end = now + Duration::from_millis(2);
     meter.turn(now, end, shell);
@@ -57,6 +59,7 @@ fn turns_are_published_as_they_are() {
     assert_eq!((stats.send_calls, stats.gso_calls), (1, 2));
     assert_eq!((stats.gso_datagrams, stats.send_drops), (3, 4));
     assert_eq!((stats.receive_calls, stats.receive_drops, stats.events_dropped), (5, 6, 7));
+    assert_eq!(stats.data_dropped, 8);
 }
 
 #[test]

@@ -134,8 +134,8 @@ impl Sim {
         let workers: Vec<Worker> = workers.collect();
         let actors = scenario.actors.iter().map(|spec| Actor {
             spec: spec.clone(),
-            up: Link::new(spec.uplink, random.u64(..)),
-            down: Link::new(spec.downlink, random.u64(..)),
+            up: Link::new(spec.uplink, random.u64(..)).since(start),
+            down: Link::new(spec.downlink, random.u64(..)).since(start),
             live: None,
             generation: 0,
             was_cut: false,
