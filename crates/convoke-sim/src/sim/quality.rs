@@ -36,11 +36,11 @@ pub(super) struct Quality {
     marks: HashMap<(usize, u32, usize), Packets>,
     usage: Vec<Usage>,
     /// The greatest distance of anyone's sound and picture, in seconds, and whose.
-    skew: f64,
+    pub(super) skew: f64,
     /// By actor: looks in a row at which more was allocated than there is.
     over: HashMap<usize, u32>,
     /// By actor, the latest.
-    explained: HashMap<usize, Explanation>,
+    pub(super) explained: HashMap<usize, Explanation>,
 }
 
 fn packets(slot: &Watched) -> Packets {
@@ -101,6 +101,11 @@ impl Sim {
             Ok(Reply::Explained(explained)) => *explained,
             other => return self.broken(format!("actor {who} gets no explanation: {other:?}")),
         };
+        self.judge(who, explained);
+    }
+
+    /// Nobody is given more than there is.
+    pub(super) fn judge(&mut self, who: usize, explained: Explanation) {
         let spent = explained.allocated_bps + explained.audio_bps;
         let over = explained.allocated_bps > 0
             && explained.estimate_bps.is_some_and(|estimate| spent > estimate);
