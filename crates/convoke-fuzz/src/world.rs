@@ -192,7 +192,7 @@ impl World {
     pub(crate) fn publish(&mut self, codec: Codec, rtp_time: u32, marker: bool, payload: &[u8]) {
         let line = usize::from(codec != Codec::Opus);
         let level = (codec == Codec::Opus).then_some(30);
-        let packet = Packet { codec, rtp_time, marker, payload: payload.into(), level };
+        let packet = Packet { marker, level, ..Packet::new(codec, rtp_time, payload) };
         let client = &mut self.clients[0];
         match client.peer.write(self.now, line, packet) {
             Ok(()) | Err(MediaError::TooLarge(_)) => {}

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use convoke_protocol::{
-    Ack, ClientMessage, Connection, Data, DataCloseReason, DataClosed, EndReason, Ended, ErrorCode,
-    ErrorReply, Joined, Limits, MediaKind, Participant, ParticipantJoined, ParticipantLeft, Pong,
-    Reliability, Resumed, SUBPROTOCOL, ServerMessage, SessionDescription, Slot, SlotState,
-    SlotsChanged, Snapshot, Source, Track, TrackPublished, TrackUnpublished, TrackUpdated, Welcome,
-    decode_client, encode,
+    Ack, ClientMessage, Connection, Data, DataCloseReason, DataClosed, Demand, Encoding,
+    EncodingDemand, EndReason, Ended, ErrorCode, ErrorReply, Explained, Explanation, Joined,
+    Limits, MediaKind, Participant, ParticipantJoined, ParticipantLeft, Pong, Reliability, Resumed,
+    SUBPROTOCOL, ServerMessage, SessionDescription, Slot, SlotState, SlotsChanged, Snapshot,
+    Source, Track, TrackPublished, TrackUnpublished, TrackUpdated, Welcome, decode_client, encode,
 };
 use futures_util::{SinkExt, StreamExt};
 use str0m::change::SdpOffer;
@@ -274,14 +274,77 @@ async fn a_call_is_joined_followed_and_left() {
     assert!(matches!(ended, CallEvent::Ended(reason) if reason == EndReason::left()));
     assert!(timeout(SOON, events.next()).await.unwrap().is_none());
     assert!(timeout(SOON, call.packets().next()).await.unwrap().is_none());
-    let packet = crate::media::Packet {
-        codec: crate::media::Codec::Opus,
-        rtp_time: 0,
-        marker: false,
-        payload: vec![0].into(),
-        level: None,
-    };
+    let packet = crate::media::Packet::new(crate::media::Codec::Opus, 0, vec![0]);
     assert_eq!(call.write(&call.tracks()[0], packet), Err(WriteError::Ended));
+}
+
+/// Says what it is told.
+struct Told(std::sync::mpsc::Sender<(usize, bool)>);
+
+impl crate::source::MediaSource for Told {
+    fn next_due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn take(&mut self, _now: Instant) -> Vec<crate::media::Packet> {
+        Vec::new()
+    }
+
+    fn set_active(&mut self, _now: Instant, encoding: usize, active: bool) {
+        self.0.send((encoding, active)).unwrap();
+    }
+
+    fn set_paused(&mut self, _now: Instant, _paused: bool) {}
+}
+
+#[tokio::test]
+async fn demand_is_obeyed_and_told_and_explanations_are_asked_for() {
+    let server = Server::start().await;
+    let (told, hears) = std::sync::mpsc::channel();
+    let rid = |rid: &str| Encoding { rid: Some(rid.into()), ..Encoding::default() };
+    let camera = Publication::with_source(Source::Camera, |_| Box::new(Told(told)))
+        .with_encodings(vec![rid("q"), rid("h")]);
+    let options = JoinOptions { publish: vec![camera], ..JoinOptions::default() };
+    let (client, mut conn) = tokio::join!(
+        Client::connect(&server.url, "secret", ClientOptions::default()),
+        server.welcome()
+    );
+    let client = client.unwrap();
+    let (call, tracks) = tokio::join!(client.join(GUID, options), conn.join());
+    let call = call.unwrap();
+    assert_eq!(tracks[0].encodings, [rid("q"), rid("h")]);
+    let mut events = call.events();
+    let want = |rid: &str, active| EncodingDemand { rid: Some(rid.into()), active };
+    let wanted = vec![want("q", true), want("h", false)];
+    let of = |call_id: &str, encodings: &[EncodingDemand]| {
+        let (call_id, client_id) = (call_id.to_owned(), "camera".to_owned());
+        ServerMessage::Demand(Demand { call_id, client_id, encodings: encodings.to_vec() })
+    };
+    conn.send(of("another", &[want("q", false)])).await;
+    conn.send(of("c1", &wanted)).await;
+    let CallEvent::Demand { track, encodings } = event(&mut events).await else {
+        panic!("no demand")
+    };
+    assert_eq!((track.client_id(), encodings), ("camera", wanted));
+    assert_eq!(hears.try_iter().collect::<Vec<_>>(), [(0, true), (1, false)]);
+
+    let serve = async {
+        let ClientMessage::Explain(explain) = conn.recv().await else { panic!("no explain") };
+        let explanation = Explanation {
+            estimate: Some(800_000),
+            allocated: 500_000,
+            desired: 2_000_000,
+            audio: 40_000,
+            rtt_ms: Some(40),
+            loss: None,
+            slots: vec![],
+            tracks: vec![],
+        };
+        let (request_id, call_id) = (explain.request_id, explain.call_id);
+        conn.send(ServerMessage::Explained(Explained { request_id, call_id, explanation })).await;
+    };
+    let (explained, ()) = tokio::join!(call.explain(), serve);
+    assert_eq!(explained.unwrap().estimate, Some(800_000));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use convoke_protocol::{MediaKind, Reliability, Source, TransportRole};
 use str0m::format::Codec as StrCodec;
@@ -57,13 +57,17 @@ impl Codec {
 }
 
 /// One m-line of the send transport. What is published on it is told by signalling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendLine {
     /// What it carries; decides its media kind.
     pub source: Source,
-    /// The first RTP sequence number; random (below 2^15) when absent.
+    /// The RIDs of its simulcast encodings (RFC 8851, RFC 8853), lowest first; empty for a line with
+    /// a single encoding, which has none.
+    pub rids: Vec<Arc<str>>,
+    /// The first RTP sequence number, of each encoding; random (below 2^15) when absent.
     pub first_sequence: Option<u16>,
-    /// The SSRC; random when absent. Two lines of one peer must not share one.
+    /// The SSRC; random when absent. Further encodings have the numbers after it. Two lines of one
+    /// peer must not share one.
     pub ssrc: Option<u32>,
 }
 
@@ -71,7 +75,14 @@ impl SendLine {
     /// A line with random numbers.
     #[must_use]
     pub fn new(source: Source) -> Self {
-        Self { source, first_sequence: None, ssrc: None }
+        Self { source, rids: Vec::new(), first_sequence: None, ssrc: None }
+    }
+
+    /// A line with simulcast encodings.
+    #[must_use]
+    pub fn simulcast(source: Source, rids: &[&str]) -> Self {
+        let rids = rids.iter().map(|rid| Arc::from(*rid)).collect();
+        Self { rids, ..Self::new(source) }
     }
 }
 
@@ -93,6 +104,8 @@ pub struct MediaConfig {
     /// Estimate the uplink's bandwidth, beginning at so many bit/s. Absent: no estimation, and
     /// packets leave unpaced.
     pub estimate_from_bps: Option<u64>,
+    /// Offer the dependency descriptor (AV1 RTP specification, Appendix A) on all video lines.
+    pub dependency_descriptor: bool,
     /// Offer data channels: on the send transport, or the receive transport where that is the only
     /// one.
     pub data_channel: bool,
@@ -111,6 +124,7 @@ impl MediaConfig {
             send_addr,
             receive_addr,
             estimate_from_bps: None,
+            dependency_descriptor: false,
             data_channel: false,
         }
     }
@@ -144,6 +158,20 @@ pub struct Packet {
     pub payload: Arc<[u8]>,
     /// The level of RFC 6464, in -dBov (0 loudest, 127 silence); audio only.
     pub level: Option<u8>,
+    /// Which of the line's encodings it belongs to: the index in [`SendLine::rids`]; 0 on a line with
+    /// a single one.
+    pub encoding: usize,
+    /// The dependency descriptor, as on the wire; sent only where it was negotiated.
+    pub descriptor: Option<Arc<[u8]>>,
+}
+
+impl Packet {
+    /// A packet of the only encoding, without a marker or extensions.
+    #[must_use]
+    pub fn new(codec: Codec, rtp_time: u32, payload: impl Into<Arc<[u8]>>) -> Self {
+        let (marker, payload) = (false, payload.into());
+        Self { codec, rtp_time, marker, payload, level: None, encoding: 0, descriptor: None }
+    }
 }
 
 /// What can happen to a peer.
@@ -204,6 +232,10 @@ pub struct Received {
     pub level: Option<u8>,
     /// The RTP payload.
     pub payload: Arc<[u8]>,
+    /// The dependency descriptor, as on the wire.
+    pub descriptor: Option<Arc<[u8]>>,
+    /// When it was made by the sender's clock, as far as its reports tell: since the Unix epoch.
+    pub made_at: Option<Duration>,
 }
 
 /// A data message to send.
@@ -254,6 +286,8 @@ pub enum MediaEvent {
     KeyframeRequest {
         /// The index in [`MediaConfig::send`].
         line: usize,
+        /// Which of the line's encodings, as in [`Packet::encoding`].
+        encoding: usize,
     },
     /// The uplink's estimated bandwidth.
     Estimate {
@@ -284,6 +318,9 @@ pub enum MediaError {
     /// There is no such send line.
     #[error("no send line {0}")]
     NoLine(usize),
+    /// There is no such encoding on the line.
+    #[error("the line has no encoding {0}")]
+    NoEncoding(usize),
     /// An answer came that no offer asked for.
     #[error("no offer of the {0:?} transport is open")]
     NoOffer(TransportRole),
