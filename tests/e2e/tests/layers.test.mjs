@@ -72,11 +72,11 @@ test('a bottleneck costs resolution, not the picture, and its end brings it back
       return frames > narrow.frames + 15;
     }, { timeout: 10_000 });
 
-    await relay.impair(port, { delay: 20 });
-    const up = await timeUntil('the whole picture again', gruen, rosa, top, 60_000);
+    await relay.impair(port, {});
+    const up = await timeUntil('the whole picture again', gruen, rosa, top, 45_000).catch(String);
     const freezes = (await gruen.pictureOf(rosa)).freezes - calm.freezes;
     attempts.push({ down, up, freezes });
-    if (down < 3_000 && up < 15_000 && freezes <= 4) return;
+    if (down < 3_000 && up < 15_000 && freezes <= 4) return; // `up` may be the words of a failure
   }
   assert.fail(`down within 3 s, up within 15 s, at most 4 freezes: ${JSON.stringify(attempts)}`);
 }, RELAYED.options));
