@@ -17,6 +17,7 @@ pub mod media;
 pub mod source;
 
 pub use client::{
-    Call, CallChange, CallEvent, CallState, Client, ClientOptions, ConnectError, Events, JoinError,
-    JoinOptions, Packets, Publication, RequestError, SourceStart, TrackHandle, WriteError,
+    Call, CallChange, CallData, CallDataReceived, CallEvent, CallState, Client, ClientOptions,
+    ConnectError, DataError, Events, JoinError, JoinOptions, Packets, Publication, RequestError,
+    SourceStart, TrackHandle, WriteError,
 };

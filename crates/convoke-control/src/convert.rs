@@ -4,6 +4,7 @@
 //! table from the core's errors to the protocol's.
 //! Never: keeps state or decides.
 
+pub(crate) mod data;
 pub(crate) mod quality;
 
 use std::sync::Arc;
@@ -23,6 +24,12 @@ const MAX_CLIENT_ID: usize = 64;
 
 pub(crate) fn participant_id(id: ParticipantId) -> String {
     format!("p{:08x}", id.0)
+}
+
+/// The reverse of [`participant_id`]; no other spelling is taken.
+fn read_participant_id(text: &str) -> Option<ParticipantId> {
+    let id = ParticipantId(u32::from_str_radix(text.strip_prefix('p')?, 16).ok()?);
+    (participant_id(id) == text).then_some(id)
 }
 
 pub(crate) fn track_id(id: TrackId) -> String {
@@ -278,6 +285,11 @@ pub(crate) fn refusal(error: &HandleError, retry: Duration) -> Refusal {
         }
         CommandError::NotAllowed(_) => Refusal::new(ErrorCode::NotAllowed, text),
         CommandError::Limit(_) => Refusal::new(ErrorCode::LimitExceeded, text),
+        CommandError::TooFast { retry_after } => {
+            let text = "this participant sends data too fast; try again after `retryAfterMs`";
+            let wait = data::whole_millis(*retry_after);
+            Refusal::new(ErrorCode::Busy, text).retry_after(wait)
+        }
         CommandError::Internal(_) | _ => {
             let text = "the server failed over this; the fault was logged";
             Refusal::new(ErrorCode::Internal, text)

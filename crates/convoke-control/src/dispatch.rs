@@ -86,6 +86,8 @@ impl Inner {
             Event::Demand { room, participant, client_id, encodings } => {
                 self.on_demand(room, participant, &client_id, &encodings);
             }
+            Event::Data(data) => self.on_data(&data),
+            Event::DataClosed(closed) => self.on_data_closed(&closed),
             Event::RoomClosed { room } => self.on_room_closed(room),
             // Replies go to their callers.
             _ => {}
@@ -168,7 +170,7 @@ impl Inner {
         });
     }
 
-    fn push(self: &Arc<Self>, session: &Arc<Session>, version: u64, text: &Utf8Bytes) {
+    pub(crate) fn push(self: &Arc<Self>, session: &Arc<Session>, version: u64, text: &Utf8Bytes) {
         if let Some(turn) = session.push(version, text) {
             self.lost(Arc::clone(session), turn);
         }

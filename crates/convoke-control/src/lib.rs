@@ -21,6 +21,7 @@ mod calls;
 mod config;
 mod control;
 mod convert;
+mod data;
 mod dispatch;
 mod http;
 mod ids;

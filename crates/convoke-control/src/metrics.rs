@@ -7,6 +7,7 @@
 //! All are gathered by one collector at the time of a scrape, so that counting is one atomic add.
 
 mod collect;
+mod data;
 mod families;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -51,6 +52,8 @@ pub(crate) struct Counters {
     pub(crate) events_lagged: AtomicU64,
     pub(crate) calls_started: AtomicU64,
     pub(crate) transports: [[AtomicU64; 2]; 2],
+    /// Data messages that a client did not get: for want of a WebSocket, and as it reads slowly.
+    pub(crate) data_undelivered: [AtomicU64; 2],
 }
 
 impl Default for Counters {
@@ -69,6 +72,7 @@ impl Default for Counters {
             events_lagged: AtomicU64::default(),
             calls_started: AtomicU64::default(),
             transports: [zeros(), zeros()],
+            data_undelivered: zeros(),
         }
     }
 }

@@ -69,6 +69,20 @@ impl Outlet {
         Err(NotTaken)
     }
 
+    /// Queues a text that may be lost, where less than half of the queue is used: it must never be
+    /// what closes the socket.
+    pub(crate) fn send_lossy(&self, text: Utf8Bytes) -> Result<(), NotTaken> {
+        let bytes = text.len();
+        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes) <= self.most / 2;
+        let places = self.queue.capacity() > self.queue.max_capacity() / 2;
+        if fits && places && self.queue.try_send(text).is_ok() {
+            return Ok(());
+        }
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        Err(NotTaken)
+    }
+
     /// Queues a message, or closes the socket as a slow reader's.
     pub(crate) fn send(&self, message: &ServerMessage) -> Result<(), NotTaken> {
         self.send_text(encode(message).into())
@@ -164,6 +178,20 @@ mod tests {
             assert_eq!(drain.next().await, Next::Text("12345678".into()));
         }
         assert_eq!(outlet.send_text("12345678901".into()), Err(NotTaken));
+    }
+
+    #[tokio::test]
+    async fn what_may_be_lost_takes_half_of_the_queue_and_closes_nothing() {
+        let limits = Limits { queue_messages: 4, queue_bytes: 10, ..Limits::default() };
+        let (outlet, mut drain) = outlet(AgentId::random(), &limits);
+        assert_eq!(outlet.send_lossy("123456".into()), Err(NotTaken));
+        assert_eq!(outlet.send_lossy("12345".into()), Ok(()));
+        assert_eq!(outlet.send_lossy("1".into()), Err(NotTaken));
+        assert_eq!(outlet.send_text("1".into()), Ok(()), "others still find a place");
+        assert_eq!(outlet.send_lossy("".into()), Err(NotTaken), "half of the places");
+        assert_eq!(drain.next().await, Next::Text("12345".into()));
+        assert_eq!(drain.next().await, Next::Text("1".into()));
+        assert_eq!(outlet.send_lossy("12345".into()), Ok(()));
     }
 
     #[tokio::test]

@@ -10,8 +10,8 @@ use convoke_node::HandleError;
 use convoke_node::core::{Action, LeaveReason, Reply};
 use convoke_protocol::{
     Ack, Answer, ClientMessage, ErrorCode, Explain, Explained, Hello, Leave, Limits, Mute,
-    OfferMessage, PROTOCOL_VERSION, Ping, Pong, Publish, ServerMessage, TransportRole, Unpublish,
-    ViewMessage, Welcome,
+    OfferMessage, PROTOCOL_VERSION, Ping, Pong, Publish, SendData, ServerMessage, TransportRole,
+    Unpublish, ViewMessage, Welcome,
 };
 
 use crate::agent::{Agent, Known};
@@ -41,6 +41,7 @@ impl Agent {
             ClientMessage::Mute(mute) => self.mute(mute).await,
             ClientMessage::View(view) => self.view(view).await,
             ClientMessage::Explain(explain) => self.explain(explain).await,
+            ClientMessage::Data(data) => self.data(data).await,
             ClientMessage::Leave(leave) => self.leave(leave).await,
             ClientMessage::Ping(Ping { request_id }) => {
                 Ok(Some(ServerMessage::Pong(Pong { request_id })))
@@ -171,6 +172,15 @@ impl Agent {
             call_id: explain.call_id,
             explanation: convert::quality::explanation(&explanation),
         })))
+    }
+
+    async fn data(&mut self, data: SendData) -> Answered {
+        let session = self.in_call(&data.call_id)?;
+        let (participant, request_id) = (session.participant(), data.request_id);
+        let message = convert::data::read_message(data)?;
+        let action = Action::SendData { participant, message };
+        self.ask(&session, action).await.map_err(convert::data::refusal)?;
+        ack(request_id)
     }
 
     async fn leave(&mut self, leave: Leave) -> Answered {

@@ -72,6 +72,22 @@ enum Knows {
     Since(u64),
 }
 
+/// Data messages held back while a snapshot is under way, at most.
+const DATA_HELD: usize = 64;
+
+/// What became of a data message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum DataPushed {
+    /// It is on its way, or held back until the snapshot that is under way has gone.
+    Taken,
+    /// There is no WebSocket, or its client does not know the call yet.
+    Detached,
+    /// The client reads too slowly for what may be lost.
+    Dropped,
+    /// The client was too slow and is detached now: the turn for [`Session::begin_expiry`].
+    TooSlow(u64),
+}
+
 /// The session is over: what was wanted of it cannot be had.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Over;
@@ -164,13 +180,41 @@ impl Session {
                 held.push((version, text.clone()));
             }
             Knows::Awaiting { held, .. } => {
-                held.clear();
+                // The snapshot does not bring back what is of no version.
+                held.retain(|(version, _)| *version == u64::MAX);
                 state.stale = true;
             }
             Knows::Since(snapshot) if version <= *snapshot => {}
             Knows::Since(_) => return state.send(text.clone()),
         }
         None
+    }
+
+    /// Passes on a data message, which is of no version and in no snapshot.
+    pub(crate) fn push_data(&self, durable: bool, text: &Utf8Bytes) -> DataPushed {
+        let mut state = lock(&self.state);
+        let (Some(outlet), false) = (state.outlet.clone(), state.life == Life::Ended) else {
+            return DataPushed::Detached;
+        };
+        match &mut state.knows {
+            Knows::Awaiting { held, .. } if unversioned(held) < self.most_held.min(DATA_HELD) => {
+                held.push((u64::MAX, text.clone()));
+                return DataPushed::Taken;
+            }
+            Knows::Awaiting { asked: true, .. } => return DataPushed::Detached,
+            _ if !durable => {
+                let waits = matches!(state.knows, Knows::Awaiting { .. });
+                let taken = !waits && outlet.send_lossy(text.clone()).is_ok();
+                return if taken { DataPushed::Taken } else { DataPushed::Dropped };
+            }
+            // A gap in durable messages must be told.
+            Knows::Awaiting { .. } => outlet.close(close::SLOW_READER),
+            Knows::Since(_) => {
+                let turn = state.send(text.clone());
+                return turn.map_or(DataPushed::Taken, DataPushed::TooSlow);
+            }
+        }
+        DataPushed::TooSlow(state.detach())
     }
 
     /// The core accepted the join: delivers `joined`, then what was held back.
@@ -254,9 +298,7 @@ impl Session {
         if state.life == Life::Ended || !state.is_attached_to(agent) {
             return None;
         }
-        state.outlet = None;
-        state.turns += 1;
-        Some(state.turns)
+        Some(state.detach())
     }
 
     /// The grace time of detachment `turn` is over. Whether the participant must leave; it can no
@@ -311,6 +353,11 @@ impl Session {
     }
 }
 
+/// How many of those held back are of no version.
+fn unversioned(held: &[(u64, Utf8Bytes)]) -> usize {
+    held.iter().filter(|(version, _)| *version == u64::MAX).count()
+}
+
 impl State {
     fn is_attached_to(&self, agent: AgentId) -> bool {
         self.outlet.as_ref().is_some_and(|outlet| outlet.agent() == agent)
@@ -322,9 +369,13 @@ impl State {
         if outlet.send_text(text).is_ok() {
             return None;
         }
+        Some(self.detach())
+    }
+
+    fn detach(&mut self) -> u64 {
         self.outlet = None;
         self.turns += 1;
-        Some(self.turns)
+        self.turns
     }
 
     /// Sends a snapshot, then what was held back and is newer. A client too slow for that is closed

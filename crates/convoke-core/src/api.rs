@@ -1,8 +1,9 @@
 //! What goes into a [`crate::Worker`] and what comes out: plain data, no behaviour.
 //!
-//! Owns: commands, replies, events, drop reasons.
+//! Owns: commands, replies, events.
 //! Never: JSON, HTTP or sockets; adapters translate.
 
+mod data;
 mod quality;
 mod relay;
 mod stats;
@@ -13,6 +14,10 @@ use std::time::Duration;
 
 use crate::ids::{Mid, ParticipantId, RequestId, RoomId, TrackId};
 
+pub use data::{
+    DATA_RECIPIENTS_MAX, DATA_TOPIC_BYTES_MAX, DataCloseReason, DataClosed, DataDrop, DataEvent,
+    DataLimits, DataMessage, DataStats, Reliability,
+};
 pub use quality::{
     EncodingDeclaration, EncodingDemand, EncodingExplanation, Explanation, Layer, SlotExplanation,
     SlotReason, TrackExplanation,
@@ -97,11 +102,14 @@ pub struct Permissions {
     pub screen: bool,
     /// May receive the media of others.
     pub receive: bool,
+    /// May send data messages.
+    pub data: bool,
 }
 
 impl Permissions {
     /// Everything.
-    pub const ALL: Self = Self { microphone: true, camera: true, screen: true, receive: true };
+    pub const ALL: Self =
+        Self { microphone: true, camera: true, screen: true, receive: true, data: true };
 
     /// Whether publishing `source` is allowed.
     #[must_use]
@@ -231,6 +239,13 @@ pub enum Action {
         participant: ParticipantId,
         /// The new ones.
         permissions: Permissions,
+    },
+    /// Sends a data message to others. Answered by [`Reply::Done`] once it is taken.
+    SendData {
+        /// Who sends it.
+        participant: ParticipantId,
+        /// What, and to whom.
+        message: DataMessage,
     },
     /// Marks a participant reachable or not; told to the others. Answered by [`Reply::Done`].
     SetReachable {
@@ -462,6 +477,12 @@ pub enum CommandError {
     /// A configured limit is reached.
     #[error("limit reached: {0}")]
     Limit(&'static str),
+    /// The participant asks for too much too fast.
+    #[error("too fast; try again in {retry_after:?}")]
+    TooFast {
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// A fault in the core or in str0m.
     #[error("internal: {0}")]
     Internal(String),
@@ -532,6 +553,10 @@ pub enum Event {
         /// All encodings, lowest first.
         encodings: Vec<EncodingDemand>,
     },
+    /// A data message for participants without a data channel for it: not part of any state.
+    Data(DataEvent),
+    /// A participant's data channel was closed by the room.
+    DataClosed(DataClosed),
     /// The last participant left; the room is gone.
     RoomClosed {
         /// Which.
@@ -645,6 +670,8 @@ pub struct Limits {
     pub sdp_bytes: usize,
     /// m-lines of one SDP offer.
     pub sdp_sections: usize,
+    /// Of data messages.
+    pub data: DataLimits,
 }
 
 impl Default for Limits {
@@ -658,6 +685,7 @@ impl Default for Limits {
             tracks: 8,
             sdp_bytes: 256 * 1024,
             sdp_sections: 128,
+            data: DataLimits::default(),
         }
     }
 }

@@ -22,8 +22,10 @@ mod clock;
 mod demux;
 mod entropy;
 mod forward;
+mod frame;
 mod ids;
 mod layers;
+mod rate;
 mod room;
 mod slots;
 mod speaker;
@@ -32,15 +34,17 @@ mod transport;
 mod worker;
 
 pub use api::{
-    Action, Command, CommandError, DropReason, EncodingDeclaration, EncodingDemand,
-    EncodingExplanation, Event, Explanation, Input, JoinRequest, Ladder, LadderRung, Layer,
-    LeaveReason, Limits, MediaKind, Outbox, ParticipantView, Permissions, Relay, RelayDrop,
-    RelayMessage, RelayPacket, Reply, RoomChange, SPATIAL_LAYERS_MAX, Show, SlotExplanation,
-    SlotReason, SlotState, SlotView, SlotWish, Snapshot, Source, Stats, TrackDeclaration,
-    TrackExplanation, TrackView, Transmit, TransportRole, TransportState, WantedLayers, Withheld,
-    WorkerConfig,
+    Action, Command, CommandError, DATA_RECIPIENTS_MAX, DATA_TOPIC_BYTES_MAX, DataCloseReason,
+    DataClosed, DataDrop, DataEvent, DataLimits, DataMessage, DataStats, DropReason,
+    EncodingDeclaration, EncodingDemand, EncodingExplanation, Event, Explanation, Input,
+    JoinRequest, Ladder, LadderRung, Layer, LeaveReason, Limits, MediaKind, Outbox,
+    ParticipantView, Permissions, Relay, RelayDrop, RelayMessage, RelayPacket, Reliability, Reply,
+    RoomChange, SPATIAL_LAYERS_MAX, Show, SlotExplanation, SlotReason, SlotState, SlotView,
+    SlotWish, Snapshot, Source, Stats, TrackDeclaration, TrackExplanation, TrackView, Transmit,
+    TransportRole, TransportState, WantedLayers, Withheld, WorkerConfig,
 };
 pub use entropy::Entropy;
+pub use frame::DataFrame;
 pub use ids::{Mid, ParticipantId, RequestId, Rid, RoomId, TrackId};
-pub use transport::PAYLOAD_BYTES_MAX;
+pub use transport::{DATA_PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MAX};
 pub use worker::Worker;

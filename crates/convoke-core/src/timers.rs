@@ -19,6 +19,8 @@ pub(crate) enum Due {
     Keyframes(usize),
     /// A room's voices are to be judged.
     Speech(usize),
+    /// A room has data messages that wait for their time.
+    Data(usize),
     /// A room's layers are to be measured and allocated.
     Quality(usize),
 }

@@ -484,11 +484,8 @@ fn an_oversize_payload_is_dropped_at_the_door() {
         let mut payload = vec![0x10, 0x00, 0, 0, 0x9d, 0x01, 0x2a];
         payload.resize(size, 7);
         let packet = convoke_client::media::Packet {
-            codec: Codec::Vp8,
-            rtp_time: 5,
             marker: true,
-            payload: payload.into(),
-            level: None,
+            ..convoke_client::media::Packet::new(Codec::Vp8, 5, payload)
         };
         let now = world.now;
         world.peers[0].media.write(now, 1, packet).unwrap();

@@ -14,6 +14,9 @@ fn main() -> std::io::Result<()> {
     for (name, bytes) in datagrams() {
         fs::write(corpus.join("datagrams").join(name), bytes)?;
     }
+    for (name, bytes) in data() {
+        fs::write(corpus.join("data").join(name), bytes)?;
+    }
     for (name, text) in signalling() {
         fs::write(corpus.join("signalling").join(name), text)?;
     }
@@ -207,6 +210,40 @@ fn payloads() -> Vec<Seed> {
     ]
 }
 
+fn data() -> Vec<Seed> {
+    let records = |records: &[(u8, &[u8])]| {
+        let records: Vec<Record<'_>> =
+            records.iter().map(|&(kind, bytes)| Record { kind, bytes }).collect();
+        write_records(true, &records)
+    };
+    let large = [b"\x01\0\x04chat".as_slice(), &[7; 16 * 1024]].concat();
+    let over = [large.as_slice(), b"x"].concat();
+    let many = vec![(0, large.as_slice()); 120];
+    let churn: Vec<(u8, &[u8])> =
+        [(5, &b""[..]), (0, b"\x01\0\0x"), (6, b"")].into_iter().cycle().take(90).collect();
+    vec![
+        ("to-all", records(&[(0, b"\x01\0\x04chathello"), (1, b"\x01\0\0hello")])),
+        (
+            "to-some",
+            records(&[(0, b"\x01\x02\0\0\0\x02\0\0\0\x01\0x"), (2, b"\x01\x01\0\0\0\x03\0y")]),
+        ),
+        ("to-itself", records(&[(0, b"\x01\x01\0\0\0\x01\0x")])),
+        ("cut-off", records(&[(0, b"\x01\x02\0\0\0\x02"), (0, b"\x01"), (1, b"\x01\0\x09abc")])),
+        ("other-version", records(&[(0, b"\x02\0\0x"), (0, b"\0\0\0x")])),
+        ("no-utf-8", records(&[(0, b"\x01\0\x02\xff\xfex")])),
+        ("long-topic", records(&[(0, &[&[1, 0, 65][..], &[b'a'; 70]].concat())])),
+        ("largest", records(&[(0, &large), (1, &large)])),
+        ("too-large", records(&[(0, &over), (1, &over)])),
+        ("too-fast", records(&many)),
+        ("churn", records(&churn)),
+        ("other-label", records(&[(4, b"other"), (4, b"durable"), (4, b"lossy!"), (7, &[1, 0])])),
+        ("opens-again", records(&[(6, b""), (8, b"\x02hi"), (5, b""), (8, b"\0hi"), (7, &[8, 0])])),
+        ("commands", records(&[(8, b""), (8, b"\x01topic"), (8, &[64; 80]), (8, &[66; 80])])),
+        ("permission", records(&[(9, b""), (0, b"\x01\0\0x"), (9, b"x"), (0, b"\x01\0\0x")])),
+        ("only-a-frame", b"\x01\x01\0\0\0\x02\x04chathello".to_vec()),
+    ]
+}
+
 type TextSeed = (&'static str, &'static str);
 
 fn signalling() -> Vec<TextSeed> {
@@ -242,6 +279,13 @@ fn signalling() -> Vec<TextSeed> {
             r#"{"type":"view","requestId":7,"callId":"c","slots":[{"mid":"2","trackId":"t1","width":1280,"height":720,"priority":200},{"mid":"3","follow":"activeSpeaker"}]}"#,
         ),
         ("good-view-default", r#"{"type":"view","callId":"c","slots":null}"#),
+        ("good-explain", r#"{"type":"explain","requestId":10,"callId":"c"}"#),
+        (
+            "good-data",
+            r#"{"type":"data","requestId":9,"callId":"c","to":["p00000001"],"reliability":"durable","topic":"chat","payload":"aGVsbG8="}"#,
+        ),
+        ("good-data-all", r#"{"type":"data","callId":"c","reliability":"lossy","payload":""}"#),
+        ("bad-data", r#"{"type":"data","callId":"c","to":"p1","reliability":"sometimes"}"#),
         ("good-leave", r#"{"type":"leave","requestId":8,"callId":"c"}"#),
         ("good-ping", r#"{"type":"ping"}"#),
         ("bad-empty", ""),

@@ -8,11 +8,13 @@
 
 #![forbid(unsafe_code)]
 
+mod data;
 mod datagrams;
 mod offer;
 mod signalling;
 mod world;
 
+pub use data::data;
 pub use datagrams::{Record, datagrams, write_records};
 pub use offer::{offers_joined, sdp_offer};
 pub use signalling::signalling;

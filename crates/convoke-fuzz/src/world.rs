@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use convoke_client::media::{
-    self, Codec, MediaConfig, MediaError, MediaEvent, MediaPeer, Packet, SendLine,
+    self, Codec, MediaConfig, MediaError, MediaEvent, MediaPeer, Packet, ReceivedData, SendLine,
 };
 use convoke_core::{
     Action, Command, CommandError, Entropy, Event, Input, JoinRequest, LeaveReason, Mid, Outbox,
@@ -32,6 +32,7 @@ pub(crate) struct Client {
     pub(crate) id: ParticipantId,
     pub(crate) peer: MediaPeer,
     pub(crate) received: usize,
+    pub(crate) data: Vec<ReceivedData>,
 }
 
 impl Client {
@@ -113,10 +114,16 @@ impl World {
 
     /// A publisher of microphone and camera, or a viewer with two slots of each kind.
     pub(crate) fn join(&mut self, publishes: bool) {
+        self.join_with(publishes, false);
+    }
+
+    /// As [`Self::join`], perhaps with data channels.
+    pub(crate) fn join_with(&mut self, publishes: bool, data_channel: bool) {
         let id = ParticipantId(u32::try_from(self.clients.len()).expect("few") + 1);
         let [send, receive] = client_addresses(id);
         let mut config = MediaConfig::new(send, receive);
         config.send.clear();
+        config.data_channel = data_channel;
         (config.audio_slots, config.video_slots) = (2, 2);
         if publishes {
             config.send = [WireSource::Microphone, WireSource::Camera].map(SendLine::new).to_vec();
@@ -144,7 +151,7 @@ impl World {
         };
         peer.accept_answers(self.now, send_answer.as_deref(), receive_answer.as_deref())
             .expect("a good answer");
-        self.clients.push(Client { id, peer, received: 0 });
+        self.clients.push(Client { id, peer, received: 0, data: Vec::new() });
     }
 
     /// Lets time pass until every client is connected.
@@ -185,7 +192,7 @@ impl World {
     pub(crate) fn publish(&mut self, codec: Codec, rtp_time: u32, marker: bool, payload: &[u8]) {
         let line = usize::from(codec != Codec::Opus);
         let level = (codec == Codec::Opus).then_some(30);
-        let packet = Packet { codec, rtp_time, marker, payload: payload.into(), level };
+        let packet = Packet { marker, level, ..Packet::new(codec, rtp_time, payload) };
         let client = &mut self.clients[0];
         match client.peer.write(self.now, line, packet) {
             Ok(()) | Err(MediaError::TooLarge(_)) => {}
@@ -215,7 +222,14 @@ impl World {
                 }
             }
             while let Some(event) = client.peer.poll_event() {
-                client.received += usize::from(matches!(event, MediaEvent::Rtp(_)));
+                match event {
+                    MediaEvent::Rtp(_) => client.received += 1,
+                    MediaEvent::Data(data) => {
+                        assert_ne!(data.from, client.id.0, "its own message");
+                        client.data.push(data);
+                    }
+                    _ => {}
+                }
             }
         }
     }
@@ -226,6 +240,7 @@ impl World {
         assert!(matches!(reply, Ok(Reply::Done)), "{reply:?}");
         let stats = self.worker.stats();
         let gauges = [stats.rooms, stats.participants, stats.transports, stats.tracks];
+        assert_eq!(stats.data.channels, 0, "a data channel of nobody");
         assert_eq!(gauges, [0; 4], "something is left: {stats:?}");
         self.end_turn();
         assert_eq!(self.worker.next_timeout(), None, "a deadline of nobody");

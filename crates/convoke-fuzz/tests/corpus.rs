@@ -28,6 +28,11 @@ fn datagrams() {
 }
 
 #[test]
+fn data() {
+    replay("data", convoke_fuzz::data);
+}
+
+#[test]
 fn signalling() {
     replay("signalling", convoke_fuzz::signalling);
 }

@@ -234,4 +234,9 @@ impl Desk {
     pub(crate) fn events_dropped(&self) -> u64 {
         self.events.dropped_ever()
     }
+
+    /// Data messages dropped so far.
+    pub(crate) fn data_dropped(&self) -> u64 {
+        self.events.data_dropped_ever()
+    }
 }

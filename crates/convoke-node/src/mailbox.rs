@@ -151,7 +151,7 @@ impl Mail {
         for relay in relays.drain(..) {
             let index = worker_of(relay.to);
             let Some(mailbox) = self.mailboxes.get(index) else { continue };
-            if relay.message.is_media() {
+            if relay.message.may_be_lost() {
                 let dropped = mailbox.media.force_push(relay);
                 self.counts.media_dropped += u64::from(dropped.is_some());
             } else {

@@ -48,7 +48,7 @@ impl Node {
         let told = advertised(config.bind, &config.advertise)?;
         let ports = bind_all(&config, &told)?;
         let node = tracing::info_span!("node", bind = %config.bind);
-        let (sender, events) = events::channel(config.events);
+        let (sink, events) = events::channel(config.events);
         let mailboxes: Arc<[Mailbox]> =
             ports.iter().map(|_| Mailbox::new(config.relay_queue)).collect();
         let shards = Arc::new(Shards::new(Arc::clone(&mailboxes), config.participants_per_shard));
@@ -59,7 +59,7 @@ impl Node {
             let addresses = port.candidates();
             let seat = Seat {
                 span: tracing::info_span!(parent: &node, "worker", index),
-                events: EventSender::new(index, sender.clone()),
+                events: EventSender::new(index, sink.clone()),
                 stop: threads.stop.subscribe(),
                 shards: Arc::clone(&shards),
                 mailboxes: Arc::clone(&mailboxes),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use convoke_core::{DropReason, RelayDrop, Stats};
+use convoke_core::{DataCloseReason, DataDrop, DataStats, DropReason, RelayDrop, Stats};
 
 use crate::mailbox::MailCounts;
 use crate::send::SendCounts;
@@ -46,6 +46,8 @@ pub struct WorkerStats {
     pub relay_overflows: u64,
     /// Times that a link to another worker was told everything anew, as words had found no room.
     pub relay_resyncs: u64,
+    /// Data messages dropped because the reader was slow; not among the events above.
+    pub data_dropped: u64,
     /// Commands refused with [`crate::HandleError::Busy`].
     pub commands_refused: u64,
     /// Times that the worker panicked and was restarted empty.
@@ -53,9 +55,13 @@ pub struct WorkerStats {
 }
 
 /// Gauges, the first of [`encode`]'s values.
-const GAUGES: usize = 5;
+const GAUGES: usize = 6;
+/// Those of data messages, the gauge apart.
+const DATA_VALUES: usize = 8 + DataCloseReason::ALL.len() + DataDrop::ALL.len();
+/// Those of relays, the gauge apart.
+const RELAY_VALUES: usize = 8 + RelayDrop::ALL.len();
 /// All of [`encode`]'s values.
-const VALUES: usize = GAUGES + 2 + 16 + 5 + DropReason::ALL.len() + RelayDrop::ALL.len();
+const VALUES: usize = GAUGES + 2 + 8 + 5 + DropReason::ALL.len() + DATA_VALUES + RELAY_VALUES;
 
 /// Every value in a fixed order, gauges first. Exhaustive, so that a new one cannot be forgotten.
 fn encode(stats: &Stats) -> [u64; VALUES] {
@@ -76,6 +82,7 @@ fn encode(stats: &Stats) -> [u64; VALUES] {
         layer_switches,
         peer_panics,
         drops,
+        data,
         shards,
         relay_in,
         relay_bytes_in,
@@ -83,24 +90,38 @@ fn encode(stats: &Stats) -> [u64; VALUES] {
         relay_bytes_out,
         relay_drops,
     } = *stats;
-    let gauges = [rooms, participants, transports, tracks, shards, datagrams_in, datagrams_out];
-    let relay = [relay_in, relay_bytes_in, relay_out, relay_bytes_out];
-    let media = [rtp_in, rtp_bytes_in, rtp_out, rtp_bytes_out].into_iter().chain(relay);
+    let DataStats {
+        channels,
+        messages_in,
+        bytes_in,
+        out_by_channel,
+        out_by_event,
+        closed,
+        drops: data_drops,
+    } = data;
+    let gauges = [rooms, participants, transports, tracks, channels, shards];
+    let datagrams = [datagrams_in, datagrams_out];
+    let media = [rtp_in, rtp_bytes_in, rtp_out, rtp_bytes_out];
     let switches = [slot_switches, layer_switches];
     let rest = [keyframe_requests_in, keyframe_requests_out, switches[0], switches[1], peer_panics];
-    let counts = media.flatten().chain(rest).chain(drops).chain(relay_drops);
-    let mut all = gauges.into_iter().chain(counts);
+    let data = [messages_in, bytes_in, out_by_channel, out_by_event].into_iter().flatten();
+    let data = data.chain(closed).chain(data_drops);
+    let relay = [relay_in, relay_bytes_in, relay_out, relay_bytes_out].into_iter().flatten();
+    let relay = relay.chain(relay_drops);
+    let media = media.into_iter().flatten().chain(rest).chain(drops);
+    let mut all = gauges.into_iter().chain(datagrams).chain(media).chain(data).chain(relay);
     array::from_fn(|_| all.next().unwrap_or(0))
 }
 
 fn decode(values: impl IntoIterator<Item = u64>) -> Stats {
     let mut values = values.into_iter();
     let mut next = || values.next().unwrap_or(0);
-    Stats {
+    let mut stats = Stats {
         rooms: next(),
         participants: next(),
         transports: next(),
         tracks: next(),
+        data: DataStats { channels: next(), ..DataStats::default() },
         shards: next(),
         datagrams_in: next(),
         datagrams_out: next(),
@@ -108,18 +129,29 @@ fn decode(values: impl IntoIterator<Item = u64>) -> Stats {
         rtp_bytes_in: [next(), next()],
         rtp_out: [next(), next()],
         rtp_bytes_out: [next(), next()],
-        relay_in: [next(), next()],
-        relay_bytes_in: [next(), next()],
-        relay_out: [next(), next()],
-        relay_bytes_out: [next(), next()],
         keyframe_requests_in: next(),
         keyframe_requests_out: next(),
         slot_switches: next(),
         layer_switches: next(),
         peer_panics: next(),
         drops: array::from_fn(|_| next()),
-        relay_drops: array::from_fn(|_| next()),
-    }
+        ..Stats::default()
+    };
+    stats.data = DataStats {
+        channels: stats.data.channels,
+        messages_in: [next(), next()],
+        bytes_in: [next(), next()],
+        out_by_channel: [next(), next()],
+        out_by_event: [next(), next()],
+        closed: array::from_fn(|_| next()),
+        drops: array::from_fn(|_| next()),
+    };
+    stats.relay_in = [next(), next()];
+    stats.relay_bytes_in = [next(), next()];
+    stats.relay_out = [next(), next()];
+    stats.relay_bytes_out = [next(), next()];
+    stats.relay_drops = array::from_fn(|_| next());
+    stats
 }
 
 /// Written by one worker, read by anyone. Alone on its cache lines.
@@ -135,6 +167,7 @@ pub(crate) struct StatsBlock {
     receives: [AtomicU64; 2],
     events_dropped: AtomicU64,
     mail: [AtomicU64; 2],
+    data_dropped: AtomicU64,
     failures: AtomicU64,
     busy_permille: AtomicU64,
     /// Written by the handles, so on lines of its own.
@@ -161,6 +194,7 @@ impl StatsBlock {
             receives: array::from_fn(|_| AtomicU64::default()),
             events_dropped: AtomicU64::default(),
             mail: array::from_fn(|_| AtomicU64::default()),
+            data_dropped: AtomicU64::default(),
             failures: AtomicU64::default(),
             busy_permille: AtomicU64::default(),
             demand: Demand::default(),
@@ -186,6 +220,7 @@ impl StatsBlock {
             events_dropped: self.events_dropped.load(Relaxed),
             relay_overflows,
             relay_resyncs,
+            data_dropped: self.data_dropped.load(Relaxed),
             commands_refused: self.demand.commands_refused.load(Relaxed),
             failures: self.failures.load(Relaxed),
         }
@@ -234,6 +269,7 @@ pub(crate) struct ShellCounts {
     pub(crate) receive: (u64, u64),
     pub(crate) events_dropped: u64,
     pub(crate) mail: MailCounts,
+    pub(crate) data_dropped: u64,
 }
 
 /// The worker's side of a [`StatsBlock`].
@@ -297,6 +333,7 @@ impl Meter {
         block.turns.store(self.turns, Relaxed);
         block.busy_ns.store(nanoseconds(self.busy), Relaxed);
         block.events_dropped.store(shell.events_dropped, Relaxed);
+        block.data_dropped.store(shell.data_dropped, Relaxed);
         let since_epoch = end.saturating_duration_since(block.epoch);
         block.last_turn_ns.store(nanoseconds(since_epoch), Relaxed);
         self.close_window(end);

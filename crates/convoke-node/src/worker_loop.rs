@@ -164,6 +164,7 @@ impl WorkerLoop {
             receive: self.port.receive_counts(),
             events_dropped: self.desk.events_dropped(),
             mail: self.mail.counts(),
+            data_dropped: self.desk.data_dropped(),
         };
         if self.meter.is_core_due(self.start) {
             self.meter.core(self.start, &self.core.stats());

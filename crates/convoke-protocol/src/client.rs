@@ -7,6 +7,7 @@ use serde_json::Value;
 use ts_rs::TS;
 
 use crate::codec::BodyError;
+use crate::data::SendData;
 use crate::types::{SessionDescription, SlotWish, TrackDeclaration, TransportRole};
 
 macro_rules! client_messages {
@@ -61,6 +62,8 @@ client_messages! {
     View(ViewMessage) = "view",
     /// Asks what this client sends and receives, and why.
     Explain(Explain) = "explain",
+    /// Sends a message to other participants.
+    Data(SendData) = "data",
     /// Leaves the call.
     Leave(Leave) = "leave",
     /// Asks for a `pong`; also keeps the session alive.

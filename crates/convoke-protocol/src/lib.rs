@@ -10,6 +10,7 @@
 mod client;
 pub mod close;
 mod codec;
+mod data;
 mod end;
 mod error;
 mod explain;
@@ -23,6 +24,7 @@ pub use client::{
     Unpublish, ViewMessage,
 };
 pub use codec::{DecodeError, decode_client, decode_server, encode};
+pub use data::{Data, DataCloseReason, DataClosed, Reliability, SendData};
 pub use end::EndReason;
 pub use error::{ErrorCode, ErrorReply};
 pub use explain::{EncodingExplanation, Explanation, SlotExplanation, TrackExplanation};

@@ -8,6 +8,7 @@ use serde_json::Value;
 use ts_rs::TS;
 
 use crate::codec::BodyError;
+use crate::data::{Data, DataClosed};
 use crate::end::EndReason;
 use crate::error::ErrorReply;
 use crate::explain::Explanation;
@@ -75,6 +76,10 @@ server_messages! {
     Explained(Explained) = "explained",
     /// Who speaks changed.
     Speakers(Speakers) = "speakers",
+    /// A message of another participant.
+    Data(Data) = "data",
+    /// The server closed a data channel of this client's.
+    DataClosed(DataClosed) = "dataClosed",
     /// The client's part in the call is over.
     Ended(Ended) = "ended",
     /// Something was refused.

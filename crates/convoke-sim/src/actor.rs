@@ -7,16 +7,14 @@ use convoke_client::check::{Grace, SlotChecker};
 use convoke_client::media::{
     Input as PeerInput, MediaConfig, MediaError, MediaEvent, MediaPeer, Offers, Received, SendLine,
 };
-use convoke_client::source::{AudioConfig, AudioSource, MediaSource, VideoConfig, VideoSource};
-use convoke_core::{MediaKind, Mid, ParticipantId, RoomId, SlotView, Snapshot, TrackDeclaration};
+use convoke_core::{
+    EncodingDemand, Layer, MediaKind, ParticipantId, RoomId, SlotState, SlotView, Snapshot,
+};
 use convoke_protocol::{MediaKind as WireKind, Source, TransportRole};
 
 use crate::link::Link;
-use crate::scenario::{ActorSpec, PublishSpec};
-
-/// The m-lines of every send transport, in order.
-pub(crate) const LINES: [Source; 4] =
-    [Source::Microphone, Source::Camera, Source::Screen, Source::ScreenAudio];
+use crate::playing::{LINES, Player, Playing};
+use crate::scenario::{ActorSpec, LayersSpec};
 
 /// How long packets of a former assignment may still come: they are on their way, or the next
 /// source has no keyframe yet.
@@ -24,38 +22,6 @@ const GRACE: Grace = Grace { before: Duration::ZERO, after: Duration::from_secs(
 
 /// How often a receiver that cannot decode asks again.
 const KEYFRAME_ASK_EVERY: Duration = Duration::from_millis(500);
-
-/// A source of either kind.
-#[derive(Debug)]
-pub(crate) enum Player {
-    Audio(AudioSource),
-    Video(VideoSource),
-}
-
-impl Player {
-    fn as_source(&mut self) -> &mut dyn MediaSource {
-        match self {
-            Self::Audio(source) => source,
-            Self::Video(source) => source,
-        }
-    }
-
-    fn next_due(&self) -> Option<Instant> {
-        match self {
-            Self::Audio(source) => source.next_due(),
-            Self::Video(source) => source.next_due(),
-        }
-    }
-}
-
-/// Something that is published.
-#[derive(Debug)]
-pub(crate) struct Playing {
-    pub(crate) line: usize,
-    pub(crate) client_id: String,
-    pub(crate) spec: PublishSpec,
-    pub(crate) player: Player,
-}
 
 /// One slot as its client sees it.
 #[derive(Debug)]
@@ -66,6 +32,9 @@ pub(crate) struct Watched {
     /// When the assignment or its state last changed.
     pub(crate) changed: Instant,
     pub(crate) ssrc: Option<u32>,
+    /// When the layer changed while the track stayed.
+    pub(crate) layer_changes: Vec<Instant>,
+    layer: Option<Layer>,
     keyframe_asked: Option<Instant>,
 }
 
@@ -121,17 +90,31 @@ pub(crate) fn role_index(role: TransportRole) -> usize {
     }
 }
 
-pub(crate) fn core_source(source: Source) -> convoke_core::Source {
-    match source {
-        Source::Microphone => convoke_core::Source::Microphone,
-        Source::Camera => convoke_core::Source::Camera,
-        Source::Screen => convoke_core::Source::Screen,
-        Source::ScreenAudio => convoke_core::Source::ScreenAudio,
+impl Watched {
+    /// The slot table says something new of it.
+    fn changed(&mut self, now: Instant, was: SlotView, is: &SlotView) {
+        self.changed = now;
+        self.checker.assign(now, is.assigned.map(|(p, _)| p.0));
+        if is.state != SlotState::Active {
+            self.checker.rest();
+        }
+        let stays = is.assigned == was.assigned && is.assigned.is_some();
+        if stays && is.layer.is_some() && self.layer.is_some() && is.layer != self.layer {
+            self.layer_changes.push(now);
+        }
+        self.layer = is.layer;
     }
-}
 
-pub(crate) fn line_of(source: Source) -> usize {
-    LINES.iter().position(|line| *line == source).unwrap_or(0)
+    /// The most changes of layer in any minute after `from`.
+    pub(crate) fn layer_changes_a_minute(&self, from: Instant) -> usize {
+        let late: Vec<Instant> =
+            self.layer_changes.iter().copied().filter(|at| *at >= from).collect();
+        let within = |start: &Instant| {
+            let end = *start + Duration::from_secs(60);
+            late.iter().filter(|at| (*start..end).contains(*at)).count()
+        };
+        late.iter().map(within).max().unwrap_or(0)
+    }
 }
 
 impl Actor {
@@ -158,9 +141,13 @@ impl Actor {
         let mut config = MediaConfig::new(local[0], local[1]);
         config.audio_slots = self.spec.audio_slots;
         config.video_slots = self.spec.video_slots;
+        config.dependency_descriptor = self.spec.descriptor;
         let line = |source: &Source| {
             let published = self.spec.publish.iter().find(|p| p.source == *source);
+            let layers = published.and_then(|p| p.layers.as_ref());
+            let rids = layers.map(LayersSpec::rids).unwrap_or_default();
             SendLine {
+                rids: rids.iter().map(|rid| (*rid).into()).collect(),
                 first_sequence: published.and_then(|p| p.first_sequence),
                 ssrc: published.and_then(|p| p.ssrc),
                 ..SendLine::new(*source)
@@ -169,69 +156,6 @@ impl Actor {
         config.send = if self.spec.sends { LINES.iter().map(line).collect() } else { Vec::new() };
         MediaPeer::new(config, seed, now)
     }
-}
-
-/// The declaration of a track on its line.
-pub(crate) fn declaration(
-    spec: &PublishSpec,
-    client_id: &str,
-    send_mids: &[String],
-) -> Option<TrackDeclaration> {
-    let mid = Mid::new(send_mids.get(line_of(spec.source))?)?;
-    let source = core_source(spec.source);
-    Some(TrackDeclaration {
-        client_id: client_id.into(),
-        source,
-        mid,
-        muted: spec.muted,
-        encodings: Vec::new(),
-        encrypted: false,
-    })
-}
-
-/// A track's packets, from `now` on.
-pub(crate) fn playing(
-    spec: &PublishSpec,
-    client_id: String,
-    publisher: ParticipantId,
-    epoch: Instant,
-    now: Instant,
-    seed: u64,
-) -> Playing {
-    // Sources of one participant do not tick together.
-    let start = now + Duration::from_micros(seed % 15_000);
-    let line = line_of(spec.source);
-    // What is published anew on a line counts its frames anew.
-    let track = client_id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
-    let (first_rtp_time, paused_clock) = (spec.first_rtp_time, spec.paused_clock);
-    let mut player = match spec.source.kind() {
-        WireKind::Audio => Player::Audio(AudioSource::new(
-            AudioConfig {
-                track,
-                level: spec.level,
-                first_rtp_time,
-                paused_clock,
-                ..AudioConfig::new(publisher.0, epoch, start)
-            },
-            seed,
-        )),
-        WireKind::Video => Player::Video(VideoSource::new(
-            VideoConfig {
-                track,
-                fps: spec.fps,
-                bps: spec.bps,
-                first_rtp_time,
-                first_picture_id: spec.first_picture_id,
-                paused_clock,
-                ..VideoConfig::new(spec.codec, publisher.0, epoch, start)
-            },
-            seed,
-        )),
-    };
-    if spec.muted && !spec.sends_while_muted {
-        player.as_source().set_paused(now, true);
-    }
-    Playing { line, client_id, spec: spec.clone(), player }
 }
 
 impl Live {
@@ -261,6 +185,8 @@ impl Live {
                     checker,
                     changed: now,
                     ssrc: None,
+                    layer_changes: Vec::new(),
+                    layer: slot.layer,
                     keyframe_asked: None,
                 }
             })
@@ -331,10 +257,13 @@ impl Live {
                 MediaEvent::Rtp(packet) => received.push(packet),
                 MediaEvent::Connected(role) => self.disconnected[role_index(role)] = false,
                 MediaEvent::Disconnected(role) => self.disconnected[role_index(role)] = true,
-                MediaEvent::KeyframeRequest { line } => {
+                MediaEvent::KeyframeRequest { line, encoding } => {
                     self.keyframe_requests += 1;
                     if let Some(playing) = self.playing.iter_mut().find(|p| p.line == line) {
-                        playing.player.as_source().request_keyframe();
+                        let count = playing.asked.len().max(encoding + 1);
+                        playing.asked.resize(count, 0);
+                        playing.asked[encoding] += 1;
+                        playing.player.as_source().request_keyframe_of(encoding);
                     }
                 }
                 _ => {}
@@ -355,14 +284,26 @@ impl Live {
     /// The slot table says something new.
     pub(crate) fn slots_changed(&mut self, now: Instant, changed: &[SlotView]) {
         for slot in changed {
-            if let Some(known) = self.known.slots.iter_mut().find(|s| s.mid == slot.mid) {
-                *known = *slot;
-            }
+            let Some(known) = self.known.slots.iter_mut().find(|s| s.mid == slot.mid) else {
+                continue;
+            };
+            let known = std::mem::replace(known, *slot);
             let index = usize::try_from(slot.index).unwrap_or(usize::MAX);
             let watched = self.slots.iter_mut().find(|s| s.kind == slot.kind && s.index == index);
             if let Some(watched) = watched {
-                watched.changed = now;
-                watched.checker.assign(now, slot.assigned.map(|(p, _)| p.0));
+                watched.changed(now, known, slot);
+            }
+        }
+    }
+
+    /// The server said which encodings of a track are wanted.
+    pub(crate) fn demanded(&mut self, now: Instant, client_id: &str, encodings: &[EncodingDemand]) {
+        let playing = self.playing.iter_mut().find(|p| p.client_id == client_id);
+        let Some(playing) = playing else { return };
+        playing.wanted = encodings.iter().map(|encoding| encoding.active).collect();
+        if !playing.spec.ignores_demand {
+            for (index, encoding) in encodings.iter().enumerate() {
+                playing.player.as_source().set_active(now, index, encoding.active);
             }
         }
     }

@@ -145,7 +145,7 @@ pub(crate) struct Spin {
 }
 
 impl Spin {
-    /// One turn that only a deadline asked for.
+    /// One turn that only a deadline asked for and that brought nothing.
     pub(crate) fn turn(&mut self, now: Instant) -> Option<String> {
         let same = self.since.is_some_and(|at| now < at + Duration::from_millis(1));
         if !same {

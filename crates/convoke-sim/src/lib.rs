@@ -19,20 +19,25 @@ mod laws;
 mod link;
 mod model;
 mod named;
+mod playing;
 mod random;
 mod report;
 mod scenario;
 mod sim;
+mod tables;
 
-pub use link::{Burst, Link, LinkConfig, Sent};
+pub use link::{Burst, Link, LinkConfig, Sent, Usage};
 pub use model::{ModelParticipant, ModelRoom, ModelTrack, SlotTable};
-pub use named::{NAMES, named};
+pub use named::{named, names};
 pub use random::random;
 pub use report::{Report, SlotLine};
-pub use scenario::{Act, ActorSpec, Look, PublishSpec, Scenario, Step, Target};
+pub use scenario::{
+    Act, ActorSpec, Bounds, LayersSpec, Look, PublishSpec, Scenario, Step, Target, encoding,
+};
 pub use sim::{run, run_traced};
+pub use tables::{CAMERAS, Camera, NETWORKS, Network};
 
-/// The scenario of this name: one of [`NAMES`], or `random`, which the seed decides.
+/// The scenario of this name: one of [`names`], or `random`, which the seed decides.
 #[must_use]
 pub fn scenario(name: &str, seed: u64) -> Option<Scenario> {
     if name == "random" { Some(random(seed)) } else { named(name) }

@@ -88,16 +88,13 @@ pub enum Sent {
 enum Class {
     /// STUN and DTLS.
     Handshake,
-    Rtp {
-        sequence: u16,
-        ssrc: u32,
-    },
+    Rtp,
     Rtcp,
 }
 
 fn class(bytes: &[u8]) -> Class {
     match rtp_numbers(bytes) {
-        Some((sequence, ssrc)) => Class::Rtp { sequence, ssrc },
+        Some(_) => Class::Rtp,
         None if bytes.first().is_some_and(|first| *first < 64) => Class::Handshake,
         None => Class::Rtcp,
     }
@@ -105,13 +102,17 @@ fn class(bytes: &[u8]) -> Class {
 
 /// One direction of a network.
 ///
-/// What befalls an RTP packet depends on its SSRC and number, not on how many went before: the
-/// media stack sends what is due at one instant in no fixed order.
+/// What befalls a datagram depends on its time and size, and on how many of its size went before at
+/// that instant, not on all that went before: probes leave by whichever stream comes first in the
+/// media stack's tables, and reports' sizes and numbers depend on keys.
 #[derive(Debug)]
 pub struct Link {
     config: LinkConfig,
     seed: u64,
-    random: fastrand::Rng,
+    epoch: Option<Instant>,
+    /// The instant of the last datagram, and the sizes of all at that instant.
+    instant: Option<Instant>,
+    sizes: Vec<usize>,
     bursts: fastrand::Rng,
     up: bool,
     /// The next (or present) burst.
@@ -119,6 +120,27 @@ pub struct Link {
     free_at: Option<Instant>,
     last_arrival: Option<Instant>,
     lost: u64,
+    used: Usage,
+}
+
+/// What a narrow link carried, and could have.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// Bits that were carried.
+    pub carried: f64,
+    /// Bits that there was room for.
+    pub capacity: f64,
+    /// When the count was last brought up to date.
+    at: Option<Instant>,
+}
+
+impl Usage {
+    /// The share of the capacity that was used since `before`, if there was a limit.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Option<f64> {
+        let capacity = self.capacity - before.capacity;
+        (capacity > 0.0).then(|| (self.carried - before.carried) / capacity)
+    }
 }
 
 impl Link {
@@ -128,14 +150,45 @@ impl Link {
         Self {
             config,
             seed,
-            random: fastrand::Rng::with_seed(seed),
+            epoch: None,
+            instant: None,
+            sizes: Vec::new(),
             bursts: fastrand::Rng::with_seed(!seed),
             up: true,
             burst: None,
             free_at: None,
             last_arrival: None,
             lost: 0,
+            used: Usage::default(),
         }
+    }
+
+    /// The same, for runs that begin at `epoch`.
+    #[must_use]
+    pub fn since(self, epoch: Instant) -> Self {
+        Self { epoch: Some(epoch), ..self }
+    }
+
+    /// From now on it has another capacity, in bit/s. What waits goes on at the old one.
+    pub fn set_rate(&mut self, now: Instant, rate_bps: Option<u64>) {
+        self.usage(now);
+        self.config.rate_bps = rate_bps;
+    }
+
+    /// What it carried, and could have, up to now.
+    pub fn usage(&mut self, now: Instant) -> Usage {
+        let since = self.used.at.replace(now).unwrap_or(now);
+        if let Some(rate) = self.config.rate_bps {
+            let seconds = now.saturating_duration_since(since).as_secs_f64();
+            self.used.capacity += rate as f64 * seconds;
+        }
+        self.used
+    }
+
+    /// How it behaves now.
+    #[must_use]
+    pub fn config(&self) -> LinkConfig {
+        self.config
     }
 
     /// Cuts or restores the link.
@@ -164,20 +217,16 @@ impl Link {
 
     fn carry(&mut self, now: Instant, bytes: &[u8]) -> Sent {
         let class = class(bytes);
-        let mut random = match class {
-            Class::Rtp { sequence, ssrc } => {
-                let number = u64::from(ssrc) << 16 | u64::from(sequence);
-                fastrand::Rng::with_seed(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-            }
-            // Retransmission of a handshake is timed by randomness that no seed decides: it would
-            // make every later loss another one.
-            Class::Handshake if !self.config.loses_handshakes => {
-                fastrand::Rng::with_seed(self.seed)
-            }
-            Class::Handshake | Class::Rtcp => self.random.fork(),
-        };
-        let loss = self.config.loss.max(self.burst_loss(now));
         let may_lose = class != Class::Handshake || self.config.loses_handshakes;
+        // Retransmission of a handshake is timed by randomness that no seed decides: it would make
+        // every later loss another one.
+        let seed = if may_lose {
+            self.seed ^ self.number(now, Self::size(class, bytes))
+        } else {
+            self.seed
+        };
+        let mut random = fastrand::Rng::with_seed(seed);
+        let loss = self.config.loss.max(self.burst_loss(now));
         let lost = random.f64() < loss && may_lose;
         let jitter = self.config.jitter.mul_f64(random.f64());
         let overtaken = random.f64() < self.config.reorders && class != Class::Handshake;
@@ -196,12 +245,32 @@ impl Link {
             return Sent::Arrives(self.last_arrival.map_or(arrives, |last| last.max(arrives)));
         }
         self.free_at = Some(done);
+        if self.config.rate_bps.is_some() {
+            self.usage(now);
+            self.used.carried += (Self::size(class, bytes) * 8) as f64;
+        }
         let arrives = self.last_arrival.map_or(arrives, |last| last.max(arrives));
         if overtaken {
             return Sent::Arrives(arrives + detour);
         }
         self.last_arrival = Some(arrives);
         Sent::Arrives(arrives)
+    }
+
+    /// A number for one datagram; see above.
+    fn number(&mut self, now: Instant, size: usize) -> u64 {
+        let epoch = *self.epoch.get_or_insert(now);
+        if self.instant.replace(now) != Some(now) {
+            self.sizes.clear();
+        }
+        let before = self.sizes.iter().filter(|other| **other == size).count();
+        self.sizes.push(size);
+        let time = now.saturating_duration_since(epoch).as_nanos() as u64;
+        let parts = [time, size as u64, before as u64];
+        parts.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, part| {
+            let mixed = (hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed ^ mixed >> 29
+        })
     }
 
     /// The loss of the burst that there is now, if any.
@@ -219,12 +288,16 @@ impl Link {
 
     fn transmission(&self, class: Class, bytes: &[u8]) -> Duration {
         let Some(rate) = self.config.rate_bps else { return Duration::ZERO };
-        let size = match class {
+        Duration::from_nanos(Self::size(class, bytes) as u64 * 8 * 1_000_000_000 / rate.max(1))
+    }
+
+    /// Bytes on the wire.
+    fn size(class: Class, bytes: &[u8]) -> usize {
+        match class {
             Class::Handshake => HANDSHAKE_BYTES,
             Class::Rtcp => RTCP_BYTES,
-            Class::Rtp { .. } => bytes.len(),
-        };
-        Duration::from_nanos(size as u64 * 8 * 1_000_000_000 / rate.max(1))
+            Class::Rtp => bytes.len(),
+        }
     }
 }
 
@@ -291,21 +364,51 @@ mod tests {
     }
 
     #[test]
+    fn capacity_steps_and_use_are_counted() {
+        let ms = Duration::from_millis;
+        let start = Instant::now();
+        let mut link =
+            Link::new(LinkConfig { rate_bps: Some(800_000), ..LinkConfig::default() }, 1);
+        let before = link.usage(start);
+        let mut arrivals = Vec::new();
+        for n in 0..200_u32 {
+            let now = start + ms(10) * n;
+            if n == 100 {
+                link.set_rate(now, Some(400_000));
+            }
+            let mut bytes = vec![0x80; 500];
+            bytes[1..4].copy_from_slice(&[96, 0, n as u8]);
+            if let Sent::Arrives(at) = link.send(now, &bytes) {
+                arrivals.push(at - now);
+            }
+        }
+        assert_eq!((arrivals[50], arrivals[150]), (ms(15), ms(20)));
+        let share = link.usage(start + ms(2_000)).since(&before).expect("narrow");
+        assert!((share - 800_000.0 / 1_200_000.0).abs() < 0.01, "{share}");
+        link.set_rate(start + ms(2_000), None);
+        let then = link.usage(start + ms(2_000));
+        assert_eq!(link.usage(start + ms(3_000)).since(&then), None);
+    }
+
+    #[test]
     fn fate_does_not_depend_on_what_went_before() {
         let start = Instant::now();
         let config = LinkConfig { loss: 0.5, ..LinkConfig::default() };
-        let packet = |n: u8| {
-            let mut bytes = vec![0x80; 100];
-            bytes[1..4].copy_from_slice(&[96, 0, n]);
-            bytes
+        let at = |n: u32| start + Duration::from_millis(u64::from(n / 2));
+        let fates = |others: usize| -> Vec<Sent> {
+            let mut link = Link::new(config, 3).since(start);
+            let fate = |n: u32| {
+                for _ in 0..others * (n as usize % 3) {
+                    link.send(at(n), &[0x80; 77]);
+                }
+                link.send(at(n), &[0x80; 100])
+            };
+            (0..200).map(fate).collect()
         };
-        let mut forward = Link::new(config, 3);
-        let there: Vec<Sent> = (0..100).map(|n| forward.send(start, &packet(n))).collect();
-        let mut backward = Link::new(config, 3);
-        let mut back: Vec<Sent> =
-            (0..100).rev().map(|n| backward.send(start, &packet(n))).collect();
-        back.reverse();
-        assert_eq!(there, back);
+        let plain = fates(0);
+        assert_eq!(plain, fates(2));
+        assert!(plain.chunks(2).any(|pair| pair[0] != pair[1]), "twins have fates of their own");
+        let mut forward = Link::new(config, 3).since(start);
         let dtls = |link: &mut Link| {
             (0..100).filter(|_| link.send(start, &[22; 50]) == Sent::Lost).count()
         };

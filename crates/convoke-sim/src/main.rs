@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use clap::{Args, Parser, Subcommand};
-use convoke_sim::{NAMES, Report, run, run_traced, scenario};
+use convoke_sim::{Report, names, run, run_traced, scenario};
 
 /// Whole calls in virtual time.
 #[derive(Debug, Parser)]
@@ -67,7 +67,7 @@ struct Run {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::List => {
-            for name in NAMES.iter().chain(["random"].iter()) {
+            for name in names().into_iter().chain(["random"]) {
                 println!("{name}");
             }
             ExitCode::SUCCESS
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
 
 fn run_all(arguments: &Run) -> ExitCode {
     let names: Vec<&str> = match arguments.scenario.as_str() {
-        "all" => NAMES.iter().copied().chain(["random"]).collect(),
+        "all" => names().into_iter().chain(["random"]).collect(),
         name if scenario(name, 0).is_some() => vec![name],
         name => return unknown(name),
     };

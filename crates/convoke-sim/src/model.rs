@@ -5,7 +5,7 @@
 //! Never: shares code with the core, or remembers who had which slot.
 
 use convoke_core::{
-    MediaKind, Mid, ParticipantId, Show, SlotState, SlotView, SlotWish, Source, TrackId,
+    MediaKind, Mid, ParticipantId, Show, SlotReason, SlotState, SlotView, SlotWish, Source, TrackId,
 };
 
 /// A published track.
@@ -75,6 +75,13 @@ impl ModelRoom {
         all.into_iter().find(|(_, t)| t.id == track)
     }
 
+    /// Whether a video slot is wished with a side of 0.
+    fn is_hidden(&self, me: ParticipantId, mid: Mid) -> bool {
+        let wishes = self.participants.iter().filter(|p| p.id == me).flat_map(|p| &p.wishes);
+        let mut of_slot = wishes.filter(|wish| wish.mid == mid);
+        of_slot.any(|wish| wish.width == Some(0) || wish.height == Some(0))
+    }
+
     /// What is wrong with a participant's slots, as the room is now.
     #[must_use]
     pub fn faults(&self, me: ParticipantId, slots: &[SlotView]) -> Vec<String> {
@@ -106,13 +113,16 @@ impl ModelRoom {
                 (Some((_, track)), state) => match self.find(track) {
                     None => false,
                     Some((_, track)) if track.muted => state == SlotState::Paused,
+                    Some(_) if self.is_hidden(me, slot.mid) => state == SlotState::Paused,
+                    // Whether it must be is not this model's business.
+                    Some(_) if slot.reason == Some(SlotReason::Bandwidth) => true,
                     Some(_) => matches!(state, SlotState::Waiting | SlotState::Active),
                 },
             };
             if !fits {
                 faults.push(format!(
-                    "slot {} of {me}: {:?} is {:?}",
-                    slot.mid, slot.assigned, slot.state
+                    "slot {} of {me}: {:?} is {:?} ({:?})",
+                    slot.mid, slot.assigned, slot.state, slot.reason
                 ));
             }
             let Some((owner, track)) = slot.assigned else { continue };

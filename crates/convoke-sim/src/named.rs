@@ -8,9 +8,10 @@ use convoke_protocol::Source;
 
 use crate::link::{Burst, LinkConfig};
 use crate::scenario::{Act, ActorSpec, Look, PublishSpec, Scenario, Target};
+use crate::tables::{CAMERAS, Camera, NETWORKS, Network, SPECIAL, tabled};
 
-/// All of them.
-pub const NAMES: [&str; 27] = [
+/// Those of whole calls; [`crate::tables`] has those of layers and bandwidth.
+const CALLS: [&str; 27] = [
     "two",
     "codecs",
     "late-joiner",
@@ -39,6 +40,14 @@ pub const NAMES: [&str; 27] = [
     "ice-restart",
     "two-rooms-two-workers",
 ];
+
+/// All of them.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    let networks = NETWORKS.iter().map(Network::name);
+    let cameras = CAMERAS.iter().map(Camera::name);
+    CALLS.into_iter().chain(networks).chain(cameras).chain(SPECIAL).collect()
+}
 
 fn people(count: usize, spec: &ActorSpec) -> Vec<ActorSpec> {
     vec![spec.clone(); count]
@@ -87,7 +96,7 @@ pub fn named(name: &str) -> Option<Scenario> {
         "killed" => killed(name),
         "ice-restart" => ice_restart(name),
         "two-rooms-two-workers" => two_rooms(name),
-        _ => return None,
+        _ => return tabled(name),
     };
     Some(scenario)
 }
@@ -103,7 +112,7 @@ fn codecs(name: &str) -> Scenario {
     let mut scenario = Scenario::new(name, actors).lasting(6_000);
     for (index, at) in (1_000..5_000).step_by(400).enumerate() {
         let at_track = Target::Track(index % 4, Source::Camera);
-        let look = Look { slot: 0, at: at_track, priority: 0 };
+        let look = Look::new(0, at_track);
         scenario = scenario.step(at, 4, Act::View(vec![look]));
     }
     scenario
@@ -177,7 +186,7 @@ fn reordered_switches(name: &str) -> Scenario {
     scenario.actors.push(ActorSpec { audio_slots: 1, video_slots: 1, ..ActorSpec::viewer() });
     for (index, at) in (1_000..5_500).step_by(150).enumerate() {
         let at_track = Target::Track(index % 3, Source::Camera);
-        let look = Look { slot: 0, at: at_track, priority: 0 };
+        let look = Look::new(0, at_track);
         scenario = scenario.step(at, 3, Act::View(vec![look]));
     }
     scenario
@@ -204,7 +213,7 @@ fn numbers(name: &str) -> Scenario {
     scenario.actors.push(ActorSpec { video_slots: 1, ..ActorSpec::viewer() });
     for (index, at) in (1_000..4_500).step_by(300).enumerate() {
         let at_track = Target::Track(index % 3, Source::Camera);
-        let look = Look { slot: 0, at: at_track, priority: 0 };
+        let look = Look::new(0, at_track);
         scenario = scenario.step(at, 3, Act::View(vec![look]));
     }
     scenario
@@ -243,8 +252,11 @@ fn sends_while_muted(name: &str) -> Scenario {
 }
 
 fn views(name: &str) -> Scenario {
-    let pin = |slot, who, priority| Look { slot, at: Target::Track(who, Source::Camera), priority };
-    let follow = |slot, at| Look { slot, at, priority: 0 };
+    let pin = |slot, who, priority| Look {
+        priority,
+        ..Look::new(slot, Target::Track(who, Source::Camera))
+    };
+    let follow = Look::new;
     let spec = ActorSpec { video_slots: 3, ..ActorSpec::new() };
     Scenario::new(name, people(5, &spec))
         .step(800, 0, Act::View(vec![pin(2, 1, 0), pin(0, 4, 0)]))
@@ -264,7 +276,7 @@ fn views(name: &str) -> Scenario {
 fn screens(name: &str) -> Scenario {
     let spec = ActorSpec { video_slots: 2, ..ActorSpec::new() };
     // Whoever follows the speaker sees a camera, however many screens there are.
-    let speaker = Look { slot: 0, at: Target::ActiveSpeaker, priority: 0 };
+    let speaker = Look::new(0, Target::ActiveSpeaker);
     let mut scenario =
         Scenario::new(name, people(4, &spec)).step(600, 3, Act::View(vec![speaker])).lasting(5_000);
     for who in 0..3 {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use convoke_client::media::Codec;
-use convoke_client::source::PausedClock;
+use convoke_client::source::{PausedClock, Scalability};
 use convoke_protocol::Source;
 
 use crate::link::{Burst, LinkConfig};
-use crate::scenario::{Act, ActorSpec, Look, PublishSpec, Scenario, Target};
+use crate::scenario::{Act, ActorSpec, LayersSpec, Look, PublishSpec, Scenario, Target};
 
 /// Who joins at the start is connected by then.
 const CONNECTED_MS: u64 = 1_200;
@@ -66,6 +66,13 @@ fn actor(random: &mut fastrand::Rng, trouble: bool) -> ActorSpec {
         publish.push(publication(random, Source::ScreenAudio));
     }
     let receives = !sends || random.f64() < 0.95;
+    // Layers are for the camera that is there from the start: its m-line is made for them.
+    if let Some(camera) = publish.iter_mut().find(|p| p.source == Source::Camera)
+        && random.f64() < 0.4
+    {
+        layered(random, camera);
+    }
+    let described = publish.iter().filter_map(|p| p.layers.as_ref()).any(|l| l.descriptor);
     ActorSpec {
         room: 1,
         audio_slots: if receives { random.usize(1..=4) } else { 0 },
@@ -75,7 +82,30 @@ fn actor(random: &mut fastrand::Rng, trouble: bool) -> ActorSpec {
         uplink: link(random, trouble),
         downlink: link(random, trouble),
         joins: random.f64() < 0.8,
+        descriptor: described || random.bool(),
     }
+}
+
+/// Gives a camera layers: simulcast of any codec, or scalable coding where there is any.
+fn layered(random: &mut fastrand::Rng, camera: &mut PublishSpec) {
+    let scalable = matches!(camera.codec, Codec::Vp9 | Codec::Av1) && random.bool();
+    let descriptor = random.f64() < 0.4;
+    let mut layers = if scalable {
+        LayersSpec::scalable(pick(random, &[Scalability::L3T3, Scalability::L3T3Key]))
+    } else {
+        LayersSpec::simulcast()
+    };
+    layers.descriptor = descriptor;
+    layers.flexible = random.bool();
+    layers.encrypted = descriptor && random.f64() < 0.3;
+    if !scalable {
+        layers.encodings.truncate(random.usize(1..=3));
+        layers.mode = pick(random, &[Scalability::L1T1, Scalability::L1T3]);
+    }
+    // AV1 tells of its layers in the descriptor only; see `tables::OPEN`.
+    layers.descriptor |= camera.codec == Codec::Av1 && layers.mode != Scalability::L1T1;
+    camera.layers = Some(layers);
+    camera.fps = 15;
 }
 
 fn publication(random: &mut fastrand::Rng, source: Source) -> PublishSpec {
@@ -99,6 +129,7 @@ fn publication(random: &mut fastrand::Rng, source: Source) -> PublishSpec {
         paused_clock: pick(random, &clocks),
         sends_while_muted: random.f64() < 0.1,
         ssrc: None,
+        ..PublishSpec::microphone()
     }
 }
 
@@ -127,7 +158,10 @@ fn link(random: &mut fastrand::Rng, trouble: bool) -> LinkConfig {
             link.jitter = Duration::from_millis(10);
             link.reorders = 0.02;
         }
-        6 => link.rate_bps = Some(random.u64(800_000..3_000_000)),
+        6 => {
+            link.rate_bps = Some(random.u64(300_000..3_000_000));
+            link.queue = Duration::from_millis(random.u64(100..1_000));
+        }
         _ => {}
     }
     link
@@ -152,7 +186,8 @@ fn act(random: &mut fastrand::Rng, count: usize) -> Act {
         23 => Act::Cut,
         24 => Act::RestartIce { new_address: false },
         25 => Act::RestartIce { new_address: true },
-        26 => Act::Reachable(false),
+        26 if random.bool() => Act::Reachable(false),
+        26 => Act::DownRate(pick(random, &[Some(400_000), Some(1_500_000), None])),
         _ if random.f64() < 0.1 => Act::CloseRoom,
         _ => Act::Level(20),
     }
@@ -165,5 +200,12 @@ fn look(random: &mut fastrand::Rng, count: usize) -> Look {
         1 => Target::ScreenShare,
         _ => Target::Track(random.usize(0..count), source),
     };
-    Look { slot: random.usize(0..5), at, priority: random.u8(0..3) }
+    let sizes = [None, Some((1_280, 720)), Some((640, 360)), Some((320, 180)), Some((0, 0))];
+    let rates = [None, None, Some(15), Some(5)];
+    Look {
+        priority: random.u8(0..3),
+        size: pick(random, &sizes),
+        frame_rate: pick(random, &rates),
+        ..Look::new(random.usize(0..5), at)
+    }
 }

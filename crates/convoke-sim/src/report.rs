@@ -21,6 +21,18 @@ pub struct SlotLine {
     pub frames_decoded: u64,
     /// Frames of which every packet came.
     pub frames_complete: u64,
+    /// Frames that came whole, but could not be decoded.
+    pub frames_undecodable: u64,
+    /// Pictures shown.
+    pub pictures: u64,
+    /// Freezes.
+    pub freezes: u64,
+    /// How long they lasted together, in milliseconds.
+    pub frozen_ms: f64,
+    /// Changes of size: seconds, width, height.
+    pub sizes: Vec<(f64, u16, u16)>,
+    /// Changes of layer while the track stayed.
+    pub layer_changes: usize,
 }
 
 /// A finished run.
@@ -48,6 +60,18 @@ pub struct Report {
     pub switches: u64,
     /// Keyframe requests that publishers heard.
     pub keyframe_requests: u64,
+    /// Pictures in a second, the mean over video slots that are active at the end.
+    pub frame_rate: f64,
+    /// Freezes in all slots.
+    pub freezes: u64,
+    /// Changes of layer in all slots while the track stayed.
+    pub layer_changes: u64,
+    /// The most of one slot in any minute, once the call had settled.
+    pub layer_changes_a_minute: usize,
+    /// The share of the narrowest downlink's capacity that was used since then: the least.
+    pub utilisation: Option<f64>,
+    /// The greatest distance of a participant's sound and picture, in milliseconds.
+    pub skew_ms: f64,
     /// From the source to the slot, in milliseconds: half of all packets, and all but 1%.
     pub delay_ms_p50: f64,
     /// See `delay_ms_p50`.
@@ -93,16 +117,23 @@ impl Report {
     #[must_use]
     pub fn line(&self) -> String {
         let first = self.first_frame_ms.iter().copied().fold(0.0, f64::max);
+        let used =
+            self.utilisation.map_or("   -".to_owned(), |used| format!("{:3.0}%", used * 100.0));
         format!(
-            "{:<24} seed {:<6} {:>5.1}s {:>6} in {:>7} out {:>6} lost {:>4} switches \
-             delay {:>5.1}/{:>6.1} ms first {:>6.0} ms {}",
+            "{:<28} seed {:<6} {:>5.1}s {:>6} in {:>7} out {:>6} lost {:>5.1} fps {:>3} freezes \
+             {:>2} layers/min {used} used {:>5.1} ms skew {:>4} keys delay {:>5.1}/{:>6.1} ms \
+             first {:>6.0} ms {}",
             self.scenario,
             self.seed,
             self.virtual_seconds,
             self.rtp_in,
             self.rtp_out,
             self.link_lost,
-            self.switches,
+            self.frame_rate,
+            self.freezes,
+            self.layer_changes_a_minute,
+            self.skew_ms,
+            self.keyframe_requests,
             self.delay_ms_p50,
             self.delay_ms_p99,
             first,

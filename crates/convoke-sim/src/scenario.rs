@@ -3,10 +3,64 @@
 use std::time::Duration;
 
 use convoke_client::media::Codec;
-use convoke_client::source::PausedClock;
+use convoke_client::source::{EncodingConfig, PausedClock, Scalability};
 use convoke_protocol::Source;
 
 use crate::link::LinkConfig;
+
+/// The RIDs of simulcast encodings, lowest first.
+pub(crate) const RIDS: [&str; 3] = ["q", "h", "f"];
+
+/// The layers of a camera or screen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayersSpec {
+    /// The layers of each encoding.
+    pub mode: Scalability,
+    /// The encodings, lowest first: one, or two or three for simulcast.
+    pub encodings: Vec<EncodingConfig>,
+    /// VP9's flexible mode.
+    pub flexible: bool,
+    /// Send the dependency descriptor; its publisher must offer it.
+    pub descriptor: bool,
+    /// Encrypted end to end: nothing in the payload can be read.
+    pub encrypted: bool,
+}
+
+/// One encoding of a [`LayersSpec`].
+#[must_use]
+pub const fn encoding(size: (u16, u16), bps: u32) -> EncodingConfig {
+    EncodingConfig { size, bps, active: true }
+}
+
+impl LayersSpec {
+    /// 180p, 360p and 720p, each in three temporal layers.
+    #[must_use]
+    pub fn simulcast() -> Self {
+        Self {
+            mode: Scalability::L1T3,
+            encodings: vec![
+                encoding((320, 180), 100_000),
+                encoding((640, 360), 350_000),
+                encoding((1_280, 720), 1_200_000),
+            ],
+            flexible: true,
+            descriptor: false,
+            encrypted: false,
+        }
+    }
+
+    /// One encoding of up to 720p in spatial and temporal layers.
+    #[must_use]
+    pub fn scalable(mode: Scalability) -> Self {
+        Self { mode, encodings: vec![encoding((1_280, 720), 1_300_000)], ..Self::simulcast() }
+    }
+
+    /// The RIDs of its encodings; none if it has a single one.
+    pub(crate) fn rids(&self) -> &'static [&'static str] {
+        let several = self.encodings.len() > 1;
+        RIDS.get(..self.encodings.len()).filter(|_| several).unwrap_or_default()
+    }
+}
 
 /// What someone publishes.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +77,8 @@ pub struct PublishSpec {
     pub fps: u32,
     /// Bits in a second (video).
     pub bps: u32,
+    /// Bytes of the largest packet's payload (video without layers).
+    pub packet_bytes: usize,
     /// First sequence number of the m-line; used only by what is published with the join.
     pub first_sequence: Option<u16>,
     /// SSRC of the m-line; used only by what is published with the join.
@@ -35,6 +91,10 @@ pub struct PublishSpec {
     pub paused_clock: PausedClock,
     /// Goes on sending while muted, as a broken client might.
     pub sends_while_muted: bool,
+    /// Its layers; without, video is one encoding in one layer.
+    pub layers: Option<LayersSpec>,
+    /// Goes on sending encodings that nobody wants, as old clients do.
+    pub ignores_demand: bool,
 }
 
 impl PublishSpec {
@@ -48,13 +108,22 @@ impl PublishSpec {
             level: 30,
             fps: 15,
             bps: 150_000,
+            packet_bytes: 1_100,
             first_sequence: None,
             ssrc: None,
             first_rtp_time: None,
             first_picture_id: None,
             paused_clock: PausedClock::default(),
             sends_while_muted: false,
+            layers: None,
+            ignores_demand: false,
         }
+    }
+
+    /// A camera in layers.
+    #[must_use]
+    pub fn layered(codec: Codec, layers: LayersSpec) -> Self {
+        Self { fps: 20, layers: Some(layers), ..Self::camera(codec) }
     }
 
     /// A camera.
@@ -89,6 +158,8 @@ pub struct ActorSpec {
     pub downlink: LinkConfig,
     /// Whether it joins at the start.
     pub joins: bool,
+    /// Whether it offers the dependency descriptor on both transports.
+    pub descriptor: bool,
 }
 
 impl ActorSpec {
@@ -104,6 +175,19 @@ impl ActorSpec {
             uplink: LinkConfig::default(),
             downlink: LinkConfig::default(),
             joins: true,
+            descriptor: false,
+        }
+    }
+
+    /// Someone with a microphone and this camera, who watches nobody.
+    #[must_use]
+    pub fn publisher(camera: PublishSpec) -> Self {
+        Self {
+            audio_slots: 0,
+            video_slots: 0,
+            descriptor: camera.layers.as_ref().is_some_and(|layers| layers.descriptor),
+            publish: vec![PublishSpec::microphone(), camera],
+            ..Self::new()
         }
     }
 
@@ -140,6 +224,24 @@ pub struct Look {
     pub at: Target,
     /// Higher first.
     pub priority: u8,
+    /// Width and height at which it is shown, if said; 0 for one that is not visible.
+    pub size: Option<(u32, u32)>,
+    /// The most frames in a second that are of use, if said.
+    pub frame_rate: Option<u32>,
+}
+
+impl Look {
+    /// A wish of no particular size.
+    #[must_use]
+    pub const fn new(slot: usize, at: Target) -> Self {
+        Self { slot, at, priority: 0, size: None, frame_rate: None }
+    }
+
+    /// A wish for someone's camera at a size.
+    #[must_use]
+    pub const fn camera(slot: usize, who: usize, size: (u32, u32)) -> Self {
+        Self { size: Some(size), ..Self::new(slot, Target::Track(who, Source::Camera)) }
+    }
 }
 
 /// What someone does.
@@ -176,6 +278,58 @@ pub enum Act {
     Reachable(bool),
     /// The server closes its room.
     CloseRoom,
+    /// Its downlink has another capacity from now on, in bit/s; none for no limit.
+    DownRate(Option<u64>),
+    /// Its uplink has another capacity from now on.
+    UpRate(Option<u64>),
+}
+
+/// What must hold beside the laws that always do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bounds {
+    /// Nothing but what the laws forbid counts before this.
+    pub settled: Duration,
+    /// Freezes of one slot, from `settled` on.
+    pub freezes: Option<u64>,
+    /// The longest of them.
+    pub longest_freeze: Option<Duration>,
+    /// Changes of one slot's layer in any minute, from `settled` on.
+    pub switches: usize,
+    /// The share of audio packets of each slot that must come, from `settled` on.
+    pub audio: Option<f64>,
+    /// How far a participant's audio and video may be apart.
+    pub skew: Duration,
+    /// The share of each narrow downlink's capacity that must be used, from `settled` on.
+    pub utilisation: Option<f64>,
+    /// Keyframes asked of one encoding, a second, over the whole run.
+    pub keyframe_requests: f64,
+    /// From a join to the first picture.
+    pub first_picture: Option<Duration>,
+    /// The estimate of each receiver at the end must be at least this, in bit/s.
+    pub estimate: Option<u64>,
+    /// The heights that are shown at the end: actor, video slot, pixels.
+    pub heights: Vec<(usize, usize, u16)>,
+    /// The most video that may have come in at the server, in packets.
+    pub video_in: Option<u64>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            settled: Duration::from_secs(8),
+            freezes: None,
+            longest_freeze: None,
+            switches: 6,
+            audio: None,
+            skew: Duration::from_millis(40),
+            utilisation: None,
+            keyframe_requests: 2.0,
+            first_picture: None,
+            estimate: None,
+            heights: Vec::new(),
+            video_in: None,
+        }
+    }
 }
 
 /// One entry of the schedule.
@@ -204,6 +358,8 @@ pub struct Scenario {
     pub length: Duration,
     /// See [`convoke_core::WorkerConfig::media_timeout`].
     pub media_timeout: Duration,
+    /// What must hold besides.
+    pub bounds: Bounds,
 }
 
 impl Scenario {
@@ -217,6 +373,7 @@ impl Scenario {
             steps: Vec::new(),
             length: Duration::from_secs(4),
             media_timeout: Duration::from_secs(12),
+            bounds: Bounds::default(),
         }
     }
 

@@ -38,6 +38,7 @@ export type ClientMessage =
   | { "type": "mute" } & Mute
   | { "type": "view" } & ViewMessage
   | { "type": "explain" } & Explain
+  | { "type": "data" } & SendData
   | { "type": "leave" } & Leave
   | { "type": "ping" } & Ping;
 
@@ -59,6 +60,8 @@ export type ServerMessage =
   | { "type": "demand" } & Demand
   | { "type": "explained" } & Explained
   | { "type": "speakers" } & Speakers
+  | { "type": "data" } & Data
+  | { "type": "dataClosed" } & DataClosed
   | { "type": "ended" } & Ended
   | { "type": "error" } & ErrorReply
   | { "type": "pong" } & Pong;
@@ -162,6 +165,25 @@ export type Explain = {
   requestId?: number,
   /** From `joined`. */
   callId: string,
+};
+
+/** `data` from a client: a message to others. Answered by `ack` once the server has taken it. */
+export type SendData = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /**
+   * The `participantId`s of those who shall get it; everyone else when absent, nobody when
+   * empty.
+   */
+  to?: Array<string>,
+  /** How hard it is tried. */
+  reliability: Reliability,
+  /** What it is about; at most 64 bytes. */
+  topic?: string,
+  /** What it says: base64 (RFC 4648 §4, with padding) of at most 16 KiB. */
+  payload: string,
 };
 
 /** `leave`: answered by `ended`. */
@@ -407,6 +429,45 @@ export type Speakers = {
   /** The participants who speak now, at most 16. */
   speaking: Array<string>,
 };
+
+/** `data` from the server: a message of another participant. Has no version and is in no snapshot. */
+export type Data = {
+  /** The call. */
+  callId: string,
+  /** The `participantId` of who sent it. */
+  from: string,
+  /** How hard it was tried. */
+  reliability: Reliability,
+  /** What it is about. */
+  topic?: string,
+  /** What it says, in base64. */
+  payload: string,
+};
+
+/**
+ * `dataClosed`: the server closed a data channel of this client's. What follows comes over the
+ * WebSocket until the client opens another.
+ */
+export type DataClosed = {
+  /** The call. */
+  callId: string,
+  /** Which channel. */
+  reliability: Reliability,
+  /** Why. */
+  reason: DataCloseReason,
+  /** How long to wait before another is opened, where waiting helps. */
+  retryAfterMs?: number,
+};
+
+/** Why the server closed a data channel. */
+export type DataCloseReason =
+  | "slowReader"
+  | "tooFast";
+
+/** How hard it is tried to deliver a data message (the words of ACS, in lower case). */
+export type Reliability =
+  | "durable"
+  | "lossy";
 
 /** `ended`: the client's part in the call is over; its transports are closed. */
 export type Ended = {

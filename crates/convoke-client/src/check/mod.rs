@@ -6,12 +6,15 @@
 
 mod decode;
 mod delay;
+mod pairs;
+mod screen;
 mod slot;
 mod violation;
 mod wire;
 
-pub use decode::{ModelDecoder, SourceReport};
+pub use decode::{Decoded, ModelDecoder, SourceReport};
 pub use delay::Delays;
+pub use screen::{Screen, Shown};
 pub use slot::{Grace, SlotChecker, SlotReport};
 pub use violation::Violation;
 pub use wire::{WireChecker, rtp_numbers};

@@ -1,13 +1,17 @@
 //! One slot's stream, packet by packet.
+//!
+//! Owns: what came in a slot: numbers, sources, decoded pictures, delays; and whose it should be.
+//! Never: knows the laws between neighbours; those are [`super::pairs`]'.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use convoke_protocol::MediaKind;
 
-use super::{Delays, ModelDecoder, SourceReport, Violation};
-use crate::media::{Codec, Received};
-use crate::source::{Stamp, starts_keyframe, vp8_ids};
+use super::pairs::{self, Entry};
+use super::{Delays, ModelDecoder, Screen, Shown, SourceReport, Violation};
+use crate::media::Received;
+use crate::source::Stamp;
 
 /// Packets held for comparison; older ones are only counted.
 const WINDOW: usize = 2_048;
@@ -15,8 +19,10 @@ const WINDOW: usize = 2_048;
 const MAX_VIOLATIONS: usize = 32;
 /// Assignments remembered.
 const MAX_ASSIGNMENTS: usize = 64;
-/// The least distance of two audio packets: 20 ms at 48 kHz.
-const AUDIO_STEP: u32 = 960;
+/// How much one packet moves the mean of the clock's error.
+const CLOCK_WEIGHT: f64 = 0.05;
+/// What differs by more is not averaged.
+const CLOCK_JUMP_SECONDS: f64 = 1.0;
 
 /// How far packets and the slot table may be apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +41,16 @@ pub struct SlotReport {
     pub packets: u64,
     /// Sequence numbers between the first and the last that never came, RTX counted as coming.
     pub missing: u64,
+    /// The highest sequence number; what comes below it was sent before, or again.
+    pub highest: u64,
+    /// Pictures that had a marker before their last packet, because a layer was joined in them.
+    pub early_markers: u64,
     /// Times that the source changed.
     pub switches: u64,
     /// By source: CSRC and the publisher's track number.
     pub sources: BTreeMap<(u32, u16), SourceReport>,
+    /// What a viewer saw.
+    pub shown: Shown,
     /// From the source's clock to arrival.
     pub delays: Delays,
     /// Broken laws, the first few.
@@ -47,23 +59,15 @@ pub struct SlotReport {
     pub violation_count: u64,
 }
 
-#[derive(Debug, Clone)]
-struct Entry {
-    rtp_time: u32,
-    csrc: u32,
-    codec: Codec,
-    starts_keyframe: bool,
-    picture_id: Option<u16>,
-    tl0_pic_idx: Option<u8>,
-    stamp: Stamp,
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Assignment {
     csrc: u32,
     from: Instant,
     until: Option<Instant>,
 }
+
+/// One encoding of a source: CSRC, the publisher's track number, the encoding.
+type Encoding = (u32, u16, u8);
 
 /// Checks one slot; see the module's docs for the laws.
 #[derive(Debug)]
@@ -76,10 +80,16 @@ pub struct SlotChecker {
     first: Option<u64>,
     highest: u64,
     packets: u64,
-    /// The source of the newest packet.
-    current: Option<(u32, u16)>,
+    /// Whose the newest packet is.
+    current: Option<Encoding>,
     switches: u64,
-    decoders: BTreeMap<(u32, u16), ModelDecoder>,
+    early_markers: u64,
+    /// Since the present encoding's last keyframe nothing was missing or out of order.
+    whole: bool,
+    decoders: BTreeMap<Encoding, ModelDecoder>,
+    screen: Screen,
+    /// By how much the sender reports differ from the truth, in seconds, but for a constant.
+    clock: Option<(u32, f64)>,
     delays: Delays,
     violations: Vec<Violation>,
     violation_count: u64,
@@ -101,7 +111,11 @@ impl SlotChecker {
             packets: 0,
             current: None,
             switches: 0,
+            early_markers: 0,
+            whole: false,
             decoders: BTreeMap::new(),
+            screen: Screen::default(),
+            clock: None,
             delays: Delays::default(),
             violations: Vec::new(),
             violation_count: 0,
@@ -118,6 +132,7 @@ impl SlotChecker {
             }
             last.until = Some(now);
         }
+        self.screen.rest();
         if let Some(csrc) = csrc {
             self.assignments.push_back(Assignment { csrc, from: now, until: None });
         }
@@ -126,15 +141,41 @@ impl SlotChecker {
         }
     }
 
+    /// The slot is paused on purpose: what is not shown meanwhile is no freeze.
+    pub fn rest(&mut self) {
+        self.screen.rest();
+    }
+
+    /// By how much the sender reports of the source (CSRC) that is received now differ from the
+    /// truth, in seconds, but for a constant that all slots share: between a source's audio and
+    /// video it is the skew.
+    #[must_use]
+    pub fn clock_error(&self) -> Option<(u32, f64)> {
+        self.clock
+    }
+
+    /// The encoding and layers received now, as the newest packet says.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Stamp> {
+        self.entries.get(&self.highest).map(|entry| &entry.stamp)
+    }
+
     /// What came in so far.
     #[must_use]
     pub fn report(&self) -> SlotReport {
+        let mut sources: BTreeMap<(u32, u16), SourceReport> = BTreeMap::new();
+        for ((csrc, track, _), decoder) in &self.decoders {
+            sources.entry((*csrc, *track)).or_default().merge(decoder.report());
+        }
         let span = self.first.map_or(0, |first| self.highest - first + 1);
         SlotReport {
             packets: self.packets,
             missing: span.saturating_sub(self.packets),
+            highest: self.highest,
+            early_markers: self.early_markers,
             switches: self.switches,
-            sources: self.decoders.iter().map(|(k, d)| (*k, d.report().clone())).collect(),
+            sources,
+            shown: self.screen.shown().clone(),
             delays: self.delays.clone(),
             violations: self.violations.clone(),
             violation_count: self.violation_count,
@@ -173,7 +214,7 @@ impl SlotChecker {
             return self.broken(Violation::Damaged { sequence });
         };
         if let Some(known) = self.entries.get(&sequence) {
-            if known.stamp != stamp || known.rtp_time != packet.rtp_time {
+            if !known.is(&stamp, packet.rtp_time) {
                 self.broken(Violation::SequenceReused { sequence });
             }
             return;
@@ -193,19 +234,7 @@ impl SlotChecker {
         if self.entries.len() >= WINDOW && oldest.is_some_and(|oldest| sequence < oldest) {
             return;
         }
-        let ids = match packet.codec {
-            Codec::Vp8 => vp8_ids(&packet.payload),
-            _ => vp8_ids(&[]),
-        };
-        let entry = Entry {
-            rtp_time: packet.rtp_time,
-            csrc,
-            codec: packet.codec,
-            starts_keyframe: starts_keyframe(packet.codec, &packet.payload),
-            picture_id: ids.picture_id,
-            tl0_pic_idx: ids.tl0_pic_idx,
-            stamp,
-        };
+        let entry = Entry::new(packet, csrc, stamp);
         self.compare(sequence, &entry);
         self.entries.insert(sequence, entry);
         while self.entries.len() > WINDOW {
@@ -225,83 +254,58 @@ impl SlotChecker {
     fn count(&mut self, packet: &Received, stamp: &Stamp, csrc: u32) {
         self.packets += 1;
         self.first = Some(self.first.map_or(packet.sequence, |f| f.min(packet.sequence)));
-        let source = (csrc, stamp.track);
+        let source = (csrc, stamp.track, stamp.encoding);
+        let in_order = packet.sequence == self.highest + 1 || self.packets == 1;
         if packet.sequence >= self.highest {
             self.highest = packet.sequence;
             if let Some(old) = self.current.filter(|old| *old != source) {
-                self.switches += 1;
+                self.switches += u64::from((old.0, old.1) != (csrc, stamp.track));
+                self.whole = false;
                 if let Some(decoder) = self.decoders.get_mut(&old) {
                     decoder.interrupt();
                 }
             }
             self.current = Some(source);
         }
-        self.decoders.entry(source).or_default().packet(packet.at, stamp);
-        let sent = self.epoch + Duration::from_micros(stamp.sent_us);
-        self.delays.add(packet.at.saturating_duration_since(sent));
+        self.whole &= in_order;
+        self.whole |= in_order && stamp.keyframe && stamp.packet == 0;
+        let decoded = self.decoders.entry(source).or_default().packet(packet.at, stamp);
+        for frame in &decoded.frames {
+            self.screen.frame(packet.at, frame);
+        }
+        if decoded.stuck && self.whole {
+            self.broken(Violation::Undecodable { sequence: packet.sequence });
+        }
+        self.measure(packet, stamp, csrc);
+    }
+
+    fn measure(&mut self, packet: &Received, stamp: &Stamp, csrc: u32) {
+        let sent = Duration::from_micros(stamp.sent_us);
+        self.delays.add(packet.at.saturating_duration_since(self.epoch + sent));
+        let Some(made_at) = packet.made_at else { return };
+        let error = made_at.as_secs_f64() - sent.as_secs_f64();
+        // The first report of a new source, or of a stream that had none: that is another clock.
+        let near = |mean: f64| (error - mean).abs() < CLOCK_JUMP_SECONDS;
+        self.clock = match self.clock {
+            Some((known, mean)) if known == csrc && near(mean) => {
+                Some((csrc, mean + (error - mean) * CLOCK_WEIGHT))
+            }
+            _ => Some((csrc, error)),
+        };
     }
 
     fn compare(&mut self, sequence: u64, entry: &Entry) {
         let before = self.entries.range(..sequence).next_back().map(|(s, e)| (*s, e.clone()));
         let after = self.entries.range(sequence + 1..).next().map(|(s, e)| (*s, e.clone()));
+        let mut found = Vec::new();
         if let Some((number, other)) = before {
-            self.pair(number, &other, sequence, entry);
+            let joins = number + 1 == sequence && pairs::joins_layer(&other, entry);
+            self.early_markers += u64::from(joins);
+            pairs::check(self.kind, (number, &other), (sequence, entry), &mut found);
         }
         if let Some((number, other)) = after {
-            self.pair(sequence, entry, number, &other);
+            pairs::check(self.kind, (sequence, entry), (number, &other), &mut found);
         }
-    }
-
-    /// The laws between neighbours in sequence order.
-    fn pair(&mut self, before: u64, a: &Entry, after: u64, b: &Entry) {
-        let step = b.rtp_time.wrapping_sub(a.rtp_time);
-        if step.cast_signed() < 0 {
-            let ticks = a.rtp_time.wrapping_sub(b.rtp_time);
-            self.broken(Violation::TimestampBack { before, after, ticks });
-        } else if self.kind == MediaKind::Audio && step < AUDIO_STEP {
-            self.broken(Violation::AudioStep { before, after, ticks: step });
-        }
-        if before + 1 != after {
-            return;
-        }
-        let same = (a.csrc, a.stamp.track) == (b.csrc, b.stamp.track);
-        if self.kind == MediaKind::Video && !same && !b.starts_keyframe {
-            self.broken(Violation::NoKeyframeAtSwitch { sequence: after, csrc: b.csrc });
-        }
-        if same {
-            self.same_source(after, a, b);
-        }
-        if a.codec == Codec::Vp8 && b.codec == Codec::Vp8 {
-            let next_frame = !same || a.stamp.frame != b.stamp.frame;
-            self.picture_ids(after, a, b, next_frame);
-        }
-    }
-
-    fn same_source(&mut self, sequence: u64, a: &Entry, b: &Entry) {
-        let (old, new) = (&a.stamp, &b.stamp);
-        let position = |s: &Stamp| (s.frame, s.packet);
-        if position(new) <= position(old) {
-            return self.broken(Violation::Reordered { sequence });
-        }
-        let follows = new.frame == old.frame && new.packet == old.packet + 1
-            || new.frame == old.frame + 1 && new.packet == 0 && old.packet + 1 == old.packets;
-        if self.kind == MediaKind::Video && !follows && !b.starts_keyframe {
-            self.broken(Violation::HiddenLoss { sequence });
-        }
-    }
-
-    fn picture_ids(&mut self, sequence: u64, a: &Entry, b: &Entry, next_frame: bool) {
-        let step = u16::from(next_frame);
-        if let (Some(from), Some(to)) = (a.picture_id, b.picture_id)
-            && to != (from + step) & 0x7fff
-        {
-            self.broken(Violation::PictureIds { sequence, what: "PictureID", from, to });
-        }
-        if let (Some(from), Some(to)) = (a.tl0_pic_idx, b.tl0_pic_idx)
-            && to != from.wrapping_add(u8::from(next_frame))
-        {
-            let (from, to) = (u16::from(from), u16::from(to));
-            self.broken(Violation::PictureIds { sequence, what: "TL0PICIDX", from, to });
-        }
+        found.into_iter().for_each(|violation| self.broken(violation));
     }
 }

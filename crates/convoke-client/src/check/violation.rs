@@ -74,12 +74,33 @@ pub enum Violation {
         /// The packet.
         sequence: u64,
     },
-    /// The VP8 picture id or TL0PICIDX does not go on from the frame before.
+    /// A frame came whole and nothing before it was missing, yet what it refers to was left out.
+    #[error("sequence {sequence} ends a frame that refers to frames which were left out")]
+    Undecodable {
+        /// The packet.
+        sequence: u64,
+    },
+    /// The last packet of a picture has no marker, or another one has.
+    #[error("sequence {sequence} has marker {marker}")]
+    Marker {
+        /// The packet.
+        sequence: u64,
+        /// What it has.
+        marker: bool,
+    },
+    /// Packets of one picture differ in their timestamps.
+    #[error("sequence {sequence} has another timestamp than its picture")]
+    PictureTorn {
+        /// The packet.
+        sequence: u64,
+    },
+    /// A number of the payload descriptor or dependency descriptor does not go on from the frame
+    /// before.
     #[error("{what} stepped from {from} to {to} at sequence {sequence}")]
     PictureIds {
         /// The packet.
         sequence: u64,
-        /// `PictureID` or `TL0PICIDX`.
+        /// `PictureID`, `TL0PICIDX` or `frame number`.
         what: &'static str,
         /// The value before.
         from: u16,

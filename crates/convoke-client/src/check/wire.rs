@@ -22,6 +22,8 @@ struct Stream {
 /// Watches the RTP headers of datagrams leaving a server.
 #[derive(Debug, Default)]
 pub struct WireChecker {
+    /// Packets with a transport-wide number.
+    numbered: u64,
     streams: HashMap<(SocketAddr, SocketAddr, u32), Stream>,
 }
 
@@ -31,6 +33,33 @@ pub fn rtp_numbers(bytes: &[u8]) -> Option<(u16, u32)> {
     let [b0, b1, s0, s1, _, _, _, _, c0, c1, c2, c3, ..] = *bytes else { return None };
     let is_rtp = (128..192).contains(&b0) && !(64..96).contains(&(b1 & 0x7f));
     is_rtp.then(|| (u16::from_be_bytes([s0, s1]), u32::from_be_bytes([c0, c1, c2, c3])))
+}
+
+/// The id under which clients here offer transport-wide numbers.
+const TRANSPORT_WIDE: u8 = 3;
+
+/// Whether an RTP packet has a header extension of this id (RFC 8285).
+fn has_extension(bytes: &[u8], id: u8) -> bool {
+    let find = || {
+        let (&first, csrcs) = (bytes.first()?, usize::from(bytes.first()? & 0x0f));
+        let [p0, p1, l0, l1, rest @ ..] = bytes.get(12 + 4 * csrcs..)? else { return None };
+        let mut rest = rest.get(..4 * usize::from(u16::from_be_bytes([*l0, *l1])))?;
+        let one_byte = u16::from_be_bytes([*p0, *p1]) == 0xbede;
+        while let Some((&head, after)) = rest.split_first() {
+            let (found, len, after) = match (head, one_byte, after) {
+                (0, _, _) => (0, 0, after),
+                (_, true, _) => (head >> 4, usize::from(head & 0x0f) + 1, after),
+                (_, false, [len, after @ ..]) => (head, usize::from(*len), after),
+                (_, false, []) => return None,
+            };
+            if found == id {
+                return Some(first & 0x10 != 0);
+            }
+            rest = after.get(len..)?;
+        }
+        None
+    };
+    find().unwrap_or(false)
 }
 
 /// The extended number nearest to `highest`.
@@ -48,6 +77,7 @@ impl WireChecker {
         bytes: &[u8],
     ) -> Option<Violation> {
         let (sequence, ssrc) = rtp_numbers(bytes)?;
+        self.numbered += u64::from(has_extension(bytes, TRANSPORT_WIDE));
         let key = (local, destination, ssrc);
         if self.streams.len() >= MAX_STREAMS && !self.streams.contains_key(&key) {
             return None;
@@ -88,6 +118,12 @@ impl WireChecker {
     pub fn missing_of(&self, local: SocketAddr, destination: SocketAddr, ssrc: u32) -> u64 {
         let stream = self.streams.get(&(local, destination, ssrc));
         stream.map_or(0, |s| (s.highest - s.first + 1).saturating_sub(s.count))
+    }
+
+    /// How many RTP packets had a transport-wide number, and how many there were.
+    #[must_use]
+    pub fn transport_wide(&self) -> (u64, u64) {
+        (self.numbered, self.packets())
     }
 
     /// RTP packets seen.

@@ -92,6 +92,7 @@ fn set_request_id(message: &mut ClientMessage, id: u32) {
         ClientMessage::Mute(m) => &mut m.request_id,
         ClientMessage::View(m) => &mut m.request_id,
         ClientMessage::Explain(m) => &mut m.request_id,
+        ClientMessage::Data(m) => &mut m.request_id,
         ClientMessage::Leave(m) => &mut m.request_id,
         ClientMessage::Ping(m) => &mut m.request_id,
     };

@@ -2,17 +2,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use convoke_protocol::{
-    ClientMessage, EndReason, Join, Leave, Mute, Publish, ServerMessage, SessionDescription,
-    SlotWish, Source, TrackDeclaration, TransportRole, Unpublish, ViewMessage,
+    ClientMessage, DataCloseReason, Encoding, EncodingDemand, EndReason, Explain, Explanation,
+    Join, Leave, Mute, Publish, Reliability, ServerMessage, SessionDescription, SlotWish, Source,
+    TrackDeclaration, TransportRole, Unpublish, ViewMessage,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::agent::{FromAgent, ToAgent};
-use super::driver::{Driver, Running, Sockets, ToDriver};
+use super::data::{CallDataReceived, OpenChannels};
+use super::driver::{Driver, Running, Sockets, ToDriver, Told};
 use super::state::{CallChange, CallState};
 use super::{AgentHandle, Client, RequestError};
 use crate::media::{Codec, MediaConfig, MediaError, MediaPeer, Packet, Received, SendLine};
@@ -44,6 +46,11 @@ pub struct Publication {
     pub source: Source,
     /// Whether it starts muted.
     pub muted: bool,
+    /// Its encodings, lowest first; empty to say nothing of them. Several have RIDs, for which the
+    /// m-line is made when it is among [`JoinOptions::publish`].
+    pub encodings: Vec<Encoding>,
+    /// Whether its payloads are encrypted end to end: the server then goes by header extensions.
+    pub encrypted: bool,
     make: Option<MakeSource>,
 }
 
@@ -57,17 +64,32 @@ impl Publication {
     /// A track whose packets the app gives to [`Call::write`].
     #[must_use]
     pub fn new(source: Source) -> Self {
-        Self { source, muted: false, make: None }
+        Self { source, muted: false, encodings: Vec::new(), encrypted: false, make: None }
     }
 
-    /// A track whose packets a [`MediaSource`] makes; it is paused while muted and hears keyframe
-    /// requests.
+    /// A track whose packets a [`MediaSource`] makes; it is paused while muted, hears keyframe
+    /// requests, and sends the encodings that somebody wants.
     #[must_use]
     pub fn with_source(
         source: Source,
         make: impl FnOnce(SourceStart) -> Box<dyn MediaSource> + Send + 'static,
     ) -> Self {
-        Self { source, muted: false, make: Some(Box::new(make)) }
+        Self { make: Some(Box::new(make)), ..Self::new(source) }
+    }
+
+    /// The same with these encodings, lowest first.
+    #[must_use]
+    pub fn with_encodings(mut self, encodings: Vec<Encoding>) -> Self {
+        self.encodings = encodings;
+        self
+    }
+
+    fn rids(&self) -> Vec<Arc<str>> {
+        self.encodings
+            .iter()
+            .filter_map(|encoding| encoding.rid.as_deref())
+            .map(Arc::from)
+            .collect()
     }
 }
 
@@ -86,6 +108,10 @@ pub struct JoinOptions {
     pub video_codecs: Vec<Codec>,
     /// See [`MediaConfig::estimate_from_bps`].
     pub estimate_from_bps: Option<u64>,
+    /// See [`MediaConfig::dependency_descriptor`].
+    pub dependency_descriptor: bool,
+    /// See [`MediaConfig::data_channel`]. Without, data messages go by the WebSocket.
+    pub data_channel: bool,
 }
 
 impl Default for JoinOptions {
@@ -97,6 +123,8 @@ impl Default for JoinOptions {
             publish: Vec::new(),
             video_codecs: Codec::VIDEO.to_vec(),
             estimate_from_bps: None,
+            dependency_descriptor: false,
+            data_channel: true,
         }
     }
 }
@@ -146,9 +174,40 @@ pub enum CallEvent {
     /// The WebSocket is back and the state fresh.
     Reconnected,
     /// The server wants a keyframe on a track. Tracks with a [`MediaSource`] have been told.
-    KeyframeRequest(TrackHandle),
+    KeyframeRequest {
+        /// Which track.
+        track: TrackHandle,
+        /// Which of its encodings, as in [`Packet::encoding`].
+        encoding: usize,
+    },
+    /// Which encodings of a track anybody wants changed: those and no others should be sent, and one
+    /// that is newly wanted should begin with a keyframe. Tracks with a [`MediaSource`] do so.
+    Demand {
+        /// Which track.
+        track: TrackHandle,
+        /// All its encodings, lowest first.
+        encodings: Vec<EncodingDemand>,
+    },
     /// The uplink's estimated bandwidth, in bit/s.
     Estimate(u64),
+    /// A data message came.
+    Data(CallDataReceived),
+    /// A data channel opened or closed. While it is closed messages go by the WebSocket.
+    DataChannel {
+        /// Which.
+        reliability: Reliability,
+        /// Whether it is open now.
+        open: bool,
+    },
+    /// The server closed a data channel of ours: messages go by the WebSocket from now on.
+    DataClosed {
+        /// Which.
+        reliability: Reliability,
+        /// Why.
+        reason: DataCloseReason,
+        /// How long the server wants no other one opened, where waiting helps.
+        retry_after: Option<Duration>,
+    },
     /// The reader was slow and missed so many events.
     Lagged(u64),
     /// The call is over. The last event.
@@ -221,13 +280,14 @@ impl Packets {
 /// A joined call. Cheap to clone; dropping the last clone leaves the call.
 #[derive(Debug, Clone)]
 pub struct Call {
-    agent: AgentHandle,
-    commands: mpsc::Sender<ToDriver>,
+    pub(super) agent: AgentHandle,
+    pub(super) commands: mpsc::Sender<ToDriver>,
     events: broadcast::WeakSender<CallEvent>,
     packets: broadcast::WeakSender<Received>,
     state: watch::Receiver<Arc<CallState>>,
     lines: Arc<[(Source, String)]>,
     tracks: Arc<[TrackHandle]>,
+    pub(super) channels: Arc<OpenChannels>,
 }
 
 async fn bind(ip: IpAddr) -> std::io::Result<UdpSocket> {
@@ -243,21 +303,28 @@ pub(super) async fn join(
     let (send, receive) = (bind(ip).await?, bind(ip).await?);
     let limits = client.welcome().limits;
     let advised = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let line = |source: &Source| {
+        let published = options.publish.iter().find(|publication| publication.source == *source);
+        let rids = published.map(Publication::rids).unwrap_or_default();
+        SendLine { rids, ..SendLine::new(*source) }
+    };
     let config = MediaConfig {
-        send: options.send.iter().copied().map(SendLine::new).collect(),
+        send: options.send.iter().map(line).collect(),
         audio_slots: options.audio_slots.unwrap_or_else(|| advised(limits.audio_slots)),
         video_slots: options.video_slots.unwrap_or_else(|| advised(limits.video_slots)),
         video_codecs: options.video_codecs.clone(),
         send_addr: send.local_addr()?,
         receive_addr: receive.local_addr()?,
         estimate_from_bps: options.estimate_from_bps,
+        dependency_descriptor: options.dependency_descriptor,
+        data_channel: options.data_channel,
     };
     let (mut peer, offers) = MediaPeer::new(config, fastrand::u64(..), Instant::now())?;
     let lines: Arc<[(Source, String)]> =
         options.send.iter().copied().zip(offers.send_mids).collect();
     let mut tracks = Vec::new();
     for publication in &options.publish {
-        tracks.push(declare(&lines, publication.source, publication.muted)?);
+        tracks.push(declare(&lines, publication)?);
     }
     let (handles, declarations): (Vec<TrackHandle>, Vec<TrackDeclaration>) =
         tracks.into_iter().unzip();
@@ -318,8 +385,10 @@ impl Spawn {
             state,
             lines,
             tracks,
+            channels: Arc::default(),
         };
-        let driver = Driver::new(agent, self.peer, self.sockets, publish_state, events, packets);
+        let told = Told { state: publish_state, events, packets, channels: call.channels.clone() };
+        let driver = Driver::new(agent, self.peer, self.sockets, told);
         tokio::spawn(driver.run(self.running, receiver, self.from_agent));
         call
     }
@@ -328,9 +397,9 @@ impl Spawn {
 /// The handle and declaration of a track on the first line of its source.
 fn declare(
     lines: &[(Source, String)],
-    source: Source,
-    muted: bool,
+    publication: &Publication,
 ) -> Result<(TrackHandle, TrackDeclaration), JoinError> {
+    let source = publication.source;
     let found = lines.iter().enumerate().find(|(_, (s, _))| *s == source);
     let (line, (_, mid)) = found.ok_or(JoinError::NoLine(source))?;
     let client_id = format!("{source:?}").to_lowercase();
@@ -338,9 +407,9 @@ fn declare(
         client_id: client_id.clone(),
         source,
         mid: mid.clone(),
-        muted,
-        encodings: Vec::new(),
-        encrypted: false,
+        muted: publication.muted,
+        encodings: publication.encodings.clone(),
+        encrypted: publication.encrypted,
     };
     Ok((TrackHandle { line, client_id: client_id.into(), source }, declaration))
 }
@@ -360,7 +429,7 @@ impl Call {
         self.state.borrow().clone()
     }
 
-    fn call_id(&self) -> String {
+    pub(super) fn call_id(&self) -> String {
         self.state.borrow().call_id.clone()
     }
 
@@ -387,7 +456,7 @@ impl Call {
     /// # Errors
     /// When there is no such m-line, or the server refuses.
     pub async fn publish(&self, publication: Publication) -> Result<TrackHandle, JoinError> {
-        let (handle, track) = declare(&self.lines, publication.source, publication.muted)?;
+        let (handle, track) = declare(&self.lines, &publication)?;
         let call_id = self.call_id();
         let message = ClientMessage::Publish(Publish { request_id: None, call_id, track });
         acked(&self.agent.request(message).await?)?;
@@ -436,6 +505,18 @@ impl Call {
         let call_id = self.call_id();
         let message = ClientMessage::View(ViewMessage { request_id: None, call_id, slots });
         acked(&self.agent.request(message).await?)
+    }
+
+    /// Asks what this participant sends and receives, and why.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be asked.
+    pub async fn explain(&self) -> Result<Explanation, RequestError> {
+        let message = ClientMessage::Explain(Explain { request_id: None, call_id: self.call_id() });
+        match self.agent.request(message).await? {
+            ServerMessage::Explained(explained) => Ok(explained.explanation),
+            _ => Err(RequestError::Unexpected),
+        }
     }
 
     /// Sends a packet of a track that has no [`MediaSource`].

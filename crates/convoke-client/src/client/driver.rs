@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use convoke_protocol::{
-    ClientMessage, EndReason, Leave, OfferMessage, ServerMessage, TransportRole,
+    ClientMessage, Demand, EncodingDemand, EndReason, Leave, OfferMessage, ServerMessage,
+    TransportRole,
 };
 use tokio::net::UdpSocket;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::agent::FromAgent;
 use super::call::{CallEvent, SourceStart, TrackHandle};
+use super::data::{self, ByChannel, CallData, OpenChannels};
 use super::state::CallState;
 use super::{AgentHandle, RequestError};
 use crate::media::{Input, MediaEvent, MediaPeer, Packet, Received};
@@ -25,6 +27,8 @@ use crate::source::MediaSource;
 const BATCH: usize = 64;
 /// The largest datagram.
 const DATAGRAM: usize = 2_048;
+/// Demands kept for tracks that have not started yet.
+const DEMANDED_MAX: usize = 8;
 /// The first wait before another ICE restart; doubled each time.
 const RESTART_FIRST: Duration = Duration::from_secs(2);
 const RESTART_MOST: Duration = Duration::from_secs(16);
@@ -40,6 +44,13 @@ pub(super) struct Running {
 }
 
 impl Running {
+    fn obey(&mut self, now: Instant, encodings: &[EncodingDemand]) {
+        let Some(source) = &mut self.source else { return };
+        for (index, encoding) in encodings.iter().enumerate() {
+            source.set_active(now, index, encoding.active);
+        }
+    }
+
     pub(super) fn new(handle: TrackHandle, make: Option<MakeSource>, muted: bool) -> Self {
         Self { handle, make, source: None, muted }
     }
@@ -58,6 +69,7 @@ pub(super) enum ToDriver {
     Pause(usize, bool),
     Write(usize, Packet),
     Keyframe(String),
+    Data(CallData, oneshot::Sender<ByChannel>),
     Leave,
 }
 
@@ -76,6 +88,14 @@ struct Restarted {
     answer: Result<ServerMessage, RequestError>,
 }
 
+/// Where the call's task puts what the app sees.
+pub(super) struct Told {
+    pub(super) state: watch::Sender<Arc<CallState>>,
+    pub(super) events: broadcast::Sender<CallEvent>,
+    pub(super) packets: broadcast::Sender<Received>,
+    pub(super) channels: Arc<OpenChannels>,
+}
+
 pub(super) struct Driver {
     agent: AgentHandle,
     peer: MediaPeer,
@@ -83,7 +103,10 @@ pub(super) struct Driver {
     state: watch::Sender<Arc<CallState>>,
     events: broadcast::Sender<CallEvent>,
     packets: broadcast::Sender<Received>,
+    channels: Arc<OpenChannels>,
     running: Vec<Running>,
+    /// By the client's own id of the track.
+    demanded: Vec<(String, Vec<EncodingDemand>)>,
     restarts: [Restart; 2],
     answers: (mpsc::Sender<Restarted>, mpsc::Receiver<Restarted>),
     reachable: bool,
@@ -105,14 +128,8 @@ fn index(role: TransportRole) -> usize {
 }
 
 impl Driver {
-    pub(super) fn new(
-        agent: AgentHandle,
-        peer: MediaPeer,
-        sockets: Sockets,
-        state: watch::Sender<Arc<CallState>>,
-        events: broadcast::Sender<CallEvent>,
-        packets: broadcast::Sender<Received>,
-    ) -> Self {
+    pub(super) fn new(agent: AgentHandle, peer: MediaPeer, sockets: Sockets, told: Told) -> Self {
+        let Told { state, events, packets, channels } = told;
         Self {
             agent,
             peer,
@@ -120,7 +137,9 @@ impl Driver {
             state,
             events,
             packets,
+            channels,
             running: Vec::new(),
+            demanded: Vec::new(),
             restarts: [Restart::default(), Restart::default()],
             answers: mpsc::channel(4),
             reachable: true,
@@ -275,19 +294,45 @@ impl Driver {
                     // The server says why on the WebSocket.
                     tracing::debug!(?transport, reason, "transport closed");
                 }
-                MediaEvent::KeyframeRequest { line } => self.keyframe_request(line),
+                MediaEvent::KeyframeRequest { line, encoding } => {
+                    self.keyframe_request(line, encoding);
+                }
                 MediaEvent::Estimate { bps } => self.tell(CallEvent::Estimate(bps)),
+                MediaEvent::Data(data) => {
+                    let event = data::from_channel(&self.state.borrow(), data);
+                    self.tell(event);
+                }
+                MediaEvent::DataChannel { reliability, open } => {
+                    self.channels.set(reliability, self.peer.data_open(reliability));
+                    self.tell(CallEvent::DataChannel { reliability, open });
+                }
             }
         }
     }
 
-    fn keyframe_request(&mut self, line: usize) {
+    fn keyframe_request(&mut self, line: usize, encoding: usize) {
         let Some(track) = self.running.iter_mut().find(|t| t.handle.line == line) else { return };
         if let Some(source) = &mut track.source {
-            source.request_keyframe();
+            source.request_keyframe_of(encoding);
         }
-        let handle = track.handle.clone();
-        self.tell(CallEvent::KeyframeRequest(handle));
+        let track = track.handle.clone();
+        self.tell(CallEvent::KeyframeRequest { track, encoding });
+    }
+
+    fn demand(&mut self, now: Instant, demand: Demand) {
+        let Demand { client_id, encodings, .. } = demand;
+        let Some(track) = self.running.iter_mut().find(|t| *t.handle.client_id == *client_id)
+        else {
+            // Of a track that is published just now: kept until it starts.
+            self.demanded.retain(|(known, _)| *known != client_id);
+            if self.demanded.len() < DEMANDED_MAX {
+                self.demanded.push((client_id, encodings));
+            }
+            return;
+        };
+        track.obey(now, &encodings);
+        let track = track.handle.clone();
+        self.tell(CallEvent::Demand { track, encodings });
     }
 
     fn start(&mut self, now: Instant, mut track: Running) {
@@ -297,7 +342,13 @@ impl Driver {
             source.set_paused(now, true);
         }
         self.running.retain(|t| t.handle.line != track.handle.line);
+        let is_it = |(known, _): &(String, _)| **known == *track.handle.client_id;
+        let demanded = self.demanded.iter().position(is_it).map(|at| self.demanded.swap_remove(at));
         self.running.push(track);
+        if let Some((client_id, encodings)) = demanded {
+            let call_id = self.state.borrow().call_id.clone();
+            self.demand(now, Demand { call_id, client_id, encodings });
+        }
     }
 
     fn command(&mut self, now: Instant, command: ToDriver) {
@@ -314,6 +365,12 @@ impl Driver {
             ToDriver::Keyframe(mid) => {
                 self.peer.request_keyframe(now, &mid);
             }
+            ToDriver::Data(data, answer) => {
+                let message = data::to_channel(&self.state.borrow(), data);
+                let sent = data::by_channel(self.peer.send_data(now, &message));
+                // An error only says that nobody waits for it.
+                let _ = answer.send(sent);
+            }
             ToDriver::Leave => self.over = Some(Over { reason: EndReason::left(), tell: true }),
         }
     }
@@ -324,6 +381,21 @@ impl Driver {
                 if ended.call_id == self.state.borrow().call_id {
                     self.end(ended.reason);
                 }
+            }
+            FromAgent::Message(ServerMessage::Demand(demand)) => {
+                if demand.call_id == self.state.borrow().call_id {
+                    self.demand(now, demand);
+                }
+            }
+            FromAgent::Message(ServerMessage::Data(data)) => {
+                let event = data::from_socket(&self.state.borrow(), &data);
+                event.into_iter().for_each(|event| self.tell(event));
+            }
+            FromAgent::Message(ServerMessage::DataClosed(closed)) => {
+                let event = data::closed(&self.state.borrow(), &closed);
+                event.into_iter().for_each(|event| self.tell(event));
+                self.channels.set(closed.reliability, false);
+                self.peer.close_data(now, closed.reliability);
             }
             FromAgent::Message(message) => {
                 let mut state = CallState::clone(&self.state.borrow());

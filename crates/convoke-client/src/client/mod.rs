@@ -5,6 +5,7 @@
 
 mod agent;
 mod call;
+mod data;
 mod driver;
 mod socket;
 mod state;
@@ -21,6 +22,7 @@ pub use call::{
     Call, CallEvent, Events, JoinError, JoinOptions, Packets, Publication, SourceStart,
     TrackHandle, WriteError,
 };
+pub use data::{CallData, CallDataReceived, DataError};
 pub use socket::ConnectError;
 pub use state::{CallChange, CallState};
 

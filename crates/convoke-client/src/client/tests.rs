@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use convoke_protocol::{
-    Ack, ClientMessage, Connection, EndReason, Ended, ErrorCode, ErrorReply, Joined, Limits,
-    MediaKind, Participant, ParticipantJoined, ParticipantLeft, Pong, Resumed, SUBPROTOCOL,
-    ServerMessage, SessionDescription, Slot, SlotState, SlotsChanged, Snapshot, Source, Track,
-    TrackPublished, TrackUnpublished, TrackUpdated, Welcome, decode_client, encode,
+    Ack, ClientMessage, Connection, Data, DataCloseReason, DataClosed, Demand, Encoding,
+    EncodingDemand, EndReason, Ended, ErrorCode, ErrorReply, Explained, Explanation, Joined,
+    Limits, MediaKind, Participant, ParticipantJoined, ParticipantLeft, Pong, Reliability, Resumed,
+    SUBPROTOCOL, ServerMessage, SessionDescription, Slot, SlotState, SlotsChanged, Snapshot,
+    Source, Track, TrackPublished, TrackUnpublished, TrackUpdated, Welcome, decode_client, encode,
 };
 use futures_util::{SinkExt, StreamExt};
 use str0m::change::SdpOffer;
@@ -273,14 +274,77 @@ async fn a_call_is_joined_followed_and_left() {
     assert!(matches!(ended, CallEvent::Ended(reason) if reason == EndReason::left()));
     assert!(timeout(SOON, events.next()).await.unwrap().is_none());
     assert!(timeout(SOON, call.packets().next()).await.unwrap().is_none());
-    let packet = crate::media::Packet {
-        codec: crate::media::Codec::Opus,
-        rtp_time: 0,
-        marker: false,
-        payload: vec![0].into(),
-        level: None,
-    };
+    let packet = crate::media::Packet::new(crate::media::Codec::Opus, 0, vec![0]);
     assert_eq!(call.write(&call.tracks()[0], packet), Err(WriteError::Ended));
+}
+
+/// Says what it is told.
+struct Told(std::sync::mpsc::Sender<(usize, bool)>);
+
+impl crate::source::MediaSource for Told {
+    fn next_due(&self) -> Option<Instant> {
+        None
+    }
+
+    fn take(&mut self, _now: Instant) -> Vec<crate::media::Packet> {
+        Vec::new()
+    }
+
+    fn set_active(&mut self, _now: Instant, encoding: usize, active: bool) {
+        self.0.send((encoding, active)).unwrap();
+    }
+
+    fn set_paused(&mut self, _now: Instant, _paused: bool) {}
+}
+
+#[tokio::test]
+async fn demand_is_obeyed_and_told_and_explanations_are_asked_for() {
+    let server = Server::start().await;
+    let (told, hears) = std::sync::mpsc::channel();
+    let rid = |rid: &str| Encoding { rid: Some(rid.into()), ..Encoding::default() };
+    let camera = Publication::with_source(Source::Camera, |_| Box::new(Told(told)))
+        .with_encodings(vec![rid("q"), rid("h")]);
+    let options = JoinOptions { publish: vec![camera], ..JoinOptions::default() };
+    let (client, mut conn) = tokio::join!(
+        Client::connect(&server.url, "secret", ClientOptions::default()),
+        server.welcome()
+    );
+    let client = client.unwrap();
+    let (call, tracks) = tokio::join!(client.join(GUID, options), conn.join());
+    let call = call.unwrap();
+    assert_eq!(tracks[0].encodings, [rid("q"), rid("h")]);
+    let mut events = call.events();
+    let want = |rid: &str, active| EncodingDemand { rid: Some(rid.into()), active };
+    let wanted = vec![want("q", true), want("h", false)];
+    let of = |call_id: &str, encodings: &[EncodingDemand]| {
+        let (call_id, client_id) = (call_id.to_owned(), "camera".to_owned());
+        ServerMessage::Demand(Demand { call_id, client_id, encodings: encodings.to_vec() })
+    };
+    conn.send(of("another", &[want("q", false)])).await;
+    conn.send(of("c1", &wanted)).await;
+    let CallEvent::Demand { track, encodings } = event(&mut events).await else {
+        panic!("no demand")
+    };
+    assert_eq!((track.client_id(), encodings), ("camera", wanted));
+    assert_eq!(hears.try_iter().collect::<Vec<_>>(), [(0, true), (1, false)]);
+
+    let serve = async {
+        let ClientMessage::Explain(explain) = conn.recv().await else { panic!("no explain") };
+        let explanation = Explanation {
+            estimate: Some(800_000),
+            allocated: 500_000,
+            desired: 2_000_000,
+            audio: 40_000,
+            rtt_ms: Some(40),
+            loss: None,
+            slots: vec![],
+            tracks: vec![],
+        };
+        let (request_id, call_id) = (explain.request_id, explain.call_id);
+        conn.send(ServerMessage::Explained(Explained { request_id, call_id, explanation })).await;
+    };
+    let (explained, ()) = tokio::join!(call.explain(), serve);
+    assert_eq!(explained.unwrap().estimate, Some(800_000));
 }
 
 #[tokio::test]
@@ -485,4 +549,68 @@ fn the_agent_is_found_below_the_base_url() {
     ] {
         assert_eq!(socket::agent_url(given).unwrap(), wanted);
     }
+}
+
+#[tokio::test]
+async fn data_goes_by_the_websocket_where_no_channel_is_open() {
+    let server = Server::start().await;
+    let (_client, call, mut conn) = in_call(&server).await;
+    let mut events = call.events();
+    let reliability = Reliability::Durable;
+    assert!(!call.data_channel_open(reliability));
+    let data = CallData {
+        to: Some(vec!["p2".into()]),
+        reliability,
+        topic: "chat".into(),
+        payload: b"hello".as_slice().into(),
+    };
+    let serve = async {
+        let ClientMessage::Data(sent) = conn.recv().await else { panic!("no data") };
+        assert_eq!((sent.call_id.as_str(), sent.to), ("c1", Some(vec!["p2".to_owned()])));
+        assert_eq!((sent.topic.as_deref(), sent.payload.as_str()), (Some("chat"), "aGVsbG8="));
+        conn.ack(sent.request_id).await;
+        let ClientMessage::Data(sent) = conn.recv().await else { panic!("no data") };
+        conn.send(ServerMessage::Error(ErrorReply {
+            request_id: sent.request_id,
+            code: ErrorCode::Busy,
+            message: "too fast".into(),
+            field: None,
+            retry_after_ms: Some(40),
+        }))
+        .await;
+        for (call_id, payload) in [("c2", "eA=="), ("c1", "no base64"), ("c1", "aGVsbG8=")] {
+            let data = Data {
+                call_id: call_id.into(),
+                from: "p2".into(),
+                reliability,
+                topic: None,
+                payload: payload.into(),
+            };
+            conn.send(ServerMessage::Data(data)).await;
+        }
+        conn.send(ServerMessage::DataClosed(DataClosed {
+            call_id: "c1".into(),
+            reliability,
+            reason: DataCloseReason::TooFast,
+            retry_after_ms: Some(40),
+        }))
+        .await;
+    };
+    let send = async {
+        call.send_data(data.clone()).await.unwrap();
+        let refused = call.send_data(data).await.unwrap_err();
+        let busy = |reply: &ErrorReply| reply.retry_after_ms == Some(40);
+        assert!(
+            matches!(refused, DataError::Request(RequestError::Refused(reply)) if busy(&reply))
+        );
+        let CallEvent::Data(got) = event(&mut events).await else { panic!("no data") };
+        assert_eq!(
+            (got.from.as_deref(), &*got.topic, &*got.payload),
+            (Some("p2"), "", &b"hello"[..])
+        );
+        let closed = event(&mut events).await;
+        assert!(matches!(closed, CallEvent::DataClosed { retry_after: Some(wait), .. }
+            if wait == Duration::from_millis(40)));
+    };
+    tokio::join!(serve, send);
 }

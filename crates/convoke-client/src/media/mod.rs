@@ -27,6 +27,8 @@
 //! # Ok(()) }
 //! ```
 
+mod data;
+mod descriptor;
 mod dtls;
 mod transport;
 mod types;
@@ -34,16 +36,18 @@ mod types;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use convoke_protocol::{MediaKind, TransportRole};
-use str0m::media::{MediaKind as StrKind, Mid};
+use str0m::media::{MediaKind as StrKind, Mid, Rid};
 use str0m::rtp::RtpPacket;
 
-use transport::{Out, Transport, Up};
+use descriptor::RawDescriptor;
+use transport::{Offered, OfferedLine, Out, Transport, Up};
 
 pub use types::{
-    Codec, Input, MediaConfig, MediaError, MediaEvent, Offers, Packet, Received, SendLine, Transmit,
+    Codec, DataMessage, Input, MediaConfig, MediaError, MediaEvent, Offers, Packet, Received,
+    ReceivedData, SendLine, Transmit,
 };
 
 /// The largest RTP payload that fits into a packet of the media stack beside header, extensions and
@@ -55,7 +59,29 @@ struct Line {
     mid: Mid,
     kind: MediaKind,
     ssrc: Option<u32>,
+    encodings: Vec<Encoding>,
+}
+
+#[derive(Debug)]
+struct Encoding {
+    rid: Option<Rid>,
     next_sequence: u64,
+}
+
+impl Line {
+    fn new(mid: Mid, line: &SendLine, random: &mut fastrand::Rng) -> Self {
+        let mut encoding = |rid| Encoding {
+            rid,
+            // Below 2^15: the receiver's SRTP rollover counter starts right (RFC 3711 §3.3.1).
+            next_sequence: line.first_sequence.map_or_else(|| random.u64(1..1 << 15), u64::from),
+        };
+        let mut encodings: Vec<Encoding> =
+            line.rids.iter().map(|rid| encoding(Some(Rid::from(&**rid)))).collect();
+        if encodings.is_empty() {
+            encodings.push(encoding(None));
+        }
+        Self { mid, kind: line.source.kind(), ssrc: line.ssrc, encodings }
+    }
 }
 
 #[derive(Debug)]
@@ -91,33 +117,43 @@ impl MediaPeer {
     /// When there is nothing to offer, or an address is no usable candidate.
     pub fn new(config: MediaConfig, seed: u64, now: Instant) -> Result<(Self, Offers), MediaError> {
         let mut random = fastrand::Rng::with_seed(seed);
-        let send_kinds: Vec<(StrKind, Option<u32>)> =
-            config.send.iter().map(|l| (to_str0m(l.source.kind()), l.ssrc)).collect();
-        let mut receive_kinds = vec![(StrKind::Audio, None); config.audio_slots];
-        receive_kinds.resize(config.audio_slots + config.video_slots, (StrKind::Video, None));
-        if send_kinds.is_empty() && receive_kinds.is_empty() {
+        let send: Vec<OfferedLine> = config.send.iter().map(OfferedLine::of).collect();
+        let mut receive = vec![OfferedLine::new(StrKind::Audio); config.audio_slots];
+        receive.resize(config.audio_slots + config.video_slots, OfferedLine::new(StrKind::Video));
+        if send.is_empty() && receive.is_empty() {
             return Err(MediaError::NothingToOffer);
         }
 
-        let open = |role, kinds: &[(StrKind, Option<u32>)], addr, estimate| {
-            (!kinds.is_empty())
-                .then(|| Transport::offer(role, kinds, &config.video_codecs, estimate, addr, now))
-                .transpose()
+        let open = |offered: Offered<'_>| {
+            (!offered.lines.is_empty()).then(|| Transport::offer(offered, now)).transpose()
         };
-        let estimate = config.estimate_from_bps;
-        let send = open(TransportRole::Send, &send_kinds, config.send_addr, estimate)?;
-        let receive = open(TransportRole::Receive, &receive_kinds, config.receive_addr, None)?;
+        let send_only = Offered {
+            role: TransportRole::Send,
+            lines: &send,
+            video: &config.video_codecs,
+            estimate_from_bps: config.estimate_from_bps,
+            descriptor: config.dependency_descriptor,
+            local: config.send_addr,
+            data_channel: config.data_channel,
+        };
+        let receive_only = Offered {
+            role: TransportRole::Receive,
+            lines: &receive,
+            estimate_from_bps: None,
+            local: config.receive_addr,
+            data_channel: config.data_channel && send.is_empty(),
+            ..send_only
+        };
+        let (send, receive) = (open(send_only)?, open(receive_only)?);
         let (send, send_sdp, send_mids) = split(send);
         let (receive, receive_sdp, receive_mids) = split(receive);
 
-        let lines = config.send.iter().zip(&send_mids).map(|(line, mid)| Line {
-            mid: *mid,
-            kind: line.source.kind(),
-            ssrc: line.ssrc,
-            // Below 2^15: the receiver's SRTP rollover counter starts right (RFC 3711 §3.3.1).
-            next_sequence: line.first_sequence.map_or_else(|| random.u64(1..1 << 15), u64::from),
-        });
-        let lines: Vec<Line> = lines.collect();
+        let lines: Vec<Line> = config
+            .send
+            .iter()
+            .zip(&send_mids)
+            .map(|(line, mid)| Line::new(*mid, line, &mut random))
+            .collect();
         let texts: Vec<String> = receive_mids.iter().map(ToString::to_string).collect();
         let (audio_mids, video_mids) = texts.split_at(config.audio_slots.min(texts.len()));
         let offers = Offers {
@@ -146,7 +182,10 @@ impl MediaPeer {
             let sdp = send.ok_or(MediaError::NoAnswer(TransportRole::Send))?;
             transport.accept_answer(sdp, now)?;
             for line in &self.lines {
-                transport.prepare_stream(line.mid, to_str0m(line.kind), line.ssrc);
+                for (encoding, first) in line.encodings.iter().zip(0..) {
+                    let ssrc = line.ssrc.map(|ssrc| ssrc.wrapping_add(first));
+                    transport.prepare_stream(line.mid, encoding.rid, to_str0m(line.kind), ssrc);
+                }
             }
         }
         if let Some(transport) = &mut self.receive {
@@ -221,8 +260,8 @@ impl MediaPeer {
     /// once.
     ///
     /// # Errors
-    /// When there is no such line, the codec does not fit or was not negotiated, or the payload is
-    /// larger than [`PAYLOAD_BYTES_MAX`].
+    /// When there is no such line or encoding, the codec does not fit or was not negotiated, or the
+    /// payload is larger than [`PAYLOAD_BYTES_MAX`].
     pub fn write(&mut self, now: Instant, line: usize, packet: Packet) -> Result<(), MediaError> {
         let state = self.lines.get_mut(line).ok_or(MediaError::NoLine(line))?;
         if packet.codec.kind() != state.kind {
@@ -231,9 +270,12 @@ impl MediaPeer {
         if packet.payload.len() > PAYLOAD_BYTES_MAX {
             return Err(MediaError::TooLarge(packet.payload.len()));
         }
+        let encoding = packet.encoding;
+        let state_of = state.encodings.get_mut(encoding);
+        let encoding = state_of.ok_or(MediaError::NoEncoding(encoding))?;
         let transport = self.send.as_mut().ok_or(MediaError::NoTransport(TransportRole::Send))?;
-        transport.write(now, state.mid, state.next_sequence, packet)?;
-        state.next_sequence += 1;
+        transport.write(now, (state.mid, encoding.rid), encoding.next_sequence, packet)?;
+        encoding.next_sequence += 1;
         Ok(())
     }
 
@@ -284,9 +326,9 @@ impl MediaPeer {
         loop {
             match self.up.pop_front()? {
                 Up::Event(event) => return Some(event),
-                Up::Keyframe(mid) => {
-                    if let Some(line) = self.lines.iter().position(|l| l.mid == mid) {
-                        return Some(MediaEvent::KeyframeRequest { line });
+                Up::Keyframe(mid, rid) => {
+                    if let Some((line, encoding)) = self.encoding(mid, rid) {
+                        return Some(MediaEvent::KeyframeRequest { line, encoding });
                     }
                 }
                 Up::Rtp { mid, codec, packet } => {
@@ -296,6 +338,12 @@ impl MediaPeer {
                 }
             }
         }
+    }
+
+    fn encoding(&self, mid: Mid, rid: Option<Rid>) -> Option<(usize, usize)> {
+        let line = self.lines.iter().position(|line| line.mid == mid)?;
+        let encodings = &self.lines.get(line)?.encodings;
+        Some((line, encodings.iter().position(|encoding| encoding.rid == rid)?))
     }
 
     /// When [`Input::Timeout`] is due at the latest.
@@ -339,8 +387,21 @@ fn received(slot: &Slot, codec: Codec, packet: RtpPacket) -> Received {
         csrc: header.csrc.first().copied().filter(|_| header.csrc_count > 0),
         codec,
         level: header.ext_vals.audio_level.map(|v| v.unsigned_abs().min(127)),
+        made_at: made_at(&packet, codec),
+        descriptor: header.ext_vals.user_values.get::<RawDescriptor>().map(|raw| raw.0.clone()),
         payload: packet.payload,
     }
+}
+
+/// The sender's clock at the packet's timestamp, from its latest report (RFC 3550 §6.4.1).
+fn made_at(packet: &RtpPacket, codec: Codec) -> Option<Duration> {
+    // What is reported before the first packet has no timestamp to go by.
+    let report = packet.last_sender_info.as_ref().filter(|r| r.sender_packet_count > 0)?;
+    let reported = report.ntp_time.duration_since(UNIX_EPOCH).ok()?;
+    let ticks = packet.header.timestamp.wrapping_sub(report.rtp_time.numer() as u32).cast_signed();
+    let apart =
+        Duration::from_secs_f64(f64::from(ticks.unsigned_abs()) / f64::from(codec.clock_rate()));
+    if ticks < 0 { reported.checked_sub(apart) } else { reported.checked_add(apart) }
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ impl Answerer {
             .enable_opus(true, false)
             .enable_vp8(true)
             .enable_h264(true)
+            // Another id than the peer's: the offer's is taken.
+            .set_extension(9, super::descriptor::extension())
             .build(now);
         rtc.add_local_candidate(Candidate::host(addr(port), "udp").unwrap()).unwrap();
         rtc
@@ -218,7 +220,7 @@ fn a_fixed_ssrc_is_offered_and_used() {
         }
     });
     assert!(asked);
-    let heard = |e: &MediaEvent| matches!(e, MediaEvent::KeyframeRequest { line: 0 });
+    let heard = |e: &MediaEvent| matches!(e, MediaEvent::KeyframeRequest { line: 0, encoding: 0 });
     assert!(bench.seen.iter().any(heard), "feedback for the SSRC finds its line");
     let ssrcs: Vec<u32> = bench
         .server_events
@@ -265,8 +267,8 @@ fn sent_media_arrives_whole_and_keyframe_requests_come_back() {
             stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
         }
         for event in b.seen.drain(..) {
-            if let MediaEvent::KeyframeRequest { line } = event {
-                assert_eq!(line, 1);
+            if let MediaEvent::KeyframeRequest { line, encoding } = event {
+                assert_eq!((line, encoding), (1, 0));
                 answered += 1;
                 video.request_keyframe();
             }
@@ -327,6 +329,65 @@ fn slots_receive_with_csrc_and_mid() {
 }
 
 #[test]
+fn encodings_have_rids_numbers_and_keyframe_requests_of_their_own() {
+    let mut config = config();
+    config.dependency_descriptor = true;
+    let line = SendLine { ssrc: Some(7_000), ..SendLine::simulcast(Source::Camera, &["q", "h"]) };
+    config.send = vec![line];
+    let (mut bench, offers) = Bench::new(config);
+    let (offer, receive) = (offers.send.unwrap(), offers.receive.unwrap());
+    for needle in ["a=rid:q send", "a=rid:h send", "a=simulcast:send q;h", "a=ssrc:7001 cname"] {
+        assert!(offer.contains(needle), "{needle} is missing in\n{offer}");
+    }
+    assert!(offer.contains("dependency-descriptor") && receive.contains("dependency-descriptor"));
+    let camera = Mid::from(offers.send_mids[0].as_str());
+    let start = bench.now + Duration::from_millis(500);
+    let (mut frame, mut asked) = (0_u8, false);
+    let descriptor: std::sync::Arc<[u8]> = (0..100).collect();
+    bench.run(Duration::from_secs(1), |b| {
+        if b.now < start {
+            return;
+        }
+        frame += 1;
+        for encoding in [0, 1] {
+            // Long ones and short ones take the two forms of header.
+            let bytes = if frame == 1 { descriptor.clone() } else { descriptor[..3].into() };
+            let descriptor = Some(bytes);
+            let new = Packet::new(Codec::Vp8, u32::from(frame) * 450, vec![frame; 50]);
+            b.peer.write(b.now, 0, Packet { encoding, descriptor, ..new }).unwrap();
+        }
+        if frame == 20 {
+            let mut api = b.server.send.direct_api();
+            let stream = api.stream_rx_by_mid(camera, Some("h".into())).unwrap();
+            stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+            asked = true;
+        }
+    });
+    let heard = |e: &MediaEvent| matches!(e, MediaEvent::KeyframeRequest { line: 0, encoding: 1 });
+    assert!(asked && bench.seen.iter().filter(|e| heard(e)).count() == 1, "{:?}", bench.seen);
+    for ssrc in [7_000, 7_001] {
+        let mut got: Vec<&str0m::rtp::RtpPacket> = Vec::new();
+        for event in &bench.server_events {
+            if let Event::RtpPacket(packet) = event
+                && *packet.header.ssrc == ssrc
+            {
+                got.push(packet);
+            }
+        }
+        assert!(got.len() > 50);
+        assert!(got.windows(2).all(|w| *w[1].seq_no == *w[0].seq_no + 1));
+        let of = |at: usize| {
+            let values = &got[at].header.ext_vals.user_values;
+            values.get::<super::descriptor::RawDescriptor>().unwrap().0.clone()
+        };
+        assert_eq!((of(0), of(1)), (descriptor.clone(), descriptor[..3].into()));
+        let mut api = bench.server.send.direct_api();
+        let rid = api.stream_rx(&ssrc.into()).unwrap().rid();
+        assert_eq!(rid, Some(if ssrc == 7_000 { "q".into() } else { "h".into() }));
+    }
+}
+
+#[test]
 fn a_cut_is_noticed_and_an_ice_restart_heals_it() {
     let (mut bench, _) = Bench::new(config());
     bench.run(Duration::from_millis(500), |_| {});
@@ -367,13 +428,10 @@ fn misuse_is_refused() {
 
     let (mut bench, _) = Bench::new(config());
     bench.run(Duration::from_millis(300), |_| {});
-    let packet = |codec| Packet {
-        codec,
-        rtp_time: 0,
-        marker: false,
-        payload: vec![0; 100].into(),
-        level: None,
-    };
+    let packet = |codec| Packet::new(codec, 0, vec![0; 100]);
+    let other = Packet { encoding: 1, ..packet(Codec::Vp8) };
+    let refused = bench.peer.write(bench.now, 1, other);
+    assert!(matches!(refused, Err(MediaError::NoEncoding(1))));
     let write = |bench: &mut Bench, line, codec| bench.peer.write(bench.now, line, packet(codec));
     assert!(matches!(write(&mut bench, 9, Codec::Vp8), Err(MediaError::NoLine(9))));
     assert!(matches!(write(&mut bench, 0, Codec::Vp8), Err(MediaError::WrongKind(_))));

@@ -7,17 +7,18 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use convoke_protocol::TransportRole;
+use convoke_protocol::{Reliability, TransportRole};
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::format::Codec as StrCodec;
-use str0m::media::{Direction, MediaKind as StrKind, Mid, Pt};
+use str0m::media::{Direction, MediaKind as StrKind, Mid, Pt, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, SeqNo};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
 
-use super::dtls;
-use super::types::{Codec, MediaError, MediaEvent, Packet, Transmit};
+use super::descriptor::{self, RawDescriptor};
+use super::types::{Codec, MediaError, MediaEvent, Packet, SendLine, Transmit};
+use super::{data, dtls};
 
 /// RTX memory of a video send stream.
 const RTX_PACKETS: usize = 512;
@@ -32,12 +33,50 @@ const MAX_SSRCS: usize = 1024;
 pub(super) enum Up {
     Event(MediaEvent),
     Rtp { mid: Mid, codec: Codec, packet: Box<RtpPacket> },
-    Keyframe(Mid),
+    Keyframe(Mid, Option<Rid>),
+}
+
+/// An m-line to offer.
+#[derive(Debug, Clone)]
+pub(super) struct OfferedLine {
+    kind: StrKind,
+    ssrc: Option<u32>,
+    rids: Vec<Rid>,
+}
+
+impl OfferedLine {
+    pub(super) fn new(kind: StrKind) -> Self {
+        Self { kind, ssrc: None, rids: Vec::new() }
+    }
+
+    pub(super) fn of(line: &SendLine) -> Self {
+        let kind = super::to_str0m(line.source.kind());
+        let rids = line.rids.iter().map(|rid| Rid::from(&**rid)).collect();
+        Self { kind, ssrc: line.ssrc, rids }
+    }
+
+    fn simulcast(&self) -> Option<Simulcast> {
+        let layer = |rid: &Rid| SimulcastLayer { rid: *rid, attributes: None };
+        let send: Vec<SimulcastLayer> = self.rids.iter().map(layer).collect();
+        (!send.is_empty()).then(|| Simulcast { send, recv: Vec::new() })
+    }
+}
+
+/// What a transport offers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offered<'a> {
+    pub(super) role: TransportRole,
+    pub(super) lines: &'a [OfferedLine],
+    pub(super) video: &'a [Codec],
+    pub(super) estimate_from_bps: Option<u64>,
+    pub(super) descriptor: bool,
+    pub(super) local: SocketAddr,
+    pub(super) data_channel: bool,
 }
 
 pub(super) struct Transport {
     role: TransportRole,
-    rtc: Rtc,
+    pub(super) rtc: Rtc,
     local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     /// An address to switch to once the ICE restart is answered.
@@ -45,10 +84,14 @@ pub(super) struct Transport {
     mids: HashMap<u32, Mid>,
     codecs: HashMap<u8, Codec>,
     payload_types: HashMap<(Mid, Codec), Pt>,
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     answered: bool,
     connected: bool,
-    closed: bool,
+    pub(super) closed: bool,
+    /// Whether data channels were offered.
+    pub(super) has_channels: bool,
+    /// Ours, oldest first.
+    pub(super) channels: Vec<data::Channel>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -69,15 +112,19 @@ fn candidate(addr: SocketAddr) -> Result<Candidate, MediaError> {
     Candidate::host(addr, Protocol::Udp).map_err(|_| MediaError::Address(addr))
 }
 
-fn config(video: &[Codec], estimate_from_bps: Option<u64>) -> RtcConfig {
+fn config(offered: Offered<'_>) -> RtcConfig {
     let mut config = RtcConfig::new()
         .set_crypto_provider(dtls::provider())
         .set_rtp_mode(true)
         .set_stats_interval(None)
+        .set_sctp_max_buffered_amount(data::BUFFER_BYTES)
         .clear_codecs()
         .enable_opus(true, false)
-        .enable_bwe(estimate_from_bps.map(Bitrate::from));
-    for codec in video {
+        .enable_bwe(offered.estimate_from_bps.map(Bitrate::from));
+    if offered.descriptor {
+        config = config.set_extension(descriptor::ID, descriptor::extension());
+    }
+    for codec in offered.video {
         config = match codec {
             Codec::Opus => config,
             Codec::Vp8 => config.enable_vp8(true),
@@ -90,47 +137,65 @@ fn config(video: &[Codec], estimate_from_bps: Option<u64>) -> RtcConfig {
 }
 
 /// The offer with the SSRCs that were asked for in place of the stack's random ones.
-fn with_ssrcs(sdp: &str, ssrcs: &[Option<u32>]) -> String {
+fn with_ssrcs(sdp: &str, lines: &[OfferedLine]) -> String {
     let mut sections = sdp.split("\r\nm=");
     let mut out = sections.next().unwrap_or_default().to_owned();
     for (n, section) in sections.enumerate() {
         out.push_str("\r\nm=");
-        let wanted = ssrcs.get(n).copied().flatten();
-        let first = section.lines().find_map(|line| {
-            line.strip_prefix("a=ssrc:")?.split(' ').next().map(|ssrc| format!("{ssrc} "))
-        });
-        match (wanted, first) {
-            // Each use of an SSRC is followed by a space: `a=ssrc:1 cname`, `FID 1 2`.
-            (Some(wanted), Some(first)) => {
-                out.push_str(&section.replace(&first, &format!("{wanted} ")));
-            }
-            _ => out.push_str(section),
+        let Some(first) = lines.get(n).and_then(|line| line.ssrc) else {
+            out.push_str(section);
+            continue;
+        };
+        let mut text = section.to_owned();
+        for (old, encoding) in main_ssrcs(section).iter().zip(0..) {
+            // Each use of an SSRC is followed by a space or a line's end: `a=ssrc:1 cname`, `FID 1 2`.
+            let new = first.wrapping_add(encoding);
+            text = text.replace(&format!("{old} "), &format!("{new} "));
         }
+        out.push_str(&text);
     }
     out
 }
 
+/// The SSRCs of a section that are no retransmissions, in order.
+fn main_ssrcs(section: &str) -> Vec<&str> {
+    let values = |prefix| section.lines().filter_map(move |line| line.strip_prefix(prefix));
+    let resent: Vec<&str> =
+        values("a=ssrc-group:FID ").filter_map(|group| group.split(' ').nth(1)).collect();
+    let mut found = Vec::new();
+    for ssrc in values("a=ssrc:").filter_map(|attribute| attribute.split(' ').next()) {
+        if !resent.contains(&ssrc) && !found.contains(&ssrc) {
+            found.push(ssrc);
+        }
+    }
+    found
+}
+
 impl Transport {
-    /// A transport that offers `lines` (kind, SSRC) in this direction, with its offer and mids.
+    /// A transport that makes this offer, with its SDP and mids.
     pub(super) fn offer(
-        role: TransportRole,
-        lines: &[(StrKind, Option<u32>)],
-        video: &[Codec],
-        estimate_from_bps: Option<u64>,
-        local: SocketAddr,
+        offered: Offered<'_>,
         now: Instant,
     ) -> Result<(Self, String, Vec<Mid>), MediaError> {
+        let Offered { role, local, data_channel, .. } = offered;
         let direction = match role {
             TransportRole::Send => Direction::SendOnly,
             TransportRole::Receive => Direction::RecvOnly,
         };
-        let mut rtc = config(video, estimate_from_bps).build(now);
+        let mut rtc = config(offered).build(now);
         rtc.add_local_candidate(candidate(local)?).ok_or(MediaError::Address(local))?;
         let mut api = rtc.sdp_api();
-        let mids: Vec<Mid> = lines
+        let mids: Vec<Mid> = offered
+            .lines
             .iter()
-            .map(|(kind, _)| api.add_media(*kind, direction, None, None, None))
+            .map(|line| api.add_media(line.kind, direction, None, None, line.simulcast()))
             .collect();
+        let kinds = [Reliability::Durable, Reliability::Lossy];
+        let channels = kinds.into_iter().filter(|_| data_channel).map(|reliability| {
+            let config = data::config(data::label(reliability), reliability);
+            (api.add_channel_with_config(config), reliability)
+        });
+        let channels = Self::offered(&channels.collect::<Vec<_>>());
         let (offer, pending) = api.apply().ok_or(MediaError::NothingToOffer)?;
         let this = Self {
             role,
@@ -145,9 +210,10 @@ impl Transport {
             answered: false,
             connected: false,
             closed: false,
+            has_channels: data_channel,
+            channels,
         };
-        let ssrcs: Vec<Option<u32>> = lines.iter().map(|(_, ssrc)| *ssrc).collect();
-        Ok((this, with_ssrcs(&offer.to_sdp_string(), &ssrcs), mids))
+        Ok((this, with_ssrcs(&offer.to_sdp_string(), offered.lines), mids))
     }
 
     /// Takes the answer to the open offer.
@@ -173,18 +239,24 @@ impl Transport {
     }
 
     /// Prepares a send stream: its SSRC (if fixed) and its RTX memory.
-    pub(super) fn prepare_stream(&mut self, mid: Mid, kind: StrKind, ssrc: Option<u32>) {
+    pub(super) fn prepare_stream(
+        &mut self,
+        mid: Mid,
+        rid: Option<Rid>,
+        kind: StrKind,
+        ssrc: Option<u32>,
+    ) {
         let mut api = self.rtc.direct_api();
         if let Some(ssrc) = ssrc {
             // Anew, not `reset_stream_tx`: after that, feedback for the new SSRC finds no stream.
-            let old = api.stream_tx_by_mid(mid, None).map(|stream| stream.ssrc());
+            let old = api.stream_tx_by_mid(mid, rid).map(|stream| stream.ssrc());
             if let Some(old) = old {
                 api.remove_stream_tx(old);
             }
             let rtx = kind.is_video().then(|| api.new_ssrc());
-            api.declare_stream_tx(ssrc.into(), rtx, mid, None);
+            api.declare_stream_tx(ssrc.into(), rtx, mid, rid);
         }
-        if let (true, Some(stream)) = (kind.is_video(), api.stream_tx_by_mid(mid, None)) {
+        if let (true, Some(stream)) = (kind.is_video(), api.stream_tx_by_mid(mid, rid)) {
             stream.set_rtx_cache(RTX_PACKETS, RTX_AGE, Some(RTX_RATIO));
         }
     }
@@ -243,7 +315,7 @@ impl Transport {
     pub(super) fn write(
         &mut self,
         now: Instant,
-        mid: Mid,
+        (mid, rid): (Mid, Option<Rid>),
         sequence: u64,
         packet: Packet,
     ) -> Result<(), MediaError> {
@@ -254,8 +326,11 @@ impl Transport {
             values.audio_level = i8::try_from(level.min(127)).ok().map(|v| -v);
             values.voice_activity = Some(level < 127);
         }
+        if let Some(bytes) = packet.descriptor {
+            values.user_values.set(RawDescriptor(bytes));
+        }
         let mut api = self.rtc.direct_api();
-        let stream = api.stream_tx_by_mid(mid, None).ok_or(MediaError::NoTransport(self.role))?;
+        let stream = api.stream_tx_by_mid(mid, rid).ok_or(MediaError::NoTransport(self.role))?;
         stream.write_rtp(
             RtpWrite::new(pt, SeqNo::from(sequence), packet.rtp_time, now, packet.payload)
                 .marker(packet.marker)
@@ -373,11 +448,16 @@ impl Transport {
                 let Some(mid) = self.mid_of(ssrc) else { return };
                 out.up.push_back(Up::Rtp { mid, codec, packet: Box::new(packet) });
             }
-            Event::KeyframeRequest(request) => out.up.push_back(Up::Keyframe(request.mid)),
+            Event::KeyframeRequest(request) => {
+                out.up.push_back(Up::Keyframe(request.mid, request.rid));
+            }
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
                 let bps = estimate.as_u64();
                 out.up.push_back(Up::Event(MediaEvent::Estimate { bps }));
             }
+            Event::ChannelOpen(id, _) => out.up.extend(self.channel_open(id)),
+            Event::ChannelClose(id) => out.up.extend(self.channel_close(id)),
+            Event::ChannelData(data) => out.up.extend(self.channel_data(&data)),
             _ => {}
         }
     }

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use convoke_protocol::{MediaKind, Source, TransportRole};
+use convoke_protocol::{MediaKind, Reliability, Source, TransportRole};
 use str0m::format::Codec as StrCodec;
 
 /// A codec that can be sent and received.
@@ -57,13 +57,17 @@ impl Codec {
 }
 
 /// One m-line of the send transport. What is published on it is told by signalling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendLine {
     /// What it carries; decides its media kind.
     pub source: Source,
-    /// The first RTP sequence number; random (below 2^15) when absent.
+    /// The RIDs of its simulcast encodings (RFC 8851, RFC 8853), lowest first; empty for a line with
+    /// a single encoding, which has none.
+    pub rids: Vec<Arc<str>>,
+    /// The first RTP sequence number, of each encoding; random (below 2^15) when absent.
     pub first_sequence: Option<u16>,
-    /// The SSRC; random when absent. Two lines of one peer must not share one.
+    /// The SSRC; random when absent. Further encodings have the numbers after it. Two lines of one
+    /// peer must not share one.
     pub ssrc: Option<u32>,
 }
 
@@ -71,7 +75,14 @@ impl SendLine {
     /// A line with random numbers.
     #[must_use]
     pub fn new(source: Source) -> Self {
-        Self { source, first_sequence: None, ssrc: None }
+        Self { source, rids: Vec::new(), first_sequence: None, ssrc: None }
+    }
+
+    /// A line with simulcast encodings.
+    #[must_use]
+    pub fn simulcast(source: Source, rids: &[&str]) -> Self {
+        let rids = rids.iter().map(|rid| Arc::from(*rid)).collect();
+        Self { rids, ..Self::new(source) }
     }
 }
 
@@ -93,6 +104,11 @@ pub struct MediaConfig {
     /// Estimate the uplink's bandwidth, beginning at so many bit/s. Absent: no estimation, and
     /// packets leave unpaced.
     pub estimate_from_bps: Option<u64>,
+    /// Offer the dependency descriptor (AV1 RTP specification, Appendix A) on all video lines.
+    pub dependency_descriptor: bool,
+    /// Offer data channels: on the send transport, or the receive transport where that is the only
+    /// one.
+    pub data_channel: bool,
 }
 
 impl MediaConfig {
@@ -108,6 +124,8 @@ impl MediaConfig {
             send_addr,
             receive_addr,
             estimate_from_bps: None,
+            dependency_descriptor: false,
+            data_channel: false,
         }
     }
 }
@@ -140,6 +158,20 @@ pub struct Packet {
     pub payload: Arc<[u8]>,
     /// The level of RFC 6464, in -dBov (0 loudest, 127 silence); audio only.
     pub level: Option<u8>,
+    /// Which of the line's encodings it belongs to: the index in [`SendLine::rids`]; 0 on a line with
+    /// a single one.
+    pub encoding: usize,
+    /// The dependency descriptor, as on the wire; sent only where it was negotiated.
+    pub descriptor: Option<Arc<[u8]>>,
+}
+
+impl Packet {
+    /// A packet of the only encoding, without a marker or extensions.
+    #[must_use]
+    pub fn new(codec: Codec, rtp_time: u32, payload: impl Into<Arc<[u8]>>) -> Self {
+        let (marker, payload) = (false, payload.into());
+        Self { codec, rtp_time, marker, payload, level: None, encoding: 0, descriptor: None }
+    }
 }
 
 /// What can happen to a peer.
@@ -200,6 +232,37 @@ pub struct Received {
     pub level: Option<u8>,
     /// The RTP payload.
     pub payload: Arc<[u8]>,
+    /// The dependency descriptor, as on the wire.
+    pub descriptor: Option<Arc<[u8]>>,
+    /// When it was made by the sender's clock, as far as its reports tell: since the Unix epoch.
+    pub made_at: Option<Duration>,
+}
+
+/// A data message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataMessage {
+    /// The `csrc`s of those who shall get it, at most 255; everyone else when absent, nobody when
+    /// empty.
+    pub to: Option<Vec<u32>>,
+    /// How hard it is tried.
+    pub reliability: Reliability,
+    /// What it is about, at most 64 bytes; empty for none.
+    pub topic: Arc<str>,
+    /// What it says. Servers take 16 KiB unless configured otherwise.
+    pub payload: Arc<[u8]>,
+}
+
+/// A data message that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedData {
+    /// The `csrc` of who sent it.
+    pub from: u32,
+    /// How hard it was tried.
+    pub reliability: Reliability,
+    /// What it is about; empty for none.
+    pub topic: Arc<str>,
+    /// What it says.
+    pub payload: Arc<[u8]>,
 }
 
 /// What a peer tells its owner.
@@ -223,11 +286,22 @@ pub enum MediaEvent {
     KeyframeRequest {
         /// The index in [`MediaConfig::send`].
         line: usize,
+        /// Which of the line's encodings, as in [`Packet::encoding`].
+        encoding: usize,
     },
     /// The uplink's estimated bandwidth.
     Estimate {
         /// In bit/s.
         bps: u64,
+    },
+    /// A data message came.
+    Data(ReceivedData),
+    /// A data channel opened, or closed by either side.
+    DataChannel {
+        /// Which.
+        reliability: Reliability,
+        /// Whether it is open now.
+        open: bool,
     },
 }
 
@@ -244,6 +318,9 @@ pub enum MediaError {
     /// There is no such send line.
     #[error("no send line {0}")]
     NoLine(usize),
+    /// There is no such encoding on the line.
+    #[error("the line has no encoding {0}")]
+    NoEncoding(usize),
     /// An answer came that no offer asked for.
     #[error("no offer of the {0:?} transport is open")]
     NoOffer(TransportRole),
@@ -259,6 +336,15 @@ pub enum MediaError {
     /// A payload that no datagram carries.
     #[error("a payload of {0} bytes; at most {max} fit into a packet", max = super::PAYLOAD_BYTES_MAX)]
     TooLarge(usize),
+    /// There is no open data channel of this kind.
+    #[error("no {0:?} data channel is open")]
+    DataNotOpen(Reliability),
+    /// Too much waits on the data channel; the message was not taken.
+    #[error("the {0:?} data channel is full")]
+    DataFull(Reliability),
+    /// More recipients or a longer topic than a frame has room for.
+    #[error("more than 255 recipients, or a topic longer than 64 bytes")]
+    DataInvalid,
     /// An address is no usable ICE candidate.
     #[error("{0} is no usable candidate")]
     Address(SocketAddr),

@@ -83,9 +83,10 @@ impl AudioSource {
             track: self.config.track,
             keyframe: true,
             frame: self.frame,
-            packet: 0,
+            picture: self.frame,
             packets: 1,
             sent_us: micros(self.config.epoch, now),
+            ..Stamp::default()
         };
         let body = self.config.bytes.saturating_sub(Stamp::LEN + 1);
         let mut payload = Vec::with_capacity(1 + body + Stamp::LEN);
@@ -96,11 +97,9 @@ impl AudioSource {
         }
         stamp.write(&mut payload);
         Packet {
-            codec: Codec::Opus,
-            rtp_time: self.rtp_time,
             marker: std::mem::take(&mut self.talkspurt),
-            payload: payload.into(),
             level: Some(self.config.level),
+            ..Packet::new(Codec::Opus, self.rtp_time, payload)
         }
     }
 

@@ -6,7 +6,10 @@
 //! Never: reads a clock, or encodes anything; no decoder would show a picture of this.
 
 mod audio;
+mod descriptor;
+mod layered;
 mod payload;
+mod scalability;
 mod video;
 
 use std::time::Instant;
@@ -14,7 +17,9 @@ use std::time::Instant;
 use crate::media::Packet;
 
 pub use audio::{AudioConfig, AudioSource};
-pub use payload::{TemporalIds, starts_keyframe, vp8_ids};
+pub use layered::{EncodingConfig, LayeredConfig, LayeredSource};
+pub use payload::{PictureIds, picture_ids, starts_keyframe};
+pub use scalability::Scalability;
 pub use video::{VideoConfig, VideoSource};
 
 /// Something that makes RTP packets as time goes by.
@@ -27,6 +32,14 @@ pub trait MediaSource: Send {
 
     /// The other side needs a keyframe; the next frame should be one.
     fn request_keyframe(&mut self) {}
+
+    /// As [`Self::request_keyframe`], for one of several encodings.
+    fn request_keyframe_of(&mut self, _encoding: usize) {
+        self.request_keyframe();
+    }
+
+    /// Whether anybody wants an encoding: one that is switched on begins with a keyframe.
+    fn set_active(&mut self, _now: Instant, _encoding: usize, _active: bool) {}
 
     /// Stops and restarts the source (mute, camera off).
     fn set_paused(&mut self, now: Instant, paused: bool);
@@ -46,17 +59,35 @@ pub enum PausedClock {
 
 const MAGIC: u32 = 0xC0A7_0C1E;
 
-/// What every synthetic packet carries at the end of its payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Frames that one frame refers to at most.
+pub const REFERENCES_MAX: usize = 3;
+
+/// What every synthetic packet carries at the end of its payload. A *frame* is one spatial layer of
+/// a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
     /// The publisher: the number that the server puts into the CSRC, or any of the caller's.
     pub publisher: u32,
     /// The publisher's own number of the track.
     pub track: u16,
-    /// Whether the frame is a keyframe (always, for audio).
+    /// The encoding, as in [`Packet::encoding`]. Frames are counted in each for itself.
+    pub encoding: u8,
+    /// The frame's spatial layer in its encoding.
+    pub spatial: u8,
+    /// The frame's temporal layer.
+    pub temporal: u8,
+    /// Whether the frame is a keyframe: it refers to no other (always, for audio).
     pub keyframe: bool,
     /// The frame, from 0.
     pub frame: u32,
+    /// The picture of which it is a part, from 0.
+    pub picture: u32,
+    /// How many frames back those lie to which this one refers; 0 stands for none.
+    pub references: [u16; REFERENCES_MAX],
+    /// Nothing else in the payload means anything, as if it were encrypted.
+    pub opaque: bool,
+    /// Width and height of the frame; 0 for audio.
+    pub size: (u16, u16),
     /// The packet in its frame, from 0.
     pub packet: u16,
     /// Packets in the frame.
@@ -67,58 +98,85 @@ pub struct Stamp {
 
 impl Stamp {
     /// Bytes that a stamp takes.
-    pub const LEN: usize = 32;
+    pub const LEN: usize = 48;
 
     /// Appends the stamp to a payload.
     pub fn write(&self, payload: &mut Vec<u8>) {
+        let start = payload.len();
         payload.extend_from_slice(&MAGIC.to_be_bytes());
         payload.extend_from_slice(&self.publisher.to_be_bytes());
         payload.extend_from_slice(&self.track.to_be_bytes());
-        payload.extend_from_slice(&[u8::from(self.keyframe), 0]);
+        let layer = self.spatial << 4 | self.temporal & 0x0f;
+        let opaque = u8::from(self.opaque);
+        payload.extend_from_slice(&[u8::from(self.keyframe), layer, self.encoding, opaque]);
         payload.extend_from_slice(&self.frame.to_be_bytes());
-        payload.extend_from_slice(&self.packet.to_be_bytes());
-        payload.extend_from_slice(&self.packets.to_be_bytes());
+        payload.extend_from_slice(&self.picture.to_be_bytes());
+        let [r0, r1, r2] = self.references;
+        for short in [r0, r1, r2, self.size.0, self.size.1, self.packet, self.packets] {
+            payload.extend_from_slice(&short.to_be_bytes());
+        }
         payload.extend_from_slice(&self.sent_us.to_be_bytes());
-        payload.extend_from_slice(&self.check().to_be_bytes());
+        let check = digest(payload.get(start..).unwrap_or_default());
+        payload.extend_from_slice(&check.to_be_bytes());
     }
 
     /// The stamp of a payload, if it has one that is whole.
     #[must_use]
     pub fn read(payload: &[u8]) -> Option<Self> {
-        let start = payload.len().checked_sub(Self::LEN)?;
-        let bytes: &[u8; Self::LEN] = payload.get(start..)?.try_into().ok()?;
-        let [m0, m1, m2, m3, p0, p1, p2, p3, t0, t1, key, _, rest @ ..] = *bytes;
-        let [f0, f1, f2, f3, n0, n1, c0, c1, rest @ ..] = rest;
-        let [s0, s1, s2, s3, s4, s5, s6, s7, check @ ..] = rest;
-        let stamp = Self {
-            publisher: u32::from_be_bytes([p0, p1, p2, p3]),
-            track: u16::from_be_bytes([t0, t1]),
-            keyframe: key == 1,
-            frame: u32::from_be_bytes([f0, f1, f2, f3]),
-            packet: u16::from_be_bytes([n0, n1]),
-            packets: u16::from_be_bytes([c0, c1]),
-            sent_us: u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
-        };
-        let magic = u32::from_be_bytes([m0, m1, m2, m3]) == MAGIC;
-        (magic && u32::from_be_bytes(check) == stamp.check()).then_some(stamp)
+        let bytes = payload.get(payload.len().checked_sub(Self::LEN)?..)?;
+        let (body, check) = bytes.split_last_chunk::<4>()?;
+        if u32::from_be_bytes(*check) != digest(body) {
+            return None;
+        }
+        let mut rest = Fields(body);
+        if rest.long()? != MAGIC {
+            return None;
+        }
+        let (publisher, track) = (rest.long()?, rest.short()?);
+        let [keyframe, layer] = rest.short()?.to_be_bytes();
+        let [encoding, opaque] = rest.short()?.to_be_bytes();
+        Some(Self {
+            publisher,
+            track,
+            encoding,
+            spatial: layer >> 4,
+            temporal: layer & 0x0f,
+            keyframe: keyframe == 1,
+            opaque: opaque == 1,
+            frame: rest.long()?,
+            picture: rest.long()?,
+            references: [rest.short()?, rest.short()?, rest.short()?],
+            size: (rest.short()?, rest.short()?),
+            packet: rest.short()?,
+            packets: rest.short()?,
+            sent_us: u64::from(rest.long()?) << 32 | u64::from(rest.long()?),
+        })
+    }
+}
+
+/// Reads numbers in network order.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn short(&mut self) -> Option<u16> {
+        let (bytes, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u16::from_be_bytes(*bytes))
     }
 
-    fn check(&self) -> u32 {
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        let words = [
-            u64::from(self.publisher) << 32 | u64::from(self.frame),
-            u64::from(self.track) << 33
-                | u64::from(self.keyframe) << 32
-                | u64::from(self.packet) << 16
-                | u64::from(self.packets),
-            self.sent_us,
-        ];
-        for word in words {
-            hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
-            hash ^= hash >> 29;
-        }
-        (hash >> 16) as u32
+    fn long(&mut self) -> Option<u32> {
+        let (bytes, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u32::from_be_bytes(*bytes))
     }
+}
+
+fn digest(bytes: &[u8]) -> u32 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in bytes {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    (hash >> 16) as u32
 }
 
 /// Microseconds from `epoch` to `now`.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::payload::Packetizer;
+use super::payload::{Head, Packetizer, Style};
 use super::{MediaSource, PausedClock, Stamp, micros};
 use crate::media::{Codec, Packet};
 
@@ -78,6 +78,8 @@ pub struct VideoSource {
     keyframe_wanted: bool,
     last_keyframe: Option<Instant>,
     paused_at: Option<Instant>,
+    /// Nobody wants it.
+    unwanted: bool,
 }
 
 impl VideoSource {
@@ -87,7 +89,8 @@ impl VideoSource {
         let mut random = fastrand::Rng::with_seed(seed);
         let rtp_time = config.first_rtp_time.unwrap_or_else(|| random.u32(..));
         let picture_id = config.first_picture_id.unwrap_or_else(|| random.u16(..));
-        let packetizer = Packetizer::new(config.codec, picture_id, random.u8(..), config.size);
+        let style = Style { sizes: vec![config.size], ..Style::default() };
+        let packetizer = Packetizer::new(config.codec, picture_id, random.u8(..), style);
         Self {
             due: config.start,
             config,
@@ -98,6 +101,7 @@ impl VideoSource {
             keyframe_wanted: true,
             last_keyframe: None,
             paused_at: None,
+            unwanted: false,
         }
     }
 
@@ -136,16 +140,21 @@ impl VideoSource {
         let room = self.config.packet_bytes.saturating_sub(Stamp::LEN).max(64);
         let size = self.frame_bytes(keyframe).min(room * 1_000);
         let count = size.div_ceil(room).max(self.packetizer.least_packets(keyframe));
-        self.packetizer.begin_frame(keyframe);
+        self.packetizer.begin_picture(0);
+        self.packetizer.begin_frame(Head { key_picture: keyframe, ..Head::default() });
         for index in 0..count {
             let stamp = Stamp {
                 publisher: self.config.publisher,
                 track: self.config.track,
                 keyframe,
                 frame: self.frame,
+                picture: self.frame,
+                references: [u16::from(!keyframe), 0, 0],
+                size: self.config.size,
                 packet: u16::try_from(index).unwrap_or(u16::MAX),
                 packets: u16::try_from(count).unwrap_or(u16::MAX),
                 sent_us: micros(self.config.epoch, now),
+                ..Stamp::default()
             };
             let mut payload = Vec::with_capacity(size / count + 64);
             self.packetizer.head(index, count, &mut payload);
@@ -156,11 +165,8 @@ impl VideoSource {
             }
             stamp.write(&mut payload);
             packets.push(Packet {
-                codec: self.config.codec,
-                rtp_time: self.rtp_time,
                 marker: index + 1 == count,
-                payload: payload.into(),
-                level: None,
+                ..Packet::new(self.config.codec, self.rtp_time, payload)
             });
         }
         self.frame = self.frame.wrapping_add(1);
@@ -180,12 +186,12 @@ impl VideoSource {
 
 impl MediaSource for VideoSource {
     fn next_due(&self) -> Option<Instant> {
-        self.paused_at.is_none().then_some(self.due)
+        (self.paused_at.is_none() && !self.unwanted).then_some(self.due)
     }
 
     fn take(&mut self, now: Instant) -> Vec<Packet> {
         let mut packets = Vec::new();
-        if self.paused_at.is_some() {
+        if self.paused_at.is_some() || self.unwanted {
             return packets;
         }
         let skip = self.frames_late(now).saturating_sub(MAX_BURST);
@@ -199,6 +205,16 @@ impl MediaSource for VideoSource {
 
     fn request_keyframe(&mut self) {
         self.keyframe_wanted = true;
+    }
+
+    fn set_active(&mut self, now: Instant, encoding: usize, active: bool) {
+        if encoding == 0 && std::mem::replace(&mut self.unwanted, !active) && active {
+            self.keyframe_wanted = true;
+            if self.paused_at.is_none() {
+                let away = self.frames_late(now);
+                self.advance(away);
+            }
+        }
     }
 
     fn set_paused(&mut self, now: Instant, paused: bool) {

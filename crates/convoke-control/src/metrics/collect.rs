@@ -59,13 +59,14 @@ impl<S: Source> Collector for Collect<S> {
         let workers = self.source.workers();
         media(&mut families, &workers);
         relay(&mut families, &workers);
+        super::data::collect(&mut families, self.source.counters(), &workers);
         shell(&mut families, &workers);
         families.all
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus values are floats")]
-fn float(value: u64) -> f64 {
+pub(super) fn float(value: u64) -> f64 {
     value as f64
 }
 

@@ -198,3 +198,67 @@ fn an_end_during_the_join_is_left_to_the_join_to_tell() {
     assert_eq!(session.joined(1, "joined".into(), hash()), Err(Over));
     assert_eq!(client.heard(), [""; 0]);
 }
+
+fn data(session: &Session, durable: bool, text: &str) -> DataPushed {
+    session.push_data(durable, &text.into())
+}
+
+#[test]
+fn data_waits_for_the_snapshot_and_is_in_none() {
+    let mut client = Client::new();
+    let (session, used) = live(&client);
+    assert_eq!(data(&session, true, "one"), DataPushed::Taken);
+    session.begin_refresh();
+    push(&session, 7);
+    assert_eq!(data(&session, true, "two"), DataPushed::Taken);
+    session.refreshed(8, "snapshot".into());
+    assert_eq!(client.heard(), ["joined", "one", "snapshot", "two"]);
+    session.detach(client.outlet.agent()).unwrap();
+    assert_eq!(data(&session, true, "three"), DataPushed::Detached);
+    let mut again = Client::new();
+    session.attach(again.outlet.clone(), used, hash()).unwrap();
+    assert_eq!(data(&session, false, "four"), DataPushed::Taken);
+    session.resumed(again.outlet.agent(), 9, "resumed".into()).unwrap();
+    assert_eq!(again.heard(), ["resumed", "four"]);
+}
+
+#[test]
+fn data_that_finds_no_place_before_a_snapshot_is_dropped_or_closes_so_that_the_gap_is_told() {
+    let mut client = Client::new();
+    let (session, used) = live(&client);
+    session.begin_refresh();
+    for version in 6..20 {
+        push(&session, version);
+    }
+    for text in ["one", "two", "three", "four"] {
+        assert_eq!(data(&session, true, text), DataPushed::Taken);
+    }
+    // Changes beyond the bound make room for later ones, data stays.
+    push(&session, 20);
+    assert_eq!(data(&session, false, "lossy"), DataPushed::Dropped);
+    assert!(session.is_attached());
+    assert!(matches!(data(&session, true, "five"), DataPushed::TooSlow(_)));
+    assert!(!session.is_attached());
+    assert_eq!(client.heard(), ["joined"]);
+    assert_eq!(*client.outlet.closing().borrow(), Some(close::SLOW_READER));
+    // A client that joins or resumes has been told nothing yet: nothing to close for.
+    let again = Client::new();
+    session.attach(again.outlet.clone(), used, hash()).unwrap();
+    for _ in 0..HELD {
+        assert_eq!(data(&session, true, "held"), DataPushed::Taken);
+    }
+    assert_eq!(data(&session, true, "too early"), DataPushed::Detached);
+    assert!(session.is_attached());
+}
+
+#[test]
+fn a_client_too_slow_for_durable_data_is_detached_and_for_lossy_data_is_not() {
+    let client = Client::new();
+    let (session, _) = live(&client);
+    let lossy: Vec<_> = (0..20).map(|_| data(&session, false, "x")).collect();
+    assert_eq!(lossy.iter().filter(|pushed| **pushed == DataPushed::Taken).count(), 3);
+    assert!(session.is_attached());
+    let durable: Vec<_> = (0..5).map(|_| data(&session, true, "x")).collect();
+    assert!(matches!(durable[4], DataPushed::TooSlow(_)), "{durable:?}");
+    assert_eq!(data(&session, true, "x"), DataPushed::Detached);
+}

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod calls;
+mod data;
 mod http;
 mod permissions;
 mod resume;

@@ -11,8 +11,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EncodingDeclaration, Layer, LeaveReason, MediaKind, ParticipantView, RoomChange};
-use crate::ids::{RoomId, TrackId};
+use super::{
+    EncodingDeclaration, Layer, LeaveReason, MediaKind, ParticipantView, Reliability, RoomChange,
+};
+use crate::ids::{ParticipantId, RoomId, TrackId};
 use crate::transport::MediaPacket;
 
 /// Spatial layers (or simulcast encodings) of one track at most.
@@ -81,6 +83,19 @@ pub enum RelayMessage {
         /// Of this spatial layer (simulcast: encoding).
         spatial: u8,
     },
+    /// A data message of a participant on the sender's shard.
+    Data {
+        /// Who sent it.
+        from: ParticipantId,
+        /// For whom on the receiver's shard; everyone when absent.
+        to: Option<Vec<ParticipantId>>,
+        /// How hard it is tried.
+        reliability: Reliability,
+        /// What it is about.
+        topic: Arc<str>,
+        /// What it says.
+        payload: Arc<[u8]>,
+    },
     /// The link ends: the sender's participants are gone, and it wants nothing any more.
     Bye {
         /// Why those go that the receiver still has.
@@ -89,10 +104,10 @@ pub enum RelayMessage {
 }
 
 impl RelayMessage {
-    /// Whether it may be lost: everything but media must arrive, and in order.
+    /// Whether it may be lost: all but media and lossy data must arrive, and in order.
     #[must_use]
-    pub fn is_media(&self) -> bool {
-        matches!(self, Self::Media { .. })
+    pub fn may_be_lost(&self) -> bool {
+        matches!(self, Self::Media { .. } | Self::Data { reliability: Reliability::Lossy, .. })
     }
 }
 

@@ -1,9 +1,9 @@
-//! What a worker counts.
+//! What a worker counts: drops by reason, packets and bytes, gauges of now.
 //!
-//! Owns: the reasons for drops, counters and gauges.
-//! Never: names a metric; the control plane does.
+//! Owns: the counters and their labels.
+//! Never: decides what is dropped.
 
-use super::RelayDrop;
+use super::{DataStats, RelayDrop};
 
 /// Why a datagram or packet was dropped; counted in [`Stats::drops`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,6 +115,8 @@ pub struct Stats {
     pub relay_bytes_out: [u64; 2],
     /// Relay messages dropped, in the order of [`RelayDrop::ALL`].
     pub relay_drops: [u64; RelayDrop::ALL.len()],
+    /// Data messages.
+    pub data: DataStats,
 }
 
 impl Stats {

@@ -118,7 +118,7 @@ impl Reader {
             self.learn_sizes(&sizes);
         }
         let mut info = match (described, payload) {
-            (Some(described), Some(payload)) => FrameInfo {
+            (Some(described), Some(payload)) if !self.encrypted => FrameInfo {
                 picture_id: payload.picture_id,
                 tl0: payload.tl0,
                 payload: payload.payload,

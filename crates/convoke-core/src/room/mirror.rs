@@ -51,6 +51,15 @@ impl Room {
             RelayMessage::Keyframe { track, spatial } => {
                 self.keyframe_wanted_by(io, track, spatial);
             }
+            RelayMessage::Data { from, to, reliability, topic, payload } => {
+                match self.mirrored(link, from) {
+                    Ok(key) => {
+                        let what = (topic, payload);
+                        self.mirror_data(io, (key, from), to.as_deref(), reliability, what);
+                    }
+                    Err(reason) => io.stats.count_relay_drop(reason),
+                }
+            }
             RelayMessage::Bye { reason } => self.drop_link(io, link, reason),
         }
     }
@@ -134,7 +143,7 @@ impl Room {
     }
 
     /// The key of a participant that is mirrored from `link`.
-    fn mirrored(&self, link: usize, id: ParticipantId) -> Result<usize, RelayDrop> {
+    pub(super) fn mirrored(&self, link: usize, id: ParticipantId) -> Result<usize, RelayDrop> {
         let key = self.key_of(id).ok_or(RelayDrop::Unknown)?;
         let participant = self.participants.get(key).ok_or(RelayDrop::Unknown)?;
         if participant.home == Some(link) { Ok(key) } else { Err(RelayDrop::Echo) }
@@ -303,6 +312,7 @@ impl Participant {
             wishes: Vec::new(),
             clock: SamplingClock::default(),
             quality: super::Quality::default(),
+            data: super::data::Data::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! tracks to slots, the forwarding loop.
 //! Never: creates transports (the worker does), reads a clock, or knows SDP.
 
+mod data;
 mod explain;
 mod keyframes;
 mod meter;
@@ -25,8 +26,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{
-    DropReason, Event, Layer, LeaveReason, MediaKind, Permissions, Relay, RoomChange, SlotReason,
-    SlotState, SlotWish, Stats, TransportRole,
+    DataLimits, DropReason, Event, Layer, LeaveReason, MediaKind, Permissions, Relay, RoomChange,
+    SlotReason, SlotState, SlotWish, Stats, TransportRole,
 };
 use crate::clock::SamplingClock;
 use crate::forward::rewrite::Incoming;
@@ -69,6 +70,7 @@ pub(crate) struct Io<'a> {
     /// Messages for other shards.
     pub(crate) relays: &'a mut Vec<Relay>,
     pub(crate) keyframe_interval: Duration,
+    pub(crate) data_limits: DataLimits,
 }
 
 impl Io<'_> {
@@ -103,6 +105,7 @@ pub(crate) struct Participant {
     slots: Vec<Slot>,
     wishes: Vec<SlotWish>,
     clock: SamplingClock,
+    data: data::Data,
     quality: Quality,
 }
 
@@ -197,6 +200,8 @@ pub(crate) struct Room {
     speakers: Speakers,
     /// See [`crate::timers::Timers::set`].
     pub(crate) speech_scheduled: Option<Instant>,
+    /// For durable messages that wait for their time.
+    pub(crate) data_timer: data::Timer,
     /// Scratch: slots whose state changed in a fan-out.
     changed: Vec<Subscription>,
 }
@@ -247,6 +252,7 @@ impl Room {
             keyframes_scheduled: None,
             speakers: Speakers::default(),
             speech_scheduled: None,
+            data_timer: data::Timer::default(),
             changed: Vec::new(),
         }
     }
@@ -619,6 +625,7 @@ impl Participant {
             slots: Vec::new(),
             wishes: Vec::new(),
             clock: SamplingClock::default(),
+            data: data::Data::default(),
             quality: Quality::default(),
         }
     }

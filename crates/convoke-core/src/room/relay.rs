@@ -113,6 +113,10 @@ impl Room {
         self.link_to(peer).is_some()
     }
 
+    pub(super) fn link_keys(&self) -> impl Iterator<Item = usize> {
+        self.links.iter().map(|(key, _)| key)
+    }
+
     pub(crate) fn is_linked(&self) -> bool {
         !self.links.is_empty()
     }

@@ -11,6 +11,7 @@
 
 mod answer;
 mod codec;
+mod data;
 mod descriptor;
 mod dtls;
 mod egress;
@@ -36,6 +37,8 @@ use crate::ids::{Mid, Rid};
 pub(crate) use codec::Codec;
 #[cfg(test)]
 pub(crate) use codec::H264Profile;
+pub use data::DATA_PAYLOAD_BYTES_MAX;
+pub(crate) use data::{DataHeard, Written};
 pub(crate) use descriptor::DescriptorBytes;
 pub(crate) use dtls::Crypto;
 pub(crate) use egress::Outgoing;
@@ -98,6 +101,8 @@ pub(crate) enum Received {
     Unusable(DropReason),
     /// The peer asks for a keyframe of what it receives on an m-line (PLI or FIR).
     KeyframeRequest { line: usize },
+    /// Something about data channels.
+    Data(DataHeard),
     /// What the path to the peer carries, in bit/s; `None` when nobody estimates any more.
     Estimate { bps: Option<u64>, can_probe: bool },
     /// How the path to the peer is: round trip, and the share of packets lost lately.
@@ -158,6 +163,7 @@ pub(crate) struct Transport {
     /// When a datagram was last accepted from the peer (or the transport was made).
     pub(crate) heard: Instant,
     dead: bool,
+    data: data::Channels,
 }
 
 impl std::fmt::Debug for Transport {
@@ -228,6 +234,9 @@ impl Transport {
             let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else {
                 return Health::Refused;
             };
+            if classify(bytes) == Class::Dtls {
+                self.refresh_data();
+            }
             match self.rtc.handle_input(Input::Receive(now, receive)) {
                 // One datagram's error is that datagram's: what kills an Rtc shows in the drain.
                 Err(_) => {
@@ -337,6 +346,12 @@ impl Transport {
                 self.connected = true;
                 self.heard = now;
                 received.push(Received::Connected);
+            }
+            Event::ChannelOpen(id, label) => self.channel_opened(id, &label, received),
+            Event::ChannelClose(id) => self.channel_closed(id, received),
+            Event::ChannelBufferedAmountLow(id) => self.channel_drained(id, received),
+            Event::ChannelData(data) => {
+                self.channel_message(data.id, data.binary, data.data, received);
             }
             // Negotiation reads str0m's state itself; ICE liveness is judged by `heard`.
             _ => {}

@@ -75,6 +75,7 @@ impl Transport {
             connected: false,
             heard: now,
             dead: false,
+            data: super::data::Channels::default(),
         };
         let answer = transport.accept_in_str0m(offer)?;
         let answer = transport.rewrite(&answer, None);
@@ -237,6 +238,8 @@ fn build(
         })
         .set_ice_lite(true)
         .set_rtp_mode(true)
+        .set_sctp_max_buffered_amount(super::data::BUFFER_BYTES)
+        .set_sctp_max_message_size(super::data::MESSAGE_BYTES_MAX)
         .set_rtcp_report_interval_audio(REPORT_INTERVAL)
         .set_rtcp_report_interval_video(REPORT_INTERVAL)
         .set_extension(PLAYOUT_DELAY_ID, Extension::PlayoutDelay)
@@ -299,6 +302,9 @@ impl CheckedOffer {
                 "{sections} m-lines; at most {} are accepted",
                 settings.sdp_sections
             )));
+        }
+        if text.lines().filter(|line| line.starts_with("m=application ")).count() > 1 {
+            return Err(offer_error("two m=application sections; one carries all data channels"));
         }
         let mids = read_mids(text)?;
         check_bundle(text, &mids)?;

@@ -256,7 +256,7 @@ fn redundant_audio_is_taken_by_those_who_offer_it() {
         };
         let sent = |payload_type| {
             let outgoing = outgoing(&packet, payload_type, 1, now);
-            super::egress::redundant_audio(line, &outgoing)
+            egress::redundant_audio(line, &outgoing)
         };
         assert_eq!(sent(opus).as_deref(), Some(&[7, 8][..]));
         let expected = [0x80 | opus, 0x0f, 0, 3, opus, 1, 2, 3, 7, 8];

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::Worker;
 use crate::api::{
-    Action, Command, CommandError, Event, JoinRequest, LeaveReason, MediaKind, Outbox, Reply,
-    RoomChange, TransportRole,
+    Action, Command, CommandError, DataMessage, Event, JoinRequest, LeaveReason, MediaKind, Outbox,
+    Reply, RoomChange, TransportRole,
 };
 use crate::ids::{ParticipantId, RoomId};
 use crate::room::{Io, LinkError, Participant, Room, Seat, TrackError};
@@ -103,6 +103,9 @@ impl Worker {
                     Ok(Reply::Done)
                 })
             }
+            Action::SendData { participant, message } => {
+                self.send_data(now, (room, participant), message, out)
+            }
             Action::SetReachable { participant, reachable } => {
                 self.in_room(now, (room, participant), out, |room, io, key| {
                     room.set_reachable(io, key, reachable);
@@ -145,6 +148,18 @@ impl Worker {
         let room = self.rooms.get_mut(room_key).ok_or(CommandError::NoSuchRoom)?;
         let mut io = io!(self, now, out);
         act(room, &mut io, key)
+    }
+
+    fn send_data(
+        &mut self,
+        now: Instant,
+        of: (RoomId, ParticipantId),
+        message: DataMessage,
+        out: &mut Outbox,
+    ) -> Result<Reply, CommandError> {
+        self.in_room(now, of, out, |room, io, key| {
+            room.send_data(io, key, message).map(|()| Reply::Done)
+        })
     }
 
     fn close_room(&mut self, now: Instant, room: RoomId, reason: LeaveReason, out: &mut Outbox) {

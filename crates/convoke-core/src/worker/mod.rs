@@ -18,6 +18,7 @@ macro_rules! io {
             events: &mut $out.events,
             relays: &mut $out.relays,
             keyframe_interval: $worker.config.keyframe_interval,
+            data_limits: $worker.config.limits.data,
         }
     };
 }
@@ -31,8 +32,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{
-    DropReason, Event, Input, LeaveReason, Outbox, Relay, RelayDrop, Stats, TransportRole,
-    TransportState, WorkerConfig,
+    DataStats, DropReason, Event, Input, LeaveReason, Outbox, Relay, RelayDrop, Stats,
+    TransportRole, TransportState, WorkerConfig,
 };
 use crate::demux::{Class, Demux, classify};
 use crate::entropy::{Entropy, Random};
@@ -121,6 +122,7 @@ impl Worker {
             transports: self.seats.len() as u64,
             tracks: self.rooms.iter().map(|(_, room)| room.track_count() as u64).sum(),
             shards: self.rooms.iter().filter(|(_, room)| room.is_linked()).count() as u64,
+            data: DataStats { channels: self.data_channels(), ..self.stats.data },
             ..self.stats
         }
     }
@@ -149,6 +151,10 @@ impl Worker {
         if !self.touched.is_empty() {
             self.turn.get_or_insert(now);
         }
+    }
+
+    fn data_channels(&self) -> u64 {
+        self.seats.iter().map(|(_, seat)| seat.transport.data_channels() as u64).sum()
     }
 
     fn participants(&self) -> usize {
@@ -230,6 +236,7 @@ impl Worker {
                 Received::KeyframeRequest { line } => {
                     room.keyframe_wanted(&mut io, participant, line);
                 }
+                Received::Data(heard) => room.data_heard(&mut io, participant, heard),
                 Received::Estimate { bps, can_probe } => {
                     room.estimated(&mut io, participant, bps, can_probe);
                 }
@@ -354,6 +361,15 @@ impl Worker {
                 room.poll_keyframes(&mut io!(self, now, out));
                 self.schedule_room(key);
             }
+            Due::Data(key) => {
+                let Some(room) = self.rooms.get_mut(key) else { return };
+                if room.data_timer.scheduled != Some(at) {
+                    return;
+                }
+                room.data_timer.scheduled = None;
+                room.poll_data(&mut io!(self, now, out));
+                self.schedule_room(key);
+            }
             Due::Quality(key) => {
                 let Some(room) = self.rooms.get_mut(key) else { return };
                 if room.quality_scheduled != Some(at) {
@@ -379,6 +395,9 @@ impl Worker {
         let Some(room) = self.rooms.get_mut(key) else { return };
         if let Some(at) = room.keyframe_poll.take() {
             self.timers.set(&mut room.keyframes_scheduled, at, Due::Keyframes(key));
+        }
+        if let Some(at) = room.data_timer.wanted.take() {
+            self.timers.set(&mut room.data_timer.scheduled, at, Due::Data(key));
         }
         if let Some(at) = room.quality_poll.take() {
             self.timers.set(&mut room.quality_scheduled, at, Due::Quality(key));

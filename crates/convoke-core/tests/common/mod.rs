@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use convoke_client::media::{
-    Codec, Input as PeerInput, MediaConfig, MediaEvent, MediaPeer, Offers, Received, SendLine,
+    Codec, Input as PeerInput, MediaConfig, MediaEvent, MediaPeer, Offers, Received, ReceivedData,
+    SendLine,
 };
 use convoke_client::source::{AudioConfig, AudioSource, MediaSource, VideoConfig, VideoSource};
 use convoke_core::{
@@ -36,6 +37,14 @@ pub struct Peer {
     pub video: Option<(usize, VideoSource)>,
     pub connected: usize,
     pub cut: bool,
+    /// Gets no DTLS: data messages do not arrive, ICE and media do.
+    pub deaf: bool,
+    /// Every so many datagrams one of its is lost, in both directions together; 0 for none.
+    pub lose_every: usize,
+    pub passed: usize,
+    pub data: Vec<ReceivedData>,
+    /// Openings and closings of data channels that it saw.
+    pub channels: [usize; 2],
     pub level: Option<u8>,
 }
 
@@ -48,9 +57,14 @@ pub struct World {
     pub events: Vec<Event>,
     pub peers: Vec<Peer>,
     pub replies: HashMap<RequestId, Result<Reply, CommandError>>,
+    /// Sees each datagram to the worker; what it returns false for is held back.
+    pub gate: Option<Gate>,
     request: u64,
     next_port: u16,
 }
+
+/// What passes: source, destination, bytes.
+pub type Gate = Box<dyn FnMut(SocketAddr, SocketAddr, &[u8]) -> bool>;
 
 pub fn config() -> WorkerConfig {
     WorkerConfig::new(vec![SocketAddr::from(SERVER)])
@@ -68,6 +82,7 @@ impl World {
             events: Vec::new(),
             peers: Vec::new(),
             replies: HashMap::new(),
+            gate: None,
             request: 0,
             next_port: 20_000,
         }
@@ -138,21 +153,41 @@ impl World {
             .accept_answers(self.now, send_answer.as_deref(), receive_answer.as_deref())
             .expect("answers");
         let (epoch, now) = (self.start, self.now);
-        let video = camera.map(|codec| {
+        let peer = self.add(id, media, local, offers);
+        let state = &mut self.peers[peer];
+        state.slots = snapshot.slots;
+        state.audio = Some(AudioSource::new(AudioConfig::new(id, epoch, now), u64::from(id)));
+        state.video = camera.map(|codec| {
             (1, VideoSource::new(VideoConfig::new(codec, id, epoch, now), u64::from(id)))
         });
+        peer
+    }
+
+    /// A peer whose answers were accepted.
+    pub fn add(
+        &mut self,
+        id: u32,
+        media: MediaPeer,
+        local: [SocketAddr; 2],
+        offers: Offers,
+    ) -> usize {
         self.peers.push(Peer {
             id: ParticipantId(id),
             media,
             local,
             offers,
-            slots: snapshot.slots,
+            slots: Vec::new(),
             received: Vec::new(),
             keyframe_requests: 0,
-            audio: Some(AudioSource::new(AudioConfig::new(id, epoch, now), u64::from(id))),
-            video,
+            audio: None,
+            video: None,
             connected: 0,
             cut: false,
+            deaf: false,
+            lose_every: 0,
+            passed: 0,
+            data: Vec::new(),
+            channels: [0; 2],
             level: None,
         });
         self.peers.len() - 1
@@ -196,7 +231,10 @@ impl World {
     pub fn exchange(&mut self) {
         for peer in &mut self.peers {
             while let Some(transmit) = peer.media.poll_transmit() {
-                if peer.cut {
+                let passes = self.gate.as_mut().is_none_or(|gate| {
+                    gate(transmit.local, transmit.destination, &transmit.contents)
+                });
+                if peer.cut || !passes || peer.loses() {
                     continue;
                 }
                 let input = Input::Datagram {
@@ -267,7 +305,18 @@ impl Peer {
         }
     }
 
+    fn loses(&mut self) -> bool {
+        self.passed += 1;
+        self.lose_every > 0 && self.passed.is_multiple_of(self.lose_every)
+    }
+
     fn deliver(&mut self, now: Instant, to: SocketAddr, from: SocketAddr, bytes: &[u8]) {
+        if !self.local.contains(&to) || self.loses() {
+            return;
+        }
+        if self.deaf && bytes.first().is_some_and(|first| (20..64).contains(first)) {
+            return;
+        }
         for (transport, local) in [WireRole::Send, WireRole::Receive].into_iter().zip(self.local) {
             if local == to {
                 let input = PeerInput::Datagram { transport, source: from, local, bytes };
@@ -281,6 +330,8 @@ impl Peer {
             match event {
                 MediaEvent::Connected(_) => self.connected += 1,
                 MediaEvent::Rtp(received) => self.received.push(received),
+                MediaEvent::Data(data) => self.data.push(data),
+                MediaEvent::DataChannel { open, .. } => self.channels[usize::from(!open)] += 1,
                 MediaEvent::KeyframeRequest { .. } => {
                     self.keyframe_requests += 1;
                     if let Some((_, video)) = &mut self.video {

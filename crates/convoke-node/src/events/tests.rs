@@ -72,3 +72,45 @@ fn without_a_reader_nothing_lags() {
     assert!(sender.catch_up());
     assert_eq!(sender.dropped_ever(), 0);
 }
+
+fn data(bytes: usize) -> Event {
+    Event::Data(convoke_core::DataEvent {
+        room: RoomId(1),
+        to: vec![convoke_core::ParticipantId(1)],
+        from: convoke_core::ParticipantId(2),
+        reliability: convoke_core::Reliability::Durable,
+        topic: "".into(),
+        payload: vec![0; bytes].into(),
+    })
+}
+
+#[tokio::test]
+async fn data_messages_leave_half_of_the_places_to_changes_and_need_no_snapshot() {
+    let (mut sender, mut events) = setup(4);
+    for _ in 0..4 {
+        sender.send(data(1));
+    }
+    assert_eq!((sender.data_dropped_ever(), sender.dropped_ever()), (2, 0));
+    sender.send(closed(1));
+    sender.send(closed(2));
+    for _ in 0..2 {
+        assert!(next(&mut events).await.contains("Data"));
+    }
+    assert_eq!(next(&mut events).await, "closed 1");
+    assert_eq!(next(&mut events).await, "closed 2");
+}
+
+#[tokio::test]
+async fn data_messages_are_bounded_by_bytes_and_give_them_back() {
+    let (mut sender, mut events) = setup(1_000);
+    let half = DATA_BYTES_MAX / 2 - DATA_EVENT_BYTES - 4;
+    sender.send(data(half));
+    sender.send(data(half));
+    sender.send(data(0));
+    assert_eq!(sender.data_dropped_ever(), 1);
+    for _ in 0..10 {
+        next(&mut events).await;
+        sender.send(data(half));
+    }
+    assert_eq!(sender.data_dropped_ever(), 1);
+}

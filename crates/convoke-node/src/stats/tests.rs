@@ -24,6 +24,7 @@ const NOTHING: ShellCounts = ShellCounts {
     receive: (0, 0),
     events_dropped: 0,
     mail: MailCounts { media_dropped: 0, resyncs: 0 },
+    data_dropped: 0,
 };
 
 #[test]
@@ -49,7 +50,8 @@ fn turns_are_published_as_they_are() {
         send: SendCounts { calls: 1, gso_calls: 2, gso_datagrams: 3, drops: 4 },
         receive: (5, 6),
         events_dropped: 7,
-        mail: MailCounts { media_dropped: 8, resyncs: 9 },
+        data_dropped: 8,
+        mail: MailCounts { media_dropped: 9, resyncs: 10 },
     };
     let end = now + Duration::from_millis(2);
     meter.turn(now, end, shell);
@@ -59,7 +61,8 @@ fn turns_are_published_as_they_are() {
     assert_eq!((stats.send_calls, stats.gso_calls), (1, 2));
     assert_eq!((stats.gso_datagrams, stats.send_drops), (3, 4));
     assert_eq!((stats.receive_calls, stats.receive_drops, stats.events_dropped), (5, 6, 7));
-    assert_eq!((stats.relay_overflows, stats.relay_resyncs), (8, 9));
+    assert_eq!(stats.data_dropped, 8);
+    assert_eq!((stats.relay_overflows, stats.relay_resyncs), (9, 10));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use convoke_protocol::{Source, TransportRole};
 use super::{Home, Sim, What};
 use crate::actor::{self, Fate, Live};
 use crate::model::{ModelParticipant, ModelTrack};
+use crate::playing;
 use crate::scenario::{Act, Look, PublishSpec, Target};
 
 impl Sim {
@@ -57,6 +58,8 @@ impl Sim {
             }
             Act::Reachable(reachable) => self.reachable(who, reachable),
             Act::CloseRoom => self.close_room(who),
+            Act::DownRate(rate) => self.actors[who].down.set_rate(self.now, rate),
+            Act::UpRate(rate) => self.actors[who].up.set_rate(self.now, rate),
             Act::Join | Act::Restore => {}
         }
     }
@@ -99,7 +102,7 @@ impl Sim {
             .collect();
         let tracks = published
             .iter()
-            .filter_map(|(spec, id)| actor::declaration(spec, id, &offers.send_mids))
+            .filter_map(|(spec, id)| playing::declaration(spec, id, &offers.send_mids))
             .collect();
         let request = JoinRequest {
             participant: id,
@@ -132,7 +135,7 @@ impl Sim {
                 None => self.broken(format!("{client_id} was declared but is not in the snapshot")),
             }
             let seed = self.random.u64(..);
-            let playing = actor::playing(&spec, client_id, id, self.start, self.now, seed);
+            let playing = playing::playing(&spec, client_id, id, self.start, self.now, seed);
             live.playing.push(playing);
         }
         for (address, role) in local.iter().zip([TransportRole::Send, TransportRole::Receive]) {
@@ -155,7 +158,7 @@ impl Sim {
         client_id: &str,
         spec: &PublishSpec,
     ) {
-        let (source, muted) = (actor::core_source(spec.source), spec.muted);
+        let (source, muted) = (playing::core_source(spec.source), spec.muted);
         let model = &mut self.rooms.entry(room).or_default().model;
         if let Some(participant) = model.participant(participant) {
             let client_id = client_id.to_owned();
@@ -228,10 +231,16 @@ impl Sim {
     }
 
     fn publish(&mut self, who: usize, spec: &PublishSpec) {
+        // A line that was offered with simulcast encodings carries only those.
+        let offered = self.actors[who].spec.publish.iter();
+        let simulcast = |p: &&PublishSpec| {
+            p.source == spec.source && p.layers.as_ref().is_some_and(|l| !l.rids().is_empty())
+        };
+        let spec = &offered.clone().find(simulcast).unwrap_or(spec).clone();
         let client_id = self.actors[who].client_id(spec.source);
         let Some((participant, room, live)) = self.present(who) else { return };
         let taken = live.playing.iter().any(|p| p.spec.source == spec.source);
-        let Some(track) = actor::declaration(spec, &client_id, &live.offers.send_mids) else {
+        let Some(track) = playing::declaration(spec, &client_id, &live.offers.send_mids) else {
             return;
         };
         let reply = self.command(room, Action::Publish { participant, track });
@@ -240,7 +249,7 @@ impl Sim {
                 self.model_track(room, participant, track, &client_id, spec);
                 let (seed, start, now) = (self.random.u64(..), self.start, self.now);
                 if let Some((_, _, live)) = self.present(who) {
-                    let playing = actor::playing(spec, client_id, participant, start, now, seed);
+                    let playing = playing::playing(spec, client_id, participant, start, now, seed);
                     live.playing.push(playing);
                 }
             }
@@ -288,7 +297,7 @@ impl Sim {
                 let owner = self.actors[owner].live.as_ref()?.id;
                 let model = &mut self.rooms.get_mut(&room)?.model;
                 let tracks = &model.participant(owner)?.tracks;
-                let source = actor::core_source(source);
+                let source = playing::core_source(source);
                 Show::Track(tracks.iter().find(|t| t.source == source)?.id)
             }
         };
@@ -297,9 +306,9 @@ impl Sim {
         Some(SlotWish {
             mid,
             show,
-            width: None,
-            height: None,
-            max_frame_rate: None,
+            width: look.size.map(|(width, _)| width),
+            height: look.size.map(|(_, height)| height),
+            max_frame_rate: look.frame_rate,
             priority: look.priority,
         })
     }

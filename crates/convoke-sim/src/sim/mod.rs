@@ -6,6 +6,7 @@
 
 mod acts;
 mod check;
+mod quality;
 mod queue;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use crate::link::{Link, Sent};
 use crate::model::ModelRoom;
 use crate::report::Report;
 use crate::scenario::Scenario;
+use quality::Quality;
 use queue::{Queue, What};
 
 /// Broken laws that a report keeps.
@@ -74,6 +76,7 @@ struct Sim {
     next_request: u64,
     next_participant: u32,
     delays: Delays,
+    quality: Quality,
     report: Report,
     /// What went on its way when, if asked for.
     trace: Option<Vec<String>>,
@@ -131,8 +134,8 @@ impl Sim {
         let workers: Vec<Worker> = workers.collect();
         let actors = scenario.actors.iter().map(|spec| Actor {
             spec: spec.clone(),
-            up: Link::new(spec.uplink, random.u64(..)),
-            down: Link::new(spec.downlink, random.u64(..)),
+            up: Link::new(spec.uplink, random.u64(..)).since(start),
+            down: Link::new(spec.downlink, random.u64(..)).since(start),
             live: None,
             generation: 0,
             was_cut: false,
@@ -157,6 +160,7 @@ impl Sim {
             next_request: 0,
             next_participant: 0,
             delays: Delays::default(),
+            quality: Quality::default(),
             report,
             trace: None,
             scenario,
@@ -204,6 +208,8 @@ impl Sim {
         let before = self.counts();
         self.run_until(settled + MEASURE);
         self.check_flow(&before);
+        self.rate_of_pictures(&before, MEASURE.as_secs_f64());
+        self.check_bounds();
         for actor in &mut self.actors {
             if let Some(live) = &mut actor.live {
                 live.hush(self.now);
@@ -249,12 +255,23 @@ impl Sim {
                 What::Answer { actor, generation, role, sdp } => {
                     self.answer(actor, generation, role, &sdp);
                 }
+                What::Demand { actor, generation, client_id, encodings } => {
+                    let (now, actor) = (self.now, &mut self.actors[actor]);
+                    if let Some(live) =
+                        actor.live.as_mut().filter(|_| actor.generation == generation)
+                    {
+                        live.demanded(now, &client_id, &encodings);
+                    }
+                }
                 What::Step(index) => {
                     let step = self.scenario.steps[index].clone();
                     self.act(step.who, step.act);
                     self.check_tables();
                 }
-                What::Check => self.check_tables(),
+                What::Check => {
+                    self.check_tables();
+                    self.look_at_quality();
+                }
             }
         }
     }
@@ -352,7 +369,10 @@ impl Sim {
             }
             self.report.turns += 1;
             self.workers[index].handle(self.now, Input::Timeout, &mut self.out);
-            if let Some(fault) = self.spins[index].turn(self.now) {
+            // A pacer has packets leave some microseconds apart: those turns are of use.
+            let idle = self.out.transmits.is_empty() && self.out.events.is_empty();
+            let fault = idle.then(|| self.spins[index].turn(self.now)).flatten();
+            if let Some(fault) = fault {
                 self.broken(format!("worker {index}: {fault}"));
                 // Let time go on all the same.
                 self.now += Duration::from_millis(1);
@@ -447,6 +467,14 @@ impl Sim {
                 if !known && state == TransportState::Connected {
                     self.broken(format!("{participant} connected after it was gone"));
                 }
+            }
+            Event::Demand { participant, client_id, encodings, .. } => {
+                let is_it = |a: &Actor| a.live.as_ref().is_some_and(|l| l.id == participant);
+                let Some(actor) = self.actors.iter().position(is_it) else { return };
+                let at = self.now + self.actors[actor].spec.downlink.delay;
+                let generation = self.actors[actor].generation;
+                let client_id = client_id.to_string();
+                self.push(at, What::Demand { actor, generation, client_id, encodings });
             }
             Event::RoomClosed { room } => {
                 let left = self.rooms.remove(&room).map(|state| state.model);

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use convoke_client::check::rtp_numbers;
+use convoke_core::EncodingDemand;
 use convoke_protocol::TransportRole;
 
 /// Something on its way.
@@ -18,6 +19,7 @@ pub(super) enum What {
     ToClient { actor: usize, source: SocketAddr, local: SocketAddr, bytes: Vec<u8> },
     Answers { actor: usize, generation: u32, send: Option<String>, receive: Option<String> },
     Answer { actor: usize, generation: u32, role: TransportRole, sdp: String },
+    Demand { actor: usize, generation: u32, client_id: String, encodings: Vec<EncodingDemand> },
     Step(usize),
     Check,
 }
@@ -29,6 +31,10 @@ impl What {
             Self::ToClient { local, bytes, .. } => format!("{local} down {}", describe(bytes)),
             Self::Answers { actor, .. } => format!("actor {actor} gets its answers"),
             Self::Answer { actor, role, .. } => format!("actor {actor} gets an answer ({role:?})"),
+            Self::Demand { actor, client_id, encodings, .. } => {
+                let active = encodings.iter().map(|e| e.active).collect::<Vec<_>>();
+                format!("actor {actor} is told what is wanted of {client_id}: {active:?}")
+            }
             Self::Step(index) => format!("step {index}"),
             Self::Check => "check".to_owned(),
         }

@@ -1,10 +1,11 @@
 //! Each law that looks at the whole world is shown to fail when the world is tampered with.
 
+use convoke_client::media::Codec;
 use convoke_core::{LeaveReason, Transmit};
 
 use super::*;
 use crate::link::LinkConfig;
-use crate::scenario::{Act, ActorSpec};
+use crate::scenario::{Act, ActorSpec, LayersSpec, PublishSpec};
 
 /// Three people in a call for two seconds, all well.
 fn call() -> Sim {
@@ -153,13 +154,94 @@ fn the_dead_who_are_kept_are_seen() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    let digest = |seed| {
-        let report = run(&crate::random(seed), seed);
-        (report.digest, report.received, report.link_lost)
+    let digest = |report: Report| (report.digest, report.received);
+    let random = |seed| digest(run(&crate::random(seed), seed));
+    let named = |name| digest(run(&crate::named(name).expect("in the table"), 1));
+    let all = || -> Vec<_> {
+        // Among them lossy, reordering, bursty and narrow links.
+        let names = ["loss-bursty", "reordering", "narrow-downlink", "simulcast-vp8"];
+        (3..=7).map(random).chain(names.map(named)).collect()
     };
-    // Among them lossy, reordering, bursty and narrow links.
-    let first: Vec<_> = (1..=8).map(digest).collect();
-    let again: Vec<_> = (1..=8).map(digest).collect();
-    assert_eq!(first, again);
+    let first = all();
+    assert_eq!(first, all());
     assert_ne!(first[0].0, first[1].0);
+}
+
+/// Three seconds of a simulcast camera and one viewer.
+fn watched() -> Sim {
+    fastrand::seed(5);
+    let camera = PublishSpec::layered(Codec::Vp8, LayersSpec::simulcast());
+    let viewer = ActorSpec { audio_slots: 1, video_slots: 1, ..ActorSpec::viewer() };
+    let mut scenario = Scenario::new("test", vec![ActorSpec::publisher(camera), viewer]);
+    scenario.bounds.settled = Duration::from_secs(1);
+    let mut sim = Sim::new(scenario, 5);
+    (0..2).for_each(|actor| sim.join(actor));
+    sim.run_until(sim.start + Duration::from_secs(3));
+    assert_eq!(sim.report.violations, Vec::<String>::new());
+    sim
+}
+
+#[test]
+fn packets_carry_transport_wide_numbers_and_estimates_come_of_them() {
+    let mut sim = watched();
+    sim.check_bounds();
+    assert_eq!(sim.report.violations, Vec::<String>::new());
+    let (numbered, packets) = sim.wire.transport_wide();
+    assert!(packets > 100 && numbered == packets, "{numbered} of {packets}");
+    sim.scenario.bounds.estimate = Some(u64::MAX);
+    sim.check_bounds();
+    says(&sim, "actor 1 is estimated at Some(");
+}
+
+#[test]
+fn bounds_that_do_not_hold_are_seen() {
+    let mut sim = watched();
+    // Nothing for a second, then everything again.
+    sim.actors[1].down.set_up(false);
+    second(&mut sim);
+    sim.actors[1].down.set_up(true);
+    second(&mut sim);
+    let live = sim.actors[1].live.as_mut().expect("in the call");
+    let layer_changes = &mut live.slots[1].layer_changes;
+    layer_changes.extend([sim.now; 7]);
+    sim.scenario.bounds = crate::scenario::Bounds {
+        freezes: Some(0),
+        longest_freeze: Some(Duration::from_millis(500)),
+        audio: Some(0.99),
+        heights: vec![(1, 0, 1)],
+        first_picture: Some(Duration::ZERO),
+        video_in: Some(1),
+        keyframe_requests: -1.0,
+        ..sim.scenario.bounds.clone()
+    };
+    sim.quality.skew = 0.041;
+    sim.check_bounds();
+    for what in [
+        "actor 1, Video slot 0: it froze 1 times",
+        "it froze for ",
+        "its layer changed 7 times in a minute",
+        "actor 1, Audio slot 0: Some(0.",
+        "instead of 1p",
+        "ms for its first picture",
+        "packets of video came in, at most 1 should",
+        "keyframes were asked of Camera-2",
+        "sound and picture are 0.041 s apart",
+    ] {
+        says(&sim, what);
+    }
+}
+
+#[test]
+fn more_allocated_than_there_is_is_seen() {
+    let mut sim = watched();
+    let explained = sim.quality.explained.get(&1).cloned().expect("asked");
+    let much = convoke_core::Explanation {
+        allocated_bps: 2_000_000,
+        estimate_bps: Some(1_000_000),
+        ..explained
+    };
+    sim.judge(1, much.clone());
+    assert_eq!(sim.report.violations, Vec::<String>::new(), "once is no fault");
+    sim.judge(1, much);
+    says(&sim, "are allocated of Some(1000000)");
 }

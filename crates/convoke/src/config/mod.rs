@@ -20,7 +20,7 @@ use convoke_control::{
     self as control, ControlConfig, Key, KeySet, MAX_LEEWAY, Origins, Slots, Times, TokenRules,
 };
 use convoke_node::NodeConfig;
-use convoke_node::core::Limits;
+use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
 
 pub(crate) use error::ConfigError;
 pub(crate) use load::Source;
@@ -169,6 +169,13 @@ fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {
             tracks: limits.tracks,
             sdp_bytes: limits.sdp.0,
             sdp_sections: limits.sdp_sections,
+            data: DataLimits {
+                payload_bytes: limits.data_payload.0,
+                messages_per_second: limits.data_messages_per_second,
+                // In range: see `check_ranges`.
+                bytes_per_second: u32::try_from(limits.data_per_second.0).unwrap_or(u32::MAX),
+                queue_bytes: limits.data_queue.0,
+            },
         },
         media_timeout: media.timeout,
         keyframe_interval: media.keyframe_interval,
@@ -246,6 +253,7 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("limits.messages_per_second", limits.messages_per_second as usize, 1, 1 << 20),
         ("limits.message_burst", limits.message_burst as usize, 1, 1 << 20),
         ("limits.sdp_sections", limits.sdp_sections, 1, 1_024),
+        ("limits.data_messages_per_second", limits.data_messages_per_second as usize, 1, 1 << 20),
         ("limits.queue_messages", limits.queue_messages, 16, 1 << 20),
         ("calls.audio_slots", calls.audio_slots as usize, 1, 256),
         ("calls.video_slots", calls.video_slots as usize, 0, 256),
@@ -260,6 +268,9 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("limits.message", limits.message, 16 << 10, 16 << 20),
         ("limits.sdp", limits.sdp, 4 << 10, 16 << 20),
         ("limits.queue", limits.queue, 64 << 10, 1 << 30),
+        ("limits.data_payload", limits.data_payload, 1, DATA_PAYLOAD_BYTES_MAX),
+        ("limits.data_per_second", limits.data_per_second, 1 << 10, 1 << 30),
+        ("limits.data_queue", limits.data_queue, 64 << 10, 1 << 30),
     ];
     for (key, value, least, most) in sizes {
         if !(least..=most).contains(&value.0) {

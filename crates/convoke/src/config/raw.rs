@@ -147,6 +147,13 @@ section! {
         queue_messages: usize = 512,
         #[serde(with = "units::text")]
         queue: Size = Size(4 << 20),
+        #[serde(with = "units::text")]
+        data_payload: Size = Size(16 << 10),
+        data_messages_per_second: u32 = 3_000,
+        #[serde(with = "units::text")]
+        data_per_second: Size = Size(4 << 20),
+        #[serde(with = "units::text")]
+        data_queue: Size = Size(1 << 20),
     }
 }
 

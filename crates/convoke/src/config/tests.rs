@@ -74,6 +74,7 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
         "http.allowed_origins" => toml::Value::Array(vec![text("https://app.example.com")]),
         "media.bind" => text("127.0.0.1"),
         "media.advertise" => toml::Value::Array(vec![text("203.0.113.7")]),
+        "limits.data_payload" => text("8KiB"),
         "log.format" => text("json"),
         "log.level" => text("debug"),
         "tokens.keys" => {
@@ -160,6 +161,8 @@ fn wrong_values_name_key_value_and_expectation() {
         ("[media]\ntimeout = 5", ["`media.timeout`", "5", "a duration"]),
         ("[media]\ntimeout = \"2days\"", ["`media.timeout`", "2days", "to 1day"]),
         ("[media]\ncommand_queue = 0", ["command_queue", "0", "from 2"]),
+        ("[limits]\ndata_payload = \"61KiB\"", ["`limits.data_payload`", "61KiB", "to 60KiB"]),
+        ("[limits]\ndata_queue = \"1KiB\"", ["`limits.data_queue`", "1KiB", "from 64KiB"]),
         ("[calls]\naudio_slots = 17", ["calls.audio_slots", "17", "`limits.audio_slots`"]),
         ("[log]\nformat = \"xml\"", ["`log.format`", "xml", "\"human\", \"json\""]),
         ("[log]\nlevel = \"loud\"", ["`log.level`", "loud", "a level"]),

@@ -1,5 +1,7 @@
 //! Each law holds on a good stream and is shown to break on a bad one.
 
+mod layers;
+
 use std::time::{Duration, Instant};
 
 use convoke_protocol::MediaKind;
@@ -30,6 +32,8 @@ fn received(packet: Packet, at: Instant, sequence: u64, csrc: u32) -> Received {
         codec: packet.codec,
         level: packet.level,
         payload: packet.payload,
+        descriptor: packet.descriptor,
+        made_at: None,
     }
 }
 

@@ -1,0 +1,170 @@
+//! Faults that other SFUs shipped, tried on whole calls in virtual time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests are where time comes from"
+)]
+
+mod common;
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::{World, config};
+use convoke_client::media::Codec;
+use convoke_client::source::Stamp;
+use convoke_core::{Input, Stats};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+type Datagrams = Rc<RefCell<Vec<(SocketAddr, SocketAddr, Vec<u8>)>>>;
+
+fn pair() -> World {
+    let mut world = World::new(config(), 1);
+    world.join(1, Some(Codec::Vp8));
+    world.join(2, None);
+    world.run(SECOND * 2);
+    world
+}
+
+/// RTP, not RTCP (RFC 5761 §4).
+fn is_rtp(bytes: &[u8]) -> bool {
+    matches!(bytes, [first, second, ..] if (128..192).contains(first) && !(64..96).contains(&(second & 0x7f)))
+}
+
+fn inject(world: &mut World, source: SocketAddr, local: SocketAddr, bytes: &[u8]) {
+    world.worker.handle(world.now, Input::Datagram { source, local, bytes }, &mut world.out);
+}
+
+/// What the subscriber got of the publisher's camera: no frame's packet twice, none missing.
+fn assert_whole(world: &World, least: usize) {
+    let got = world.got(1, 1, Codec::Vp8);
+    assert!(got.len() >= least, "{} packets", got.len());
+    let mut seen = HashSet::new();
+    for packet in &got {
+        let stamp = Stamp::read(&packet.payload).expect("whole");
+        assert!(seen.insert((stamp.frame, stamp.packet)), "{stamp:?} came twice");
+    }
+    let mut sequences: Vec<u64> = got.iter().map(|packet| packet.sequence).collect();
+    sequences.sort_unstable();
+    assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "a gap or a double");
+}
+
+fn dropped(stats: Stats) -> u64 {
+    stats.drops.iter().sum()
+}
+
+/// SR-04: replays, forged tags and plain RTP move no state and reach nobody.
+#[test]
+fn sr_04_replayed_or_forged_packets_move_nothing() {
+    let mut world = pair();
+    let recorded: Datagrams = Rc::default();
+    let tap = Rc::clone(&recorded);
+    world.gate = Some(Box::new(move |source, local, bytes| {
+        if is_rtp(bytes) {
+            tap.borrow_mut().push((source, local, bytes.to_vec()));
+        }
+        true
+    }));
+    world.run(SECOND * 4);
+    world.gate = None;
+    let recorded: Vec<_> = recorded.borrow().iter().rev().take(500).rev().cloned().collect();
+    assert_eq!(recorded.len(), 500);
+    let before = world.worker.stats();
+    for wait in [10 * MS, SECOND, SECOND * 30] {
+        world.run(wait);
+        for (source, local, bytes) in &recorded {
+            inject(&mut world, *source, *local, bytes);
+        }
+    }
+    for (source, local, bytes) in recorded.iter().take(200) {
+        // One flipped bit of the tag; a jump of the sequence number; no encryption at all.
+        let mut forged = bytes.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        inject(&mut world, *source, *local, &forged);
+        let mut jumped = bytes.clone();
+        let sequence = u16::from_be_bytes([bytes[2], bytes[3]]).wrapping_add(30_000);
+        jumped[2..4].copy_from_slice(&sequence.to_be_bytes());
+        inject(&mut world, *source, *local, &jumped);
+        let mut plain = bytes.clone();
+        plain[12..].fill(0x42);
+        inject(&mut world, *source, *local, &plain);
+        // From a stranger's address.
+        let stranger = SocketAddr::from(([127, 0, 0, 1], 4_444));
+        inject(&mut world, stranger, *local, bytes);
+    }
+    let requests = world.peers[0].keyframe_requests;
+    world.run(SECOND * 2);
+    assert_eq!(world.peers[0].keyframe_requests, requests, "nothing seemed lost");
+    assert_whole(&world, 1_000);
+    let after = world.worker.stats();
+    assert_eq!(after.peer_panics, 0);
+    assert!(dropped(after) - dropped(before) >= 200, "strangers at least are counted");
+}
+
+/// SR-04: an honest packet that comes 60 places late is within the replay window, and arrives.
+#[test]
+fn sr_04_an_honest_packet_within_the_window_is_taken() {
+    let mut world = pair();
+    let held: Datagrams = Rc::default();
+    let (tap, mut count) = (Rc::clone(&held), 0u32);
+    let mut ssrc = None;
+    world.gate = Some(Box::new(move |source, local, bytes| {
+        // The camera's packets are the large ones.
+        if !is_rtp(bytes) || bytes.len() < 600 {
+            return true;
+        }
+        ssrc.get_or_insert([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        if ssrc.is_some_and(|ssrc| ssrc == bytes[8..12]) {
+            count += 1;
+        }
+        if count == 20 && tap.borrow().is_empty() {
+            tap.borrow_mut().push((source, local, bytes.to_vec()));
+            return false;
+        }
+        true
+    }));
+    // At about 70 packets a second: 60 places are less than a second.
+    world.run(600 * MS);
+    world.gate = None;
+    let (source, local, bytes) = held.borrow().first().cloned().expect("one was held back");
+    inject(&mut world, source, local, &bytes);
+    world.run(SECOND * 2);
+    assert_whole(&world, 100);
+}
+
+/// LC-03: whatever way they end, and wherever they stop on the way, nothing of them stays.
+#[test]
+fn lc_03_nothing_stays_of_two_hundred_abrupt_ends() {
+    let mut world = World::new(config(), 1);
+    let mut id = 0;
+    for cycle in 0..200u32 {
+        id += 1;
+        if cycle % 50 == 49 {
+            // A whole one now and then, ended cleanly.
+            let peer = world.join(id, Some(Codec::Vp8));
+            world.run(500 * MS);
+            world.leave(peer);
+        } else {
+            // Killed before its first packet, or between ICE and DTLS.
+            let peer = world.join(id, None);
+            if cycle % 2 == 0 {
+                world.run(5 * MS);
+            }
+            world.peers[peer].cut = true;
+        }
+        world.peers.clear();
+        world.events.clear();
+    }
+    assert!(world.worker.stats().participants > 50, "the killed ones are waited for");
+    world.run(SECOND * 61);
+    let stats = world.worker.stats();
+    assert_eq!([stats.rooms, stats.participants, stats.transports, stats.tracks], [0; 4]);
+    assert_eq!(world.worker.next_timeout(), None, "no deadline stays");
+    assert_eq!(stats.peer_panics, 0);
+}
