@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use convoke_client::media::Codec;
+use convoke_client::source::{VideoConfig, VideoSource};
 use convoke_core::{
     Action, Input, LeaveReason, MediaKind, Relay, RelayMessage, RoomId, WorkerConfig,
 };
@@ -93,7 +94,14 @@ impl Mesh {
     }
 
     pub fn join(&mut self, world: usize, id: u32, camera: Option<Codec>) -> usize {
-        let peer = self.worlds[world].join(id, camera);
+        let world = &mut self.worlds[world];
+        let peer = world.join(id, camera);
+        // Small enough that bandwidth is never the reason.
+        world.peers[peer].video = camera.map(|codec| {
+            let mut config = VideoConfig::new(codec, id, world.start, world.now);
+            config.bps = 120_000;
+            (1, VideoSource::new(config, u64::from(id)))
+        });
         self.pump();
         peer
     }
