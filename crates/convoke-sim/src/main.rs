@@ -59,6 +59,12 @@ struct Run {
     /// Threads; as many as there are cores when absent.
     #[arg(long)]
     threads: Option<usize>,
+    /// Workers that each room spans.
+    #[arg(long, default_value_t = 1)]
+    span: usize,
+    /// How long messages between workers are on their way, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    relay_delay: u64,
     /// Writes all reports to this file, as a JSON array.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -100,7 +106,7 @@ fn run_all(arguments: &Run) -> ExitCode {
     let seeds = arguments.seed..arguments.seed.saturating_add(arguments.seeds);
     let jobs: Vec<(&str, u64)> =
         names.iter().flat_map(|name| seeds.clone().map(move |seed| (*name, seed))).collect();
-    let reports = run_jobs(&jobs, arguments.threads);
+    let reports = run_jobs(&jobs, arguments);
     if let Some(path) = &arguments.json {
         let text = match serde_json::to_string_pretty(&reports) {
             Ok(text) => text,
@@ -126,7 +132,8 @@ fn complain(error: &dyn std::error::Error) -> ExitCode {
 }
 
 /// Runs everything on some threads, printing each report as it comes.
-fn run_jobs(jobs: &[(&str, u64)], threads: Option<usize>) -> Vec<Report> {
+fn run_jobs(jobs: &[(&str, u64)], arguments: &Run) -> Vec<Report> {
+    let Run { threads, span, relay_delay, .. } = *arguments;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicU64::new(0);
     let mut reports = Vec::with_capacity(jobs.len());
@@ -142,6 +149,7 @@ fn run_jobs(jobs: &[(&str, u64)], threads: Option<usize>) -> Vec<Report> {
                         return;
                     };
                     let Some(scenario) = scenario(name, *seed) else { return };
+                    let scenario = scenario.spanning(span, relay_delay);
                     if sender.send(run(&scenario, *seed)).is_err() {
                         return;
                     }

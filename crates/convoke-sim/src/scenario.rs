@@ -350,6 +350,10 @@ pub struct Scenario {
     pub name: String,
     /// Workers; room `n` lives on worker `n` modulo their number.
     pub workers: usize,
+    /// Workers that a room spans, its participants spread in turn; 1, or up to 16.
+    pub span: usize,
+    /// How long what one worker says to another is on its way.
+    pub relay_delay: Duration,
     /// Everyone.
     pub actors: Vec<ActorSpec>,
     /// What they do.
@@ -369,6 +373,8 @@ impl Scenario {
         Self {
             name: name.to_owned(),
             workers: 1,
+            span: 1,
+            relay_delay: Duration::ZERO,
             actors,
             steps: Vec::new(),
             length: Duration::from_secs(4),
@@ -381,6 +387,15 @@ impl Scenario {
     #[must_use]
     pub fn step(mut self, at_ms: u64, who: usize, act: Act) -> Self {
         self.steps.push(Step { at: Duration::from_millis(at_ms), who, act });
+        self
+    }
+
+    /// Spanning so many workers; `delay_ms` is how long messages between them are on their way.
+    #[must_use]
+    pub fn spanning(mut self, span: usize, delay_ms: u64) -> Self {
+        self.span = span;
+        self.workers = self.workers.max(span);
+        self.relay_delay = Duration::from_millis(delay_ms);
         self
     }
 

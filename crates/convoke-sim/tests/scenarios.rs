@@ -50,6 +50,32 @@ fn random_scenarios_keep_every_law() {
     });
 }
 
+/// Whatever holds on one worker holds over several.
+#[test]
+fn named_scenarios_keep_every_law_over_two_workers() {
+    let names = names();
+    all(names.len() as u64, |index| {
+        let name = names[usize::try_from(index).expect("small")];
+        run(&named(name).expect("in the table").spanning(2, 0), 1).failure()
+    });
+}
+
+#[test]
+fn calls_over_many_workers_and_over_a_way_that_takes_time_keep_every_law() {
+    let random = (1..=60).map(|seed| (random(seed), seed));
+    let runs = random.map(|(scenario, seed)| {
+        let (span, delay_ms) = [(2, 0), (4, 0), (3, 4)][usize::try_from(seed % 3).expect("small")];
+        (scenario.spanning(span, delay_ms), seed)
+    });
+    let named = ["codecs", "views", "twenty-cameras-sixteen-slots"]
+        .map(|name| named(name).expect("in the table"));
+    let runs: Vec<_> = runs.chain(named.map(|scenario| (scenario.spanning(4, 0), 1))).collect();
+    all(runs.len() as u64, |index| {
+        let (scenario, seed) = &runs[usize::try_from(index).expect("small")];
+        run(scenario, *seed).failure()
+    });
+}
+
 #[test]
 fn a_failure_says_how_to_repeat_it() {
     let mut report = run(&named("two").expect("in the table"), 9);

@@ -64,10 +64,6 @@ impl Sim {
         }
     }
 
-    pub(super) fn room_of(&self, who: usize) -> RoomId {
-        RoomId(self.actors[who].spec.room)
-    }
-
     /// The id of a present actor, its room, and itself.
     fn present(&mut self, who: usize) -> Option<(ParticipantId, RoomId, &mut Live)> {
         let live = self.actors[who].live.as_mut()?;
@@ -80,7 +76,7 @@ impl Sim {
     }
 
     pub(super) fn join(&mut self, who: usize) {
-        let room = self.room_of(who);
+        let room = self.open_shard(who);
         self.next_participant += 1;
         // Any number but 0 will do; these look like what a control plane gives.
         let id = ParticipantId(self.next_participant << 16 | 0x2a);
@@ -116,7 +112,7 @@ impl Sim {
         // In the room before the first event about it.
         let participant =
             ModelParticipant { id, reachable: true, tracks: Vec::new(), wishes: Vec::new() };
-        self.rooms.entry(room).or_default().model.participants.push(participant);
+        self.model(room).participants.push(participant);
         let reply = self.command(room, Action::Join(request));
         let Ok(Reply::Joined { send_answer, receive_answer, snapshot }) = reply else {
             return self.broken(format!("actor {who} was refused: {reply:?}"));
@@ -159,7 +155,7 @@ impl Sim {
         spec: &PublishSpec,
     ) {
         let (source, muted) = (playing::core_source(spec.source), spec.muted);
-        let model = &mut self.rooms.entry(room).or_default().model;
+        let model = self.model(room);
         if let Some(participant) = model.participant(participant) {
             let client_id = client_id.to_owned();
             participant.tracks.push(ModelTrack { id, client_id, source, muted });
@@ -197,7 +193,7 @@ impl Sim {
 
     pub(super) fn leave(&mut self, who: usize) {
         let Some((participant, room, _)) = self.present(who) else { return };
-        self.rooms.entry(room).or_default().model.remove(participant);
+        self.model(room).remove(participant);
         self.end_of(who);
         let reason = LeaveReason::Left;
         let reply = self.command(room, Action::Leave { participant, reason });
@@ -263,7 +259,7 @@ impl Sim {
         let Some(at) = live.playing.iter().position(|p| p.spec.source == source) else { return };
         let playing = live.playing.remove(at);
         let client_id: Arc<str> = playing.client_id.as_str().into();
-        let model = &mut self.rooms.entry(room).or_default().model;
+        let model = self.model(room);
         if let Some(participant) = model.participant(participant) {
             participant.tracks.retain(|t| t.client_id != playing.client_id);
         }
@@ -277,7 +273,7 @@ impl Sim {
         let playing = live.playing.iter().find(|p| p.spec.source == source);
         let Some(client_id) = playing.map(|p| p.client_id.clone()) else { return };
         live.set_paused(now, source, muted);
-        let model = &mut self.rooms.entry(room).or_default().model;
+        let model = self.model(room);
         let tracks = model.participant(participant).map(|p| &mut p.tracks);
         for track in tracks.into_iter().flatten().filter(|t| t.client_id == client_id) {
             track.muted = muted;
@@ -295,7 +291,7 @@ impl Sim {
             Target::Track(owner, source) => {
                 let room = self.room_of(who);
                 let owner = self.actors[owner].live.as_ref()?.id;
-                let model = &mut self.rooms.get_mut(&room)?.model;
+                let model = self.model(room);
                 let tracks = &model.participant(owner)?.tracks;
                 let source = playing::core_source(source);
                 Show::Track(tracks.iter().find(|t| t.source == source)?.id)
@@ -324,7 +320,7 @@ impl Sim {
             }
         }
         let Some((participant, room, _)) = self.present(who) else { return };
-        let model = &mut self.rooms.entry(room).or_default().model;
+        let model = self.model(room);
         if let Some(participant) = model.participant(participant) {
             participant.wishes.clone_from(&wishes);
         }
@@ -378,7 +374,7 @@ impl Sim {
 
     fn reachable(&mut self, who: usize, reachable: bool) {
         let Some((participant, room, _)) = self.present(who) else { return };
-        let model = &mut self.rooms.entry(room).or_default().model;
+        let model = self.model(room);
         if let Some(participant) = model.participant(participant) {
             participant.reachable = reachable;
         }
@@ -387,15 +383,24 @@ impl Sim {
     }
 
     fn close_room(&mut self, who: usize) {
-        let room = self.room_of(who);
+        let call = self.room_of(who).with_shard(0);
+        let mut rooms = Vec::new();
         for index in 0..self.actors.len() {
-            let here = self.actors[index].live.as_ref().is_some_and(|l| l.room == room);
-            if here && let Some(live) = self.end_of(index) {
-                self.rooms.entry(room).or_default().model.remove(live.id);
+            let live = self.actors[index].live.as_ref();
+            let here = live.map(|live| live.room).filter(|room| room.with_shard(0) == call);
+            if let Some(room) = here
+                && let Some(live) = self.end_of(index)
+            {
+                self.model(room).remove(live.id);
+                rooms.push(room);
             }
         }
-        let reply = self.command(room, Action::CloseRoom { reason: LeaveReason::RoomClosed });
-        self.must_be_done(&reply);
+        rooms.sort_unstable();
+        rooms.dedup();
+        for room in rooms {
+            let reply = self.command(room, Action::CloseRoom { reason: LeaveReason::RoomClosed });
+            self.must_be_done(&reply);
+        }
     }
 
     /// The end: those who can leave do, those who are dying are waited for, and nothing is left.

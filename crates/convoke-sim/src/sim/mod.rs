@@ -8,6 +8,7 @@ mod acts;
 mod check;
 mod quality;
 mod queue;
+mod span;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -70,6 +71,7 @@ struct Sim {
     actors: Vec<Actor>,
     addresses: HashMap<SocketAddr, Home>,
     rooms: HashMap<RoomId, RoomState>,
+    span: span::Span,
     wire: WireChecker,
     /// RTP lost on a downlink, or come before its transport was up, by address and SSRC.
     excused: HashMap<(SocketAddr, u32), u64>,
@@ -155,6 +157,7 @@ impl Sim {
             actors,
             addresses: HashMap::new(),
             rooms: HashMap::new(),
+            span: span::Span::default(),
             wire: WireChecker::default(),
             excused: HashMap::new(),
             next_request: 0,
@@ -268,6 +271,7 @@ impl Sim {
                     self.act(step.who, step.act);
                     self.check_tables();
                 }
+                What::Relay(relay) => self.relay_arrives(*relay),
                 What::Check => {
                     self.check_tables();
                     self.look_at_quality();
@@ -416,6 +420,7 @@ impl Sim {
                 event => self.event(event),
             }
         }
+        self.take_relays();
         replies
     }
 
@@ -455,7 +460,10 @@ impl Sim {
             Event::Speakers { room, version, dominant, speaking } => {
                 let state = self.rooms.entry(room).or_default();
                 let mut faults: Vec<String> = state.versions.event(version).into_iter().collect();
-                let present = |id| state.model.participants.iter().any(|p| p.id == id);
+                // Another shard may not have heard yet that someone is gone.
+                let told = self.is_told();
+                let model = self.model(room);
+                let present = |id| !told || model.participants.iter().any(|p| p.id == id);
                 let strangers = speaking.iter().copied().chain(dominant).filter(|id| !present(*id));
                 faults.extend(strangers.map(|id| format!("{id} speaks but is not in {room}")));
                 for fault in faults {
@@ -477,8 +485,13 @@ impl Sim {
                 self.push(at, What::Demand { actor, generation, client_id, encodings });
             }
             Event::RoomClosed { room } => {
-                let left = self.rooms.remove(&room).map(|state| state.model);
-                if left.is_some_and(|model| !model.participants.is_empty()) {
+                self.rooms.entry(room).or_default().versions = Versions::default();
+                let people = self.model(room).participants.clone();
+                let here = |id| {
+                    let mut lives = self.actors.iter().filter_map(|a| a.live.as_ref());
+                    lives.any(|live| live.id == id && live.room == room)
+                };
+                if people.iter().any(|participant| here(participant.id)) {
                     self.broken(format!("{room} was closed with people in it"));
                 }
             }
@@ -488,7 +501,7 @@ impl Sim {
 
     /// Someone is out: known from the command that did it, or the server found out.
     fn left(&mut self, room: RoomId, participant: ParticipantId) -> Option<String> {
-        if !self.rooms.entry(room).or_default().model.remove(participant) {
+        if !self.model(room).remove(participant) {
             return None;
         }
         let timeout = self.scenario.media_timeout;
@@ -519,10 +532,6 @@ impl Sim {
 
     fn live(&mut self, participant: ParticipantId) -> Option<&mut Live> {
         self.actors.iter_mut().filter_map(|a| a.live.as_mut()).find(|l| l.id == participant)
-    }
-
-    fn worker_of(&self, room: RoomId) -> usize {
-        usize::try_from(room.0).unwrap_or(0) % self.workers.len()
     }
 
     /// Gives a command, and hears everything that follows at once.

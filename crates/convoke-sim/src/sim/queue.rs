@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use convoke_client::check::rtp_numbers;
-use convoke_core::EncodingDemand;
+use convoke_core::{EncodingDemand, Relay};
 use convoke_protocol::TransportRole;
 
 /// Something on its way.
@@ -20,6 +20,7 @@ pub(super) enum What {
     Answers { actor: usize, generation: u32, send: Option<String>, receive: Option<String> },
     Answer { actor: usize, generation: u32, role: TransportRole, sdp: String },
     Demand { actor: usize, generation: u32, client_id: String, encodings: Vec<EncodingDemand> },
+    Relay(Box<Relay>),
     Step(usize),
     Check,
 }
@@ -35,6 +36,7 @@ impl What {
                 let active = encodings.iter().map(|e| e.active).collect::<Vec<_>>();
                 format!("actor {actor} is told what is wanted of {client_id}: {active:?}")
             }
+            Self::Relay(relay) => format!("{} tells {}", relay.from, relay.to),
             Self::Step(index) => format!("step {index}"),
             Self::Check => "check".to_owned(),
         }
