@@ -11,8 +11,9 @@ use common::{World, declaration};
 use convoke_client::media::Codec;
 use convoke_client::source::Stamp;
 use convoke_core::{
-    Action, CommandError, Event, LeaveReason, Mid, ParticipantId, Permissions, Relay, RelayDrop,
-    RelayMessage, RoomChange, Show, SlotState, SlotWish, Source, WantedLayers,
+    Action, CommandError, DataMessage, Event, LeaveReason, Mid, ParticipantId, Permissions, Relay,
+    RelayDrop, RelayMessage, Reliability, RoomChange, Show, SlotState, SlotWish, Source,
+    WantedLayers,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -468,4 +469,46 @@ fn cl_03_a_triangle_carries_each_packet_once_and_survives_what_is_wrong() {
     mesh.run(SECOND);
     assert!(mesh.went(0, 1).media[1] > 25 && mesh.went(0, 1).twice == 0);
     assert_eq!(roster(&mut mesh.worlds[2], 0), [1, 3, 5]);
+}
+
+/// What a worker's clients are told of data, as they have no channels here: for whom, and the text.
+fn data_told(world: &World) -> Vec<(Vec<u32>, String)> {
+    let told = world.events.iter().filter_map(|event| match event {
+        Event::Data(data) => {
+            let to = data.to.iter().map(|id| id.0).collect();
+            Some((to, String::from_utf8_lossy(&data.payload).into_owned()))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn data_messages_reach_whom_they_are_for_on_every_shard_once() {
+    let mut mesh = Mesh::of_one_each(3, None);
+    mesh.join(1, 9, None);
+    mesh.run(SECOND);
+    let say = |text: &str, to: Option<Vec<ParticipantId>>| Action::SendData {
+        participant: ParticipantId(1),
+        message: DataMessage {
+            to,
+            reliability: Reliability::Durable,
+            topic: "".into(),
+            payload: text.as_bytes().into(),
+        },
+    };
+    mesh.forget_traffic();
+    mesh.command(0, say("all", None));
+    assert_eq!([mesh.went(0, 1).words, mesh.went(0, 2).words], [1, 1]);
+    assert_eq!([mesh.went(1, 2).words, mesh.went(2, 1).words], [0, 0], "nothing is sent on");
+    mesh.command(0, say("some", Some(vec![ParticipantId(9), ParticipantId(1)])));
+    assert_eq!([mesh.went(0, 1).words, mesh.went(0, 2).words], [2, 1]);
+    let told: Vec<_> = mesh.worlds.iter().map(data_told).collect();
+    assert_eq!(told[0], []);
+    assert_eq!(told[1], [(vec![2, 9], "all".to_owned()), (vec![9], "some".to_owned())]);
+    assert_eq!(told[2], [(vec![3], "all".to_owned())]);
+    let permissions = Permissions { data: false, ..Permissions::ALL };
+    mesh.command(0, Action::SetPermissions { participant: ParticipantId(1), permissions });
+    assert!(mesh.worlds[0].command(say("no", None)).is_err());
+    assert_eq!(mesh.drops(), 0);
 }

@@ -42,6 +42,10 @@ pub struct Report {
     pub scenario: String,
     /// The seed.
     pub seed: u64,
+    /// Workers that each room spanned.
+    pub span: usize,
+    /// How long messages between them were on their way, in milliseconds.
+    pub relay_delay_ms: u128,
     /// Virtual seconds.
     pub virtual_seconds: f64,
     /// Turns of all workers.
@@ -90,8 +94,12 @@ impl Report {
     /// The command that repeats this run.
     #[must_use]
     pub fn replay(&self) -> String {
+        let spanning = match (self.span, self.relay_delay_ms) {
+            (0 | 1, _) => String::new(),
+            (span, delay) => format!(" --span {span} --relay-delay {delay}"),
+        };
         format!(
-            "cargo run --release -p convoke-sim -- run --scenario {} --seed {}",
+            "cargo run --release -p convoke-sim -- run --scenario {} --seed {}{spanning}",
             self.scenario, self.seed
         )
     }

@@ -503,3 +503,52 @@ proptest! {
         }
     }
 }
+
+/// The highest temporal layer does not cross to this shard: its packets are only named.
+#[test]
+fn what_is_withheld_on_the_way_leaves_no_gap() {
+    let start = Instant::now();
+    let mut forwarder = Forwarder::new([1, 2]);
+    let lower = Layer { spatial: 0, temporal: 1 };
+    forwarder.want(0);
+    forwarder.want_layer(0, Some(lower));
+    let mut stream = Stream::new(0, None);
+    let mut out: Vec<(u64, u16)> = Vec::new();
+    let mut latest = None;
+    for n in 0..400_u64 {
+        let now = start + MS * u32::try_from(n).unwrap() * 33;
+        let temporal = [0, 2, 1, 2][usize::try_from(n % 4).unwrap()];
+        let picture = u16::try_from((n + 32_600) % 32_768).unwrap();
+        let (seq, time) = (65_400 + n, u32::try_from(n * 3_000).unwrap());
+        if temporal == 2 {
+            let of = (stream.ssrc, Layer { spatial: 0, temporal });
+            let numbers = Incoming { seq, time, ..latest.unwrap() };
+            assert!(!forwarder.withheld(now, of, numbers, Some(picture)));
+            continue;
+        }
+        let tl0 = u8::try_from(n / 4 % 256).unwrap();
+        let frame = Frame { seq, time, keyframe: n == 0, picture, tl0, temporal };
+        let packet = stream.packet(frame);
+        latest = Some(packet.numbers);
+        match forwarder.choose(now, &packet.candidate()) {
+            Choice::Forward { numbers, .. } | Choice::Switch { numbers, .. } => {
+                out.push((numbers.seq, packet.sent_vp8(&numbers).picture_id.unwrap().value));
+            }
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    assert_eq!(out.len(), 200);
+    for pair in out.windows(2) {
+        assert_eq!(pair[1].0, pair[0].0 + 1);
+        assert_eq!(pair[1].1, (pair[0].1 + 1) % 32_768);
+    }
+    // What is forwarded does not come any more: the slot goes down to what does.
+    let of = (stream.ssrc, lower);
+    let numbers = Incoming { seq: 65_800, time: 1_200_000, ..latest.unwrap() };
+    assert!(!forwarder.withheld(start, of, numbers, Some(1)));
+    assert_eq!(forwarder.layer(0), Some(Layer { spatial: 0, temporal: 0 }));
+    let base = Layer { spatial: 0, temporal: 0 };
+    let numbers = Incoming { seq: 65_801, time: 1_203_000, ..numbers };
+    assert!(forwarder.withheld(start, (stream.ssrc, base), numbers, Some(2)), "a keyframe, then");
+    assert_eq!(forwarder.waits_for_keyframe(0), Some(0));
+}

@@ -145,7 +145,13 @@ impl Sim {
             next_client_id: 0,
         });
         let actors: Vec<Actor> = actors.collect();
-        let report = Report { scenario: scenario.name.clone(), seed, ..Report::default() };
+        let report = Report {
+            scenario: scenario.name.clone(),
+            seed,
+            span: scenario.span,
+            relay_delay_ms: scenario.relay_delay.as_millis(),
+            ..Report::default()
+        };
         let mut sim = Self {
             start,
             now: start,
