@@ -8,6 +8,7 @@ mod data;
 mod explain;
 mod keyframes;
 mod meter;
+mod path;
 mod probe;
 mod publish;
 mod quality;

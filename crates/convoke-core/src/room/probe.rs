@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_millis(1_200);
 const QUIET_MIN: Duration = Duration::from_millis(600);
 /// Quiet after a fall of the estimate.
 const QUIET_AFTER_FALL: Duration = Duration::from_millis(2_500);
-const QUIET_MAX: Duration = Duration::from_secs(10);
+const QUIET_MAX: Duration = Duration::from_secs(5);
 /// In percent: an estimate that grew by so much in a window was a success.
 const SUCCESS: u64 = 108;
 /// In percent: one that fell below so much of what it was ends the window.
