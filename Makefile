@@ -73,6 +73,6 @@ bench-join: browser $(E2E)/node_modules/.package-lock.json ## measures joins in 
 	$(MAKE) server CARGO_PROFILE=release
 	cd $(E2E) && CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) node bench/join-time.mjs
 
-# Debian's Chromium and a font, from Debian's own archive, only where they are absent.
+# Debian's Chromium, Firefox and a font, from Debian's own archive, only where they are absent.
 browser:
 	@$(E2E)/install-browser.sh

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Installs Debian's Chromium and a font where they are absent.
+# Installs Debian's Chromium, Firefox and a font where they are absent.
 set -euo pipefail
 
 packages=()
 [[ -x ${CHROMIUM:-/usr/bin/chromium} ]] || packages+=(chromium)
+[[ -x ${FIREFOX:-/usr/bin/firefox-esr} ]] || packages+=(firefox-esr)
 compgen -G '/usr/share/fonts/truetype/dejavu/*.ttf' >/dev/null || packages+=(fonts-dejavu-core)
 if [[ ${#packages[@]} -eq 0 ]]; then exit 0; fi
 
 if ! command -v apt-get >/dev/null; then
-  echo "The browser tests need: ${packages[*]}. There is no apt-get here; install Chromium" >&2
-  echo "and the DejaVu fonts yourself and set CHROMIUM to the browser's path." >&2
+  echo "The browser tests need: ${packages[*]}. There is no apt-get here; install" >&2
+  echo "Chromium, Firefox and the DejaVu fonts yourself, and set CHROMIUM and FIREFOX to their paths." >&2
   exit 1
 fi
 as_root=()

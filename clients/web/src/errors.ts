@@ -26,7 +26,9 @@ export type ClientErrorCode =
   | 'screenDenied'
   | 'screenNotFound'
   | 'screenFailed'
-  | 'speakerFailed';
+  | 'speakerFailed'
+  | 'dataTooBig'
+  | 'dataQueueFull';
 
 /** Every code that a `ConvokeError` may carry. */
 export type ConvokeErrorCode = ErrorCode | ClientErrorCode;

@@ -12,11 +12,33 @@ export type { CallAgentEvents, GroupLocator } from './callAgent.js';
 export { CallAgent } from './callAgent.js';
 export type { CallAgentOptions, CallClientOptions } from './callClient.js';
 export { CallClient, SDK_VERSION } from './callClient.js';
+export type {
+  CallDataEvents,
+  DataMessage,
+  DataReliability,
+  SendDataOptions,
+} from './data/callData.js';
+export { CallData } from './data/callData.js';
+export { EncryptionKeyring } from './encryption/keyring.js';
 export type { ClientErrorCode, ConvokeErrorCode } from './errors.js';
 export { ConvokeError } from './errors.js';
 export type { Listener } from './events.js';
 export { Emitter } from './events.js';
-export type { Follow, Scope, SlotState, Source } from './generated/protocol.js';
+export type {
+  DataCloseReason,
+  EncodingDemand,
+  EncodingExplanation,
+  Explanation,
+  Follow,
+  Layer,
+  MediaKind,
+  Scope,
+  SlotExplanation,
+  SlotReason,
+  SlotState,
+  Source,
+  TrackExplanation,
+} from './generated/protocol.js';
 export type {
   AudioDeviceInfo,
   DeviceManagerEvents,
@@ -30,6 +52,7 @@ export type {
   VideoQuality,
 } from './local/localVideoStream.js';
 export { LocalVideoStream } from './local/localVideoStream.js';
+export type { VideoCodec, VideoPublishOptions } from './media/encodings.js';
 export type { CallStats, LocalTrackStats, SlotStats, TransportStats } from './media/stats.js';
 export type { KeeperTimings } from './media/transportKeeper.js';
 export type {

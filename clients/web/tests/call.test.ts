@@ -141,11 +141,15 @@ describe('local media', () => {
     await Promise.all([call.startVideo(stream), settle()]);
     const sender = world.send.transceivers[1]?.sender;
     expect(sender?.track).toBe(stream.mediaStream?.getVideoTracks()[0]);
-    expect(sender?.parameters.encodings[0]?.maxBitrate).toBe(700_000);
     expect(world.server.socket.last('publish')?.track).toMatchObject({
       source: 'camera',
       mid: '1',
+      encodings: [
+        { rid: 'q', width: 320, height: 180, maxBitrate: 150_000 },
+        { rid: 'h', width: 640, height: 360, maxBitrate: 500_000 },
+      ],
     });
+    expect(sender?.parameters.encodings.map(({ active }) => active)).toEqual([true, true, false]);
     expect(call.localVideoStreams).toEqual([stream]);
     await Promise.all([call.stopVideo(stream), settle()]);
     expect(sender?.track).toBeNull();
@@ -337,5 +341,57 @@ describe('the end', () => {
     await settle();
     expect(call.state).toBe('Disconnected');
     expect(call.callEndReason).toEqual({ code, subCode, message: 'why' });
+  });
+});
+
+describe('demand', () => {
+  async function publishing() {
+    const world = new World();
+    const { call } = await world.join(true);
+    await Promise.all([call.startVideo(ownCamera()), settle()]);
+    const say = async (clientId: string, ...active: boolean[]) => {
+      world.server.socket.say({
+        type: 'demand',
+        callId: 'call-1',
+        clientId,
+        encodings: active.map((each, index) => ({ rid: ['q', 'h', 'f'][index], active: each })),
+      });
+      await settle();
+    };
+    const active = () =>
+      world.send.transceivers[1]?.sender.parameters.encodings.map((encoding) => encoding.active);
+    return { world, call, say, active };
+  }
+
+  it('switches encodings off and on', async () => {
+    const { say, active } = await publishing();
+    expect(active()).toEqual([true, true, false]);
+    await say('camera-1', false, false);
+    expect(active()).toEqual([false, false, false]);
+    await say('camera-1', false, true);
+    expect(active()).toEqual([false, true, false]);
+  });
+
+  it('is void for a track that is published anew', async () => {
+    const { call, say, active } = await publishing();
+    await say('camera-1', true, false);
+    const stream = call.localVideoStreams[0] as LocalVideoStream;
+    await Promise.all([call.stopVideo(stream), settle()]);
+    await say('camera-1', false, false);
+    await Promise.all([call.startVideo(ownCamera()), settle()]);
+    expect(active()).toEqual([true, true, false]);
+  });
+
+  it('survives a resume, and is void for another participant', async () => {
+    const { world, say, active } = await publishing();
+    await say('camera-1', true, false);
+    world.server.socket.drop();
+    await settle(1_000);
+    expect(active()).toEqual([true, false, false]);
+    world.server.resumable = false;
+    world.server.socket.drop();
+    await settle(3_000);
+    expect(world.server.joins).toBe(2);
+    expect(active()).toEqual([true, true, false]);
   });
 });

@@ -37,6 +37,17 @@ describe('call IDs', () => {
       autojoin: true,
       microphone: false,
       camera: true,
+      video: {},
+      passphrase: undefined,
+    });
+    expect(readAddress('https://x.example/?e2ee=a%20b').passphrase).toBe('a b');
+    expect(readAddress(`https://x.example/#${ID}&e2ee=secret`)).toMatchObject({
+      callId: ID,
+      passphrase: 'secret',
+    });
+    expect(readAddress('https://x.example/?codec=vp9&svc=L3T3_KEY').video).toEqual({
+      codec: 'VP9',
+      scalabilityMode: 'L3T3_KEY',
     });
     expect(readAddress(`https://x.example/#${ID}`).callId).toBe(ID);
     expect(readAddress('https://x.example/').callId).toBeUndefined();

@@ -1,7 +1,10 @@
 // What is injected into every page before the demo's own scripts: devices of a known colour and
 // tone, and a record of the page's peer connections and of its first frames.
 
-/** Runs inside the page. `who` is `{ colour, tone, screenColour, fps, width, height }`. */
+/**
+ * Runs inside the page. `who` is `{ colour, tone, screenColour, fps, width, height }`, and `busy` for
+ * pictures that take all the bits they get, `noDataChannels` for a browser without.
+ */
 export function pageScript(who) {
   const e2e = { connections: [], firstFrames: [], joinedAt: null, joinSentAt: null };
   Object.defineProperty(window, 'e2e', { value: e2e });
@@ -15,18 +18,38 @@ export function pageScript(who) {
     const draw = canvas.getContext('2d', { alpha: false });
     const stream = canvas.captureStream(0);
     const [track] = stream.getVideoTracks();
+    const noise = who.busy ? noisePicture() : undefined;
     let frame = 0;
     const timer = setInterval(() => {
       if (track.readyState === 'ended') return clearInterval(timer);
       frame += 1;
       draw.fillStyle = `rgb(${colour.join(',')})`;
       draw.fillRect(0, 0, who.width, who.height);
+      if (noise !== undefined) {
+        // Each frame another cut of it, so that no frame tells all of the next.
+        const [x, y] = [frame * 37 % 80, frame * 53 % 45];
+        draw.globalAlpha = 0.25;
+        draw.drawImage(noise, x, y, 80, 45, 0, 0, who.width, who.height);
+        draw.globalAlpha = 1;
+      }
       // The lower fifth moves, so that a frozen picture is told from a running one.
       draw.fillStyle = '#fff';
       draw.fillRect(frame * 8 % who.width, who.height * 0.8, who.width / 8, who.height * 0.2);
-      return track.requestFrame();
+      // In Firefox it is the stream that takes pictures.
+      return (track.requestFrame ? track : stream).requestFrame();
     }, 1000 / who.fps);
     return track;
+  }
+  function noisePicture() {
+    const canvas = new OffscreenCanvas(160, 90);
+    const draw = canvas.getContext('2d', { alpha: false });
+    for (let x = 0; x < 160; x += 1) {
+      for (let y = 0; y < 90; y += 1) {
+        draw.fillStyle = `hsl(${Math.random() * 360} 60% ${20 + Math.random() * 60}%)`;
+        draw.fillRect(x, y, 1, 1);
+      }
+    }
+    return canvas;
   }
   function tone() {
     audio ??= new AudioContext({ sampleRate: 48000 });
@@ -54,6 +77,10 @@ export function pageScript(who) {
     constructor(...args) {
       super(...args);
       e2e.connections.push(this);
+    }
+    createDataChannel(...args) {
+      if (who.noDataChannels) return { readyState: 'closed', close() {} };
+      return super.createDataChannel(...args);
     }
   };
 
@@ -100,12 +127,13 @@ export function pageScript(who) {
           out.inbound.push({
             kind: s.kind, mid: s.mid, track: s.trackIdentifier, codec: report.get(s.codecId)?.mimeType,
             packetsReceived: s.packetsReceived, packetsLost: s.packetsLost,
-            framesDecoded: s.framesDecoded ?? 0, freezeCount: s.freezeCount,
+            framesDecoded: s.framesDecoded ?? 0, freezeCount: s.freezeCount, height: s.frameHeight,
             energy: s.totalAudioEnergy ?? 0, at: s.timestamp,
           });
         } else if (s.type === 'outbound-rtp') {
           out.outbound.push({
-            kind: s.kind, mid: s.mid, codec: report.get(s.codecId)?.mimeType,
+            kind: s.kind, mid: s.mid, codec: report.get(s.codecId)?.mimeType, rid: s.rid,
+            height: s.frameHeight, bytesSent: s.bytesSent, scalabilityMode: s.scalabilityMode,
             packetsSent: s.packetsSent, framesEncoded: s.framesEncoded ?? 0, at: s.timestamp,
             limited: s.qualityLimitationReason,
           });

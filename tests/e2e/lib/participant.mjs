@@ -17,8 +17,9 @@ const byTestId = id => `[data-testid=${id}]`;
 export class Participant {
   /** Opens a page for person number `index` in `browser`; `url` is the server's or a proxy's. */
   static async open(browser, index, url, options = {}) {
-    const who = { fps: 15, width: 320, height: 240, ...PEOPLE[index], ...options };
-    const context = await browser.newContext({ viewport: { width: 1000, height: 700 } });
+    const { viewport = { width: 1000, height: 700 }, ...others } = options;
+    const who = { fps: 15, width: 320, height: 240, ...PEOPLE[index], ...others };
+    const context = await browser.newContext({ viewport });
     const page = await context.newPage();
     await page.addInitScript(pageScript, who);
     return new Participant(page, who, url);
@@ -36,9 +37,9 @@ export class Participant {
     });
   }
 
-  /** Joins by the address alone. */
-  async autojoin(groupId) {
-    const query = new URLSearchParams({ name: this.name, call: groupId, autojoin: '1' });
+  /** Joins by the address alone; `query` are further parameters of the page. */
+  async autojoin(groupId, more = {}) {
+    const query = new URLSearchParams({ name: this.name, call: groupId, autojoin: '1', ...more });
     await this.page.goto(`${this.url}?${query}`);
     return this.connected();
   }
@@ -118,6 +119,55 @@ export class Participant {
       const found = stats.inbound.find(s => s.track === track);
       return found ? { frames: found.framesDecoded, at: found.at } : null;
     }, [name, source]);
+  }
+
+  /** Size, layer and so on of the picture of `other`, as page and SDK have it now. */
+  pictureOf(other, source = 'camera') {
+    return this.page.evaluate(async ([name, source]) => {
+      const track = window.e2e.trackOf(name, source);
+      const { inbound } = await window.e2e.stats();
+      const found = inbound.find(s => s.track === track);
+      const type = source === 'camera' ? 'Video' : 'ScreenSharing';
+      const participant = window.convoke.call.remoteParticipants.find(p => p.displayName === name);
+      const stream = participant?.videoStreams.find(s => s.mediaStreamType === type);
+      return {
+        height: found?.height ?? 0, frames: found?.framesDecoded ?? 0, codec: found?.codec,
+        freezes: found?.freezeCount ?? 0, layer: stream?.layer, reason: stream?.layerReason,
+      };
+    }, [other.name, source]);
+  }
+
+  /** Waits until the picture of `other` comes in one of these heights, and runs. */
+  async getsHeight(other, heights, { source = 'camera', timeout = 30_000 } = {}) {
+    await until(`${this.name} gets ${other.name} with ${heights.join(' or ')} lines`, async note => {
+      const before = await this.pictureOf(other, source);
+      note(before);
+      if (!heights.includes(before.height)) return false;
+      await sleep(500);
+      const after = await this.pictureOf(other, source);
+      return heights.includes(after.height) && after.frames > before.frames;
+    }, { timeout });
+  }
+
+  /** What this page sends of its camera: by RID (`-` for the only encoding). */
+  async encodings() {
+    const { outbound } = await this.stats();
+    // The camera's m-line is the second one, for ever.
+    const video = outbound.filter(s => s.mid === '1');
+    return Object.fromEntries(video.map(s => [s.rid ?? '-', s]));
+  }
+
+  /** Bytes of video that this page has sent. */
+  async videoBytes() {
+    const { outbound } = await this.stats();
+    return outbound.filter(s => s.kind === 'video').reduce((sum, s) => sum + (s.bytesSent ?? 0), 0);
+  }
+
+  /** The port from which this page's receive transport speaks. */
+  async receivePort() {
+    const candidate = await until(`${this.name} has a path to receive on`, () => this.page.evaluate(
+      async () => (await window.convoke.call.getStats()).receive.localCandidate));
+    return Number(candidate.split(':').at(-1));
   }
 
   /** Waits until the picture of `other` runs and is in its colour. */

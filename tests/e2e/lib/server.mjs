@@ -1,7 +1,7 @@
 // The real server, as a process of its own with ports and a data directory of its own.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,17 +10,24 @@ import { until } from './wait.mjs';
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
 const BINARY = process.env.CONVOKE_BIN ?? join(ROOT, 'target/debug/convoke');
 
+/** An address of this machine that is not 127.0.0.1, if it has one. */
+export function ownAddress() {
+  const all = Object.values(networkInterfaces()).flat();
+  return all.find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+}
+
 /**
- * Starts `convoke serve --dev`. `config` overrides keys: `{ 'calls.resume_grace': '3s' }`.
+ * Starts `convoke serve --dev`. `config` overrides keys: `{ 'calls.resume_grace': '3s' }`. `media`
+ * is where media goes: Firefox sends nothing to 127.0.0.1 of its own accord.
  */
-export async function startServer(config = {}) {
+export async function startServer(config = {}, { media = '127.0.0.1' } = {}) {
   const dataDir = mkdtempSync(join(tmpdir(), 'convoke-e2e-'));
   const env = { ...process.env };
   for (const [key, value] of Object.entries(config)) {
     env[`CONVOKE__${key.replaceAll('.', '__').toUpperCase()}`] = String(value);
   }
   const child = spawn(BINARY, [
-    'serve', '--dev', '--http', '127.0.0.1:0', '--media', '127.0.0.1:0', '--data-dir', dataDir,
+    'serve', '--dev', '--http', '127.0.0.1:0', '--media', `${media}:0`, '--data-dir', dataDir,
   ], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const server = new Server(child, dataDir);
   await until('the server is ready', () => {

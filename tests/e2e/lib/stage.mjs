@@ -2,17 +2,18 @@
 import { randomUUID } from 'node:crypto';
 
 import { launch } from './browser.mjs';
+import { launchFirefox } from './firefox.mjs';
 import { Participant } from './participant.mjs';
 import { startServer } from './server.mjs';
 
 /**
- * Runs `play(stage)`. `stage.server`, `stage.join(index, …)`, `stage.open(index, …)`; browsers,
+ * Runs `play(stage)` with a server as `startServer(config, options)` makes it. `stage.server`, `stage.join(index, …)`, `stage.open(index, …)`; browsers,
  * proxies and such given to `stage.after` are stopped in the end.
  */
-export async function onStage(config, play) {
+export async function onStage(config, play, options) {
   const stage = new Stage();
   try {
-    stage.server = await startServer(config);
+    stage.server = await startServer(config, options);
     stage.browser = await stage.launch();
     await play(stage);
   } catch (error) {
@@ -42,6 +43,13 @@ class Stage {
     return browser;
   }
 
+  /** A Firefox of its own. */
+  async launchFirefox() {
+    const browser = await launchFirefox();
+    this.after(() => browser.close());
+    return browser;
+  }
+
   /** A page for person `index`, not yet in a call. */
   async open(index, { browser = this.browser, url = this.server.url, ...options } = {}) {
     const person = await Participant.open(browser, index, url, options);
@@ -50,9 +58,9 @@ class Stage {
   }
 
   /** A page for person `index`, in this stage's call. */
-  async join(index, options) {
+  async join(index, { query, ...options } = {}) {
     const person = await this.open(index, options);
-    await person.autojoin(this.groupId);
+    await person.autojoin(this.groupId, query);
     return person;
   }
 }

@@ -6,6 +6,7 @@
  */
 import { type Call, type CallAgent, ConvokeError, type DeviceManager } from '@convoke/client';
 import { chosenCamera } from './camera.js';
+import { ChatPanel } from './chatPanel.js';
 import { Controls } from './controls.js';
 import { h, toggle } from './dom.js';
 import { icon } from './icons.js';
@@ -14,7 +15,7 @@ import { Notices } from './notices.js';
 import { applyAudioChoice, type Picked, Pickers } from './pickers.js';
 import { StageView } from './stageView.js';
 import { StatsOverlay } from './statsOverlay.js';
-import { explain } from './words.js';
+import { cannotDecrypt, explain } from './words.js';
 
 export interface CallPageOptions {
   readonly agent: CallAgent;
@@ -28,12 +29,14 @@ export class CallPage {
   readonly #devices: DeviceManager;
   readonly #stage: StageView;
   readonly #stats: StatsOverlay;
+  readonly #chat: ChatPanel;
   readonly #controls: Controls;
   readonly #notices = new Notices();
   readonly #pickers: Pickers;
   readonly #settings: HTMLDialogElement;
   readonly #link: string;
   readonly #startedMs = Date.now();
+  readonly #unreadable = new Set<string>();
   readonly #count = h('span', { 'data-testid': 'participant-count' });
   readonly #clock = h('time', { class: 'clock' });
   readonly #banner = h('div', {
@@ -55,12 +58,17 @@ export class CallPage {
       identity: agent.identity,
     });
     this.#stats = new StatsOverlay(call, () => this.#stage.tiles);
+    this.#chat = new ChatPanel(call, {
+      onChange: () => this.#show(),
+      onProblem: (problem) => this.#notices.problem(problem),
+    });
     this.#controls = new Controls(
       {
         microphone: () => this.#try(() => (call.isMuted ? call.unmute() : call.mute())),
         camera: () => this.#try(() => this.#toggleCamera()),
         screen: () => this.#try(() => this.#toggleScreen()),
         copyLink: () => this.#copyLink(),
+        chat: () => this.#chat.toggle(),
         stats: () => {
           this.#stats.toggle();
           this.#show();
@@ -84,6 +92,7 @@ export class CallPage {
   dispose(): void {
     clearInterval(this.#timer);
     this.#stats.close();
+    this.#chat.dispose();
     this.#controls.dispose();
     this.#pickers.dispose();
     this.#stage.dispose();
@@ -91,6 +100,7 @@ export class CallPage {
   }
 
   #build(): HTMLElement {
+    const call = this.#call;
     return h(
       'main',
       { class: 'call-page' },
@@ -98,12 +108,23 @@ export class CallPage {
         'header',
         { class: 'call-header' },
         h('h1', {}, h('img', { src: '/favicon.svg', alt: '', width: 26, height: 26 }), 'Convoke'),
+        call.isEncrypted &&
+          h(
+            'span',
+            { class: 'chip', title: 'Encrypted end to end', 'data-testid': 'e2ee-chip' },
+            icon('lock'),
+          ),
         h('span', { class: 'chip', title: 'In the call' }, icon('people'), this.#count),
         this.#clock,
       ),
       this.#banner,
       this.#sound,
-      h('div', { class: 'call-body' }, this.#stage.element, this.#alone, this.#stats.element),
+      h(
+        'div',
+        { class: 'call-body' },
+        h('div', { class: 'call-stage' }, this.#stage.element, this.#alone, this.#stats.element),
+        this.#chat.element,
+      ),
       this.#notices.element,
       this.#controls.element,
       this.#settings,
@@ -166,7 +187,16 @@ export class CallPage {
       for (const { displayName } of removed) this.#notices.say(`${displayName || 'Guest'} left`);
       this.#show();
     });
+    call.on('decryptionFailed', ({ participantId }) => this.#undecipherable(participantId));
     call.on('microphoneFailed', (error) => this.#notices.problem(explain(error)));
+  }
+
+  /** Said once of each person: it goes on as long as the keys differ. */
+  #undecipherable(participantId: string | undefined): void {
+    if (this.#unreadable.has(participantId ?? '')) return;
+    this.#unreadable.add(participantId ?? '');
+    const sender = this.#call.remoteParticipants.find((p) => p.participantId === participantId);
+    this.#notices.problem(cannotDecrypt(sender?.displayName || 'someone'));
   }
 
   /** Brings everything that depends on the call's state up to date. */
@@ -177,6 +207,8 @@ export class CallPage {
       camera: call.localVideoStreams.some((stream) => stream.mediaStreamType === 'Video'),
       screen: call.isScreenSharingOn,
       stats: this.#stats.open,
+      chat: this.#chat.open,
+      unread: this.#chat.unread,
     });
     const others = call.remoteParticipants.length;
     this.#count.textContent = String(others + 1);

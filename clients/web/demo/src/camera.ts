@@ -7,12 +7,12 @@
 import { type DeviceManager, LocalVideoStream } from '@convoke/client';
 import { preferences } from './preferences.js';
 
-const HIGH = { width: 1280, height: 720, frameRate: 30 };
+const LOW = { width: 640, height: 360, frameRate: 30 };
 
 /** A stream of the chosen camera; not opened yet. */
 export async function chosenCamera(devices: DeviceManager): Promise<LocalVideoStream> {
   const cameras = await devices.getCameras();
   const camera = cameras.find((device) => device.id === preferences.camera) ??
     cameras[0] ?? { id: '', name: '' };
-  return new LocalVideoStream(camera, preferences.quality === 'high' ? { quality: HIGH } : {});
+  return new LocalVideoStream(camera, preferences.quality === 'low' ? { quality: LOW } : {});
 }

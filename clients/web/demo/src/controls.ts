@@ -12,6 +12,7 @@ export interface ControlActions {
   camera(): Promise<void>;
   screen(): Promise<void>;
   copyLink(): Promise<void>;
+  chat(): void;
   stats(): void;
   settings(): void;
   leave(): Promise<void>;
@@ -22,6 +23,9 @@ export interface ControlState {
   readonly camera: boolean;
   readonly screen: boolean;
   readonly stats: boolean;
+  readonly chat: boolean;
+  /** Messages that came while the chat was closed. */
+  readonly unread: number;
 }
 
 interface Button {
@@ -35,11 +39,13 @@ export class Controls {
   readonly #camera: Button;
   readonly #screen: Button;
   readonly #stats: Button;
+  readonly #chat: Button;
 
   constructor(actions: ControlActions, canShareScreen: boolean) {
     this.#microphone = button('mute-button', 'm', () => actions.microphone());
     this.#camera = button('camera-button', 'v', () => actions.camera());
     this.#screen = button('screen-button', 's', () => actions.screen());
+    this.#chat = button('chat-button', 'c', () => actions.chat());
     this.#stats = button('stats-button', 'i', () => actions.stats());
     const link = button('copy-link-button', undefined, () => actions.copyLink());
     link.set('Copy link to this call', 'link', 'plain');
@@ -57,6 +63,7 @@ export class Controls {
       this.#screen.element,
       h('span', { class: 'divider', 'aria-hidden': 'true' }),
       link.element,
+      this.#chat.element,
       this.#stats.element,
       settings.element,
       h('span', { class: 'divider', 'aria-hidden': 'true' }),
@@ -81,6 +88,14 @@ export class Controls {
       state.screen ? 'screenStop' : 'screen',
       state.screen ? 'on' : 'plain',
     );
+    const { unread } = state;
+    const label = state.chat ? 'Hide chat' : 'Show chat';
+    this.#chat.set(
+      unread > 0 ? `${label}, ${unread} unread` : label,
+      'chat',
+      state.chat ? 'on' : 'plain',
+    );
+    this.#chat.element.dataset.unread = unread > 0 ? String(Math.min(unread, 99)) : '';
     this.#stats.set(
       state.stats ? 'Hide statistics' : 'Show statistics',
       'stats',

@@ -5,6 +5,8 @@
  * Never: puts a token into a link.
  */
 
+import type { VideoCodec, VideoPublishOptions } from '@convoke/client';
+
 const GUID = /[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}/i;
 
 /** The call ID in a pasted ID or link; undefined if there is none. */
@@ -32,9 +34,19 @@ export interface PageOptions {
   readonly autojoin: boolean;
   readonly microphone: boolean;
   readonly camera: boolean;
+  /** How the camera is sent. */
+  readonly video: VideoPublishOptions;
+  /** Encrypts end to end with a key made of it. */
+  readonly passphrase: string | undefined;
 }
 
-/** Reads `/?call=…&name=…&autojoin=1&mic=off&camera=off`, or `/#…` for the ID alone. */
+const CODECS: readonly VideoCodec[] = ['VP8', 'VP9', 'H264', 'AV1'];
+
+/**
+ * Reads `/?call=…&name=…&autojoin=1&mic=off&camera=off`, or `/#…` for the ID alone; and
+ * `codec=VP9&svc=L3T3_KEY` to try out ways of sending, `e2ee=…` to encrypt end to end. Behind `#`
+ * the passphrase stays in the browser.
+ */
 export function readAddress(address: string): PageOptions {
   const url = new URL(address);
   const query = url.searchParams;
@@ -44,5 +56,17 @@ export function readAddress(address: string): PageOptions {
     autojoin: query.get('autojoin') === '1',
     microphone: query.get('mic') !== 'off',
     camera: query.get('camera') !== 'off',
+    video: videoOptions(query),
+    passphrase:
+      query.get('e2ee') ?? new URLSearchParams(url.hash.slice(1)).get('e2ee') ?? undefined,
+  };
+}
+
+function videoOptions(query: URLSearchParams): VideoPublishOptions {
+  const codec = CODECS.find((name) => name === query.get('codec')?.toUpperCase());
+  const scalabilityMode = query.get('svc');
+  return {
+    ...(codec === undefined ? {} : { codec }),
+    ...(scalabilityMode === null ? {} : { scalabilityMode }),
   };
 }

@@ -7,7 +7,13 @@
 import './style/base.css';
 import './style/start.css';
 import './style/call.css';
-import { type Call, type CallAgent, CallClient, ConvokeError } from '@convoke/client';
+import {
+  type Call,
+  type CallAgent,
+  CallClient,
+  ConvokeError,
+  EncryptionKeyring,
+} from '@convoke/client';
 import { CallPage } from './callPage.js';
 import { chosenCamera } from './camera.js';
 import { endPage } from './endPage.js';
@@ -71,11 +77,16 @@ async function join(request: JoinRequest): Promise<void> {
   const agent = await connect(request);
   try {
     await applyAudioChoice(devices).catch(() => undefined);
+    const keys = await encryptionKeys(request.callId);
     const call = agent.join(
       { groupId: request.callId },
       {
         audioOptions: { muted: !request.microphone },
-        videoOptions: { localVideoStreams: request.camera === undefined ? [] : [request.camera] },
+        videoOptions: {
+          localVideoStreams: request.camera === undefined ? [] : [request.camera],
+          camera: address.video,
+        },
+        ...(keys === undefined ? {} : { encryption: { keys } }),
       },
     );
     window.convoke = { client, agent, call };
@@ -87,6 +98,14 @@ async function join(request: JoinRequest): Promise<void> {
     window.convoke = { client, agent: undefined, call: undefined };
     throw error;
   }
+}
+
+/** Everyone with the passphrase makes the same key of it. */
+async function encryptionKeys(callId: string): Promise<EncryptionKeyring | undefined> {
+  if (address.passphrase === undefined) return undefined;
+  const keys = new EncryptionKeyring();
+  await keys.setPassphrase(0, address.passphrase, `convoke:${callId}`);
+  return keys;
 }
 
 async function connect({ name, token: pasted }: JoinRequest): Promise<CallAgent> {

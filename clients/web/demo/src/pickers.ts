@@ -33,10 +33,10 @@ export class Pickers {
       field('Picture', this.#quality),
     );
     fill(this.#quality, [
-      { id: 'standard', name: 'Standard (360p)' },
-      { id: 'high', name: 'High (720p)' },
+      { id: 'standard', name: 'Standard (720p)' },
+      { id: 'low', name: 'Low (360p), for slow computers' },
     ]);
-    this.#quality.value = preferences.quality;
+    if (preferences.quality === 'low') this.#quality.value = 'low';
     this.#listen(this.#camera, 'camera');
     this.#listen(this.#microphone, 'microphone');
     this.#listen(this.#speaker, 'speaker');

@@ -8,7 +8,7 @@
 export interface Preferences {
   name: string;
   theme: 'auto' | 'dark' | 'light';
-  quality: 'standard' | 'high';
+  quality: 'standard' | 'low';
   camera: string;
   microphone: string;
   speaker: string;

@@ -1,16 +1,13 @@
 /**
  * The tiles of a call and where they stand.
  *
- * Owns: which tiles there are, which are on the page, and what the server is asked to send.
+ * Owns: which tiles there are, and which are on the page. The SDK asks the server for what is seen.
  * Never: moves a tile's element in the document; that would restart its video.
  */
-import type { Call, RemoteParticipant, RemoteVideoStream, ViewWish } from '@convoke/client';
+import type { Call, RemoteParticipant, RemoteVideoStream } from '@convoke/client';
 import { h, toggle } from './dom.js';
 import { capacity, choose, grid, type Rect, stage } from './layout.js';
 import { isLocal, LocalTile, RemoteTile, type Tile, type TileSource } from './tile.js';
-
-/** Layouts within this time make one message to the server. */
-const VIEW_DELAY_MS = 300;
 
 export class StageView {
   readonly element = h('div', { class: 'tiles', 'data-testid': 'tiles' });
@@ -21,7 +18,6 @@ export class StageView {
   readonly #observer = new ResizeObserver(() => this.layout());
   readonly #lastSpoke = new Map<string, number>();
   #shown: string[] = [];
-  #viewTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(call: Call, self: { readonly name: string; readonly identity: string }) {
     this.#call = call;
@@ -47,7 +43,6 @@ export class StageView {
 
   dispose(): void {
     this.#observer.disconnect();
-    clearTimeout(this.#viewTimer);
     for (const tile of this.#tiles.values()) tile.dispose();
     this.#tiles.clear();
   }
@@ -93,8 +88,6 @@ export class StageView {
       if (rect !== undefined) this.#tiles.get(key)?.place(rect);
     }
     this.#showMore(keys.length - this.#shown.length, rects[this.#shown.length]);
-    clearTimeout(this.#viewTimer);
-    this.#viewTimer = setTimeout(() => this.#sendView(), VIEW_DELAY_MS);
   }
 
   #stage(staged: string, count: number, area: { width: number; height: number }): Rect[] {
@@ -120,23 +113,6 @@ export class StageView {
     this.#more.style.transform = `translate(${Math.round(rect.x)}px, ${Math.round(rect.y)}px)`;
     this.#more.style.width = `${Math.floor(rect.width)}px`;
     this.#more.style.height = `${Math.floor(rect.height)}px`;
-  }
-
-  /** Asks for what is on the page, in the size in which it is there. */
-  #sendView(): void {
-    const wishes: ViewWish[] = [];
-    for (const tile of this.#tiles.values()) {
-      if (!(tile instanceof RemoteTile) || !tile.visible || tile.stream?.isAvailable !== true)
-        continue;
-      wishes.push({
-        stream: tile.stream,
-        width: tile.element.clientWidth * devicePixelRatio,
-        height: tile.element.clientHeight * devicePixelRatio,
-        priority: tile.source === 'screen' ? 200 : 100,
-      });
-    }
-    // A stream that ended meanwhile makes the view invalid; its end brings the next layout.
-    this.#call.setView(wishes.length === 0 ? null : wishes).catch(() => undefined);
   }
 
   #want(

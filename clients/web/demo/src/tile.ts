@@ -67,10 +67,6 @@ export abstract class Tile {
     toggle(this.element, false);
   }
 
-  get visible(): boolean {
-    return !this.element.hidden;
-  }
-
   dispose(): void {
     this.#renderer?.dispose();
     this.element.remove();
@@ -116,7 +112,9 @@ export abstract class Tile {
 /** Why an announced picture is not there. */
 function noteFor(stream: RemoteVideoStream): string {
   if (stream.isReceiving) return '';
-  if (stream.slotState === 'paused') return 'Paused to save bandwidth';
+  if (stream.slotState === 'paused') {
+    return stream.layerReason === 'bandwidth' ? 'Paused: your connection is too slow' : 'Paused';
+  }
   if (stream.slotState === 'codecNotSupported') return 'This browser cannot show this video';
   return stream.slotState === 'waiting' ? 'Loading…' : '';
 }
@@ -138,6 +136,7 @@ export class RemoteTile extends Tile {
     }
     stream?.on('isAvailableChanged', this.#refresh);
     stream?.on('isReceivingChanged', this.#refresh);
+    stream?.on('layerChanged', this.#refresh);
     this.#refresh();
   }
 
@@ -147,6 +146,7 @@ export class RemoteTile extends Tile {
     }
     this.stream?.off('isAvailableChanged', this.#refresh);
     this.stream?.off('isReceivingChanged', this.#refresh);
+    this.stream?.off('layerChanged', this.#refresh);
     super.dispose();
   }
 

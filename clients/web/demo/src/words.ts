@@ -4,7 +4,7 @@
  * Owns: the texts.
  * Never: shows a code without saying what helps.
  */
-import type { CallEndReason, ConvokeError, ConvokeErrorCode } from '@convoke/client';
+import type { CallEndReason, ConvokeError, ConvokeErrorCode, SlotReason } from '@convoke/client';
 
 export interface Explanation {
   readonly title: string;
@@ -163,6 +163,11 @@ const TEXTS: Record<ConvokeErrorCode, Explanation> = {
     title: 'The screen could not be shared',
     advice: 'Try another window or screen.',
   },
+  dataTooBig: { title: 'That message is too long', advice: 'Send it in several parts.' },
+  dataQueueFull: {
+    title: 'Too many messages wait to be sent',
+    advice: 'Wait a moment; your connection may be slow.',
+  },
   speakerFailed: { title: 'That speaker does not work', advice: 'Choose another one.' },
 };
 
@@ -193,6 +198,31 @@ export function explainEnd(reason: CallEndReason, error: ConvokeError | undefine
   const normal = reason.code === 0 && reason.subCode === 0;
   const known = normal || reason.subCode !== 0 ? REASONS[reason.subCode] : undefined;
   return known ?? { title: 'The call has ended', advice: reason.message };
+}
+
+/** Someone's pictures or sound do not open with our key. */
+export function cannotDecrypt(name: string): Explanation {
+  return {
+    title: `What ${name} sends cannot be decrypted`,
+    advice: 'Check that everyone has the same passphrase.',
+  };
+}
+
+const LAYER_REASONS: Record<SlotReason, string> = {
+  wish: 'as large as it is shown',
+  bandwidth: 'your connection does not carry more',
+  notPublished: 'the sender sends no more than this',
+  noKeyframe: 'waiting for a full picture to begin with',
+  hidden: 'it is not on the screen',
+  muted: 'the sender has turned it off',
+  codec: 'this browser cannot decode it',
+  unknown: 'for another reason',
+};
+
+/** Why a picture is not better than it is. */
+export function layerReason(reason: SlotReason): string {
+  const text = LAYER_REASONS[reason] as string | undefined;
+  return text ?? LAYER_REASONS.unknown;
 }
 
 /** One or two letters for an avatar. */

@@ -5,17 +5,22 @@
  * Never: speaks to the server or to a peer connection itself; `CallSession` does.
  */
 import type { Backoff } from '../backoff.js';
+import { CallData } from '../data/callData.js';
+import { FrameEncryption } from '../encryption/frameEncryption.js';
+import type { EncryptionKeyring } from '../encryption/keyring.js';
 import type { Environment } from '../environment.js';
 import { ConvokeError } from '../errors.js';
 import { Emitter } from '../events.js';
-import type { EndReason } from '../generated/protocol.js';
+import type { EndReason, Explanation, MediaKind } from '../generated/protocol.js';
 import type { DeviceManager } from '../local/deviceManager.js';
 import { LocalMedia, type LocalMediaEvents } from '../local/localMedia.js';
 import type { LocalVideoStream } from '../local/localVideoStream.js';
 import { type PublicationOp, Publications } from '../local/publications.js';
+import type { VideoPublishOptions } from '../media/encodings.js';
 import { SEND_SOURCES } from '../media/sendTransport.js';
 import { type CallStats, type Counters, readStats, summarise } from '../media/stats.js';
 import type { KeeperTimings } from '../media/transportKeeper.js';
+import { AdaptiveView } from '../remote/adaptiveView.js';
 import { AudioPlayback } from '../remote/audioPlayback.js';
 import type { RemoteParticipant } from '../remote/remoteParticipant.js';
 import { type ParticipantsUpdated, RemoteParticipants } from '../remote/remoteParticipants.js';
@@ -31,8 +36,19 @@ export type CallState = 'None' | 'Connecting' | 'Connected' | 'Disconnecting' | 
 export type CallEndReason = EndReason;
 
 export interface JoinCallOptions {
-  readonly videoOptions?: { readonly localVideoStreams?: readonly LocalVideoStream[] };
+  readonly videoOptions?: {
+    readonly localVideoStreams?: readonly LocalVideoStream[];
+    /** How cameras are sent. */
+    readonly camera?: VideoPublishOptions;
+    /** How screens are sent. */
+    readonly screen?: VideoPublishOptions;
+  };
   readonly audioOptions?: { readonly muted?: boolean };
+  /**
+   * Encrypts all that is sent end to end, and shows only what these keys open. `join` throws
+   * `notSupported` where the browser cannot, and for the codec H264.
+   */
+  readonly encryption?: { readonly keys: EncryptionKeyring };
 }
 
 export interface CallEvents extends LocalMediaEvents {
@@ -47,6 +63,12 @@ export interface CallEvents extends LocalMediaEvents {
   /** The browser will not play sound until `resumeAudio` is called from a click or key press. */
   audioPlaybackBlocked: undefined;
   audioPlaybackResumed: undefined;
+  /** Frames were dropped that our keys do not open; at most once a second for each slot. */
+  decryptionFailed: {
+    readonly participantId: string | undefined;
+    readonly kind: MediaKind;
+    readonly frames: number;
+  };
 }
 
 /** @internal */
@@ -59,6 +81,8 @@ export interface CallDependencies {
 }
 
 export class Call extends Emitter<CallEvents> {
+  /** Messages between the apps of the call. */
+  readonly data: CallData;
   readonly #session: CallSession;
   readonly #publications: Publications;
   readonly #local: LocalMedia;
@@ -66,6 +90,8 @@ export class Call extends Emitter<CallEvents> {
   readonly #audio: AudioPlayback;
   readonly #speaking: SpeakingMonitor;
   readonly #view: ViewKeeper;
+  readonly #adaptive: AdaptiveView;
+  readonly #encryption: FrameEncryption | undefined;
   readonly #devices: DeviceManager;
   readonly #offNetwork: () => void;
   #state: CallState = 'None';
@@ -81,12 +107,18 @@ export class Call extends Emitter<CallEvents> {
     const { connection, environment, devices, backoff, keeper } = dependencies;
     this.#devices = devices;
     this.#publications = new Publications((op) => this.#sendPublication(op));
-    this.#local = new LocalMedia(devices, this.#publications);
+    const { camera, screen } = options.videoOptions ?? {};
+    this.#encryption = this.#startEncryption(options);
+    const encryption = this.#encryption;
+    const send = { camera, screen, encrypted: encryption !== undefined };
+    this.#local = new LocalMedia(devices, this.#publications, send);
     this.#session = new CallSession({
       groupId,
       connection,
       environment,
       publications: this.#publications,
+      send,
+      encryption,
       attachLocal: (transport) => this.#local.attach(transport),
       backoff,
       keeper,
@@ -114,6 +146,16 @@ export class Call extends Emitter<CallEvents> {
         });
       },
     });
+    this.data = new CallData({
+      callId: () => this.#session.callId,
+      pipe: (reliability) => this.#session.transports?.pipes[reliability],
+      request: (message) => this.#session.request(message),
+      csrcOf: (id) => this.#session.roster.participants.get(id)?.csrc,
+      participantOf: (csrc) => this.#participantOfCsrc(csrc),
+    });
+    this.#adaptive = new AdaptiveView(this.#view, () =>
+      this.#remote.all.flatMap((participant) => participant.videoStreams),
+    );
     this.#forwardLocalEvents();
     this.#listenToSession();
     devices.on('selectedSpeakerChanged', this.#onSpeakerSelected);
@@ -185,6 +227,11 @@ export class Call extends Emitter<CallEvents> {
     return this.#dominantSpeaker;
   }
 
+  /** Whether all that we send is encrypted end to end. */
+  get isEncrypted(): boolean {
+    return this.#encryption !== undefined;
+  }
+
   get isAudioPlaybackBlocked(): boolean {
     return this.#audio.blocked;
   }
@@ -215,9 +262,19 @@ export class Call extends Emitter<CallEvents> {
     return this.#local.stopScreenSharing();
   }
 
-  /** Says what the video slots should show; null leaves it to the server. */
+  /**
+   * Says what should be shown first, or by a policy. Streams in views need no wish: each is asked
+   * for in the size in which it is on the page, unless a wish follows a policy. Null ends it.
+   */
   setView(wishes: readonly ViewWish[] | null): Promise<void> {
-    return this.#view.set(wishes);
+    return this.#adaptive.set(wishes);
+  }
+
+  /** What the server sends us and takes from us, and why; rejects while not connected. */
+  async explain(): Promise<Explanation> {
+    const reply = await this.#session.request({ type: 'explain', callId: this.#session.callId });
+    if (reply.type !== 'explained') throw new ConvokeError('internal', 'No explanation came.');
+    return reply.explanation;
   }
 
   /** Plays the call's sound after `audioPlaybackBlocked`; from a click or key press. */
@@ -251,6 +308,7 @@ export class Call extends Emitter<CallEvents> {
         source,
         mid: transports.send.mid(source),
         clientId: this.#publications.get(source)?.clientId,
+        demand: this.#local.demandOf(source),
       })),
       before: this.#statsBefore,
     });
@@ -273,6 +331,24 @@ export class Call extends Emitter<CallEvents> {
       void this.#local.startVideo(stream).catch(() => undefined);
     }
     this.#session.start();
+  }
+
+  #startEncryption({ encryption, videoOptions }: JoinCallOptions): FrameEncryption | undefined {
+    if (encryption === undefined) return undefined;
+    if ([videoOptions?.camera, videoOptions?.screen].some((video) => video?.codec === 'H264')) {
+      throw new ConvokeError(
+        'notSupported',
+        'H264 cannot be encrypted end to end; use VP8 or VP9.',
+      );
+    }
+    const started = new FrameEncryption(encryption.keys);
+    started.on('failed', ({ receiver, frames }) => {
+      const mid = this.#session.transports?.receive.mid(receiver);
+      const { participantId } = this.#session.slots.byMid.get(mid ?? '') ?? {};
+      const kind = receiver.track.kind === 'audio' ? 'audio' : 'video';
+      this.emit('decryptionFailed', { participantId, kind, frames });
+    });
+    return started;
   }
 
   #forwardLocalEvents(): void {
@@ -300,6 +376,10 @@ export class Call extends Emitter<CallEvents> {
     });
     session.on('changed', () => this.#update());
     session.on('speakers', ({ dominant }) => this.#setDominantSpeaker(dominant));
+    session.on('demand', ({ clientId, encodings }) => this.#local.setDemand(clientId, encodings));
+    session.on('data', (message) => this.data.handleMessage(message));
+    session.on('dataClosed', (message) => this.data.handleClosed(message));
+    session.on('dataFrame', ({ reliability, frame }) => this.data.handleFrame(reliability, frame));
     session.on('connectionStateChanged', () => this.emit('connectionStateChanged', undefined));
     session.on('ended', ({ reason, error }) => this.#onEnded(reason, error));
   }
@@ -319,7 +399,7 @@ export class Call extends Emitter<CallEvents> {
     if (updated.added.length + updated.removed.length > 0) {
       this.emit('remoteParticipantsUpdated', updated);
     }
-    this.#view.refresh();
+    this.#adaptive.update();
   }
 
   #onEnded(reason: EndReason, error: ConvokeError | undefined): void {
@@ -330,6 +410,9 @@ export class Call extends Emitter<CallEvents> {
     this.#devices.off('selectedSpeakerChanged', this.#onSpeakerSelected);
     this.#local.close();
     this.#audio.close();
+    this.#adaptive.close();
+    this.data.close();
+    this.#encryption?.close();
     this.#setState('Disconnected');
   }
 

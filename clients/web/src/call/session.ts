@@ -5,12 +5,18 @@
  * Never: opens devices or makes objects for apps; `Call` and `LocalMedia` do.
  */
 import { type Backoff, delayMs } from '../backoff.js';
+import { type DataPipes, openPipes } from '../data/dataPipe.js';
+import type { FrameEncryption } from '../encryption/frameEncryption.js';
 import type { Environment } from '../environment.js';
 import { ConvokeError, type ConvokeErrorCode, endReasonOf } from '../errors.js';
 import { Emitter } from '../events.js';
 import type {
+  Data,
+  DataClosed,
+  EncodingDemand,
   EndReason,
   Joined,
+  Reliability,
   Resumed,
   ServerMessage,
   Slot,
@@ -20,7 +26,7 @@ import type {
 } from '../generated/protocol.js';
 import type { Publications } from '../local/publications.js';
 import { ReceiveTransport } from '../media/receiveTransport.js';
-import { SendTransport } from '../media/sendTransport.js';
+import { type SendOptions, SendTransport } from '../media/sendTransport.js';
 import { type KeeperTimings, TransportKeeper } from '../media/transportKeeper.js';
 import type { AgentConnection } from '../signalling/agentConnection.js';
 import type { ClientRequest } from '../signalling/agentSocket.js';
@@ -37,6 +43,12 @@ interface SessionEvents {
   connectionStateChanged: undefined;
   /** The server says who has the floor. */
   speakers: { readonly dominant: string | undefined };
+  /** What anybody wants of a track of ours. */
+  demand: { readonly clientId: string; readonly encodings: readonly EncodingDemand[] };
+  data: Data;
+  dataClosed: DataClosed;
+  /** What came on a data channel. */
+  dataFrame: { readonly reliability: Reliability; readonly frame: ArrayBuffer };
   ended: { readonly reason: EndReason; readonly error: ConvokeError | undefined };
 }
 
@@ -45,6 +57,8 @@ export interface SessionOptions {
   readonly connection: AgentConnection;
   readonly environment: Environment;
   readonly publications: Publications;
+  readonly send: SendOptions;
+  readonly encryption: FrameEncryption | undefined;
   /** Puts the local tracks onto a new transport. */
   readonly attachLocal: (transport: SendTransport) => Promise<void>;
   readonly backoff: Backoff;
@@ -71,6 +85,7 @@ interface Transports {
   readonly send: SendTransport;
   readonly receive: ReceiveTransport;
   readonly keepers: readonly TransportKeeper[];
+  readonly pipes: DataPipes;
 }
 
 export class CallSession extends Emitter<SessionEvents> {
@@ -125,7 +140,7 @@ export class CallSession extends Emitter<SessionEvents> {
     return this.#state;
   }
 
-  get transports(): { send: SendTransport; receive: ReceiveTransport } | undefined {
+  get transports(): Pick<Transports, 'send' | 'receive' | 'pipes'> | undefined {
     return this.#transports;
   }
 
@@ -201,8 +216,13 @@ export class CallSession extends Emitter<SessionEvents> {
         },
       );
       if (reply.type !== 'joined' || !current()) return;
-      await Promise.all([answer(send.pc, reply.send), answer(receive.pc, reply.receive)]);
+      await Promise.all([
+        answer(send.pc, reply.send && { sdp: send.adapted(reply.send.sdp) }),
+        answer(receive.pc, reply.receive),
+      ]);
       if (!current()) return;
+      void send.negotiated();
+      this.#options.encryption?.negotiated(send.pc);
       this.#everJoined = true;
       this.emit('joined', { fresh: true });
       this.emit('changed', undefined);
@@ -295,23 +315,28 @@ export class CallSession extends Emitter<SessionEvents> {
 
   #createTransports(): Transports {
     this.#closeTransports();
-    const { connection, environment } = this.#options;
+    const { connection, environment, encryption } = this.#options;
     const welcome = connection.welcome;
     if (welcome === undefined) throw new ConvokeError('notConnected', 'There is no connection.');
     const create = () =>
       environment.createPeerConnection({
         bundlePolicy: 'max-bundle',
         iceServers: welcome.iceServers,
+        ...encryption?.configuration,
       });
     const { audioSlots, videoSlots } = welcome.limits;
-    const send = new SendTransport(create());
+    const send = new SendTransport(create(), this.#options.send);
     const receive = new ReceiveTransport(create(), audioSlots, videoSlots);
+    for (const { pc } of [send, receive]) encryption?.attach(pc);
     const keep = (role: TransportRole, pc: RTCPeerConnection) =>
       new TransportKeeper(role, pc, this.#keeperLink, this.#options.keeper);
     this.#mediaWasUp = false;
     this.#transports = {
       send,
       receive,
+      pipes: openPipes(send.pc, (reliability, frame) => {
+        if (this.#phase === 'joined') this.emit('dataFrame', { reliability, frame });
+      }),
       keepers: [keep('send', send.pc), keep('receive', receive.pc)],
     };
     return this.#transports;
@@ -324,9 +349,13 @@ export class CallSession extends Emitter<SessionEvents> {
       const reply = await this.request({ type: 'offer', callId: this.#callId, transport, sdp });
       if (reply.type !== 'answer') throw new ConvokeError('internal', 'No answer came.');
       if (reply.slots.length > 0) this.#setSlots(reply.slots);
-      return reply.sdp;
+      const { send } = this.#transports ?? {};
+      return transport === 'send' && send !== undefined ? send.adapted(reply.sdp) : reply.sdp;
     },
     onStateChange: (): void => this.#updateState(),
+    onNegotiated: (role: TransportRole): void => {
+      if (role === 'send') void this.#transports?.send.negotiated();
+    },
   };
 
   #setSlots(slots: readonly Slot[]): void {
@@ -360,6 +389,15 @@ export class CallSession extends Emitter<SessionEvents> {
       case 'speakers':
         if (message.version <= this.#roster.snapshotVersion) return;
         this.emit('speakers', { dominant: message.dominant });
+        return;
+      case 'data':
+        this.emit('data', message);
+        return;
+      case 'dataClosed':
+        this.emit('dataClosed', message);
+        return;
+      case 'demand':
+        this.emit('demand', { clientId: message.clientId, encodings: message.encodings });
         return;
       case 'snapshot':
         if (message.version <= this.#roster.snapshotVersion) return;
@@ -421,8 +459,11 @@ export class CallSession extends Emitter<SessionEvents> {
     this.#transports = undefined;
     if (transports === undefined) return;
     for (const keeper of transports.keepers) keeper.close();
-    transports.send.close();
-    transports.receive.close();
+    for (const pipe of Object.values(transports.pipes)) pipe.close();
+    for (const transport of [transports.send, transports.receive]) {
+      this.#options.encryption?.detach(transport.pc);
+      transport.close();
+    }
   }
 
   #updateState(): void {

@@ -7,11 +7,18 @@
  */
 import { ConvokeError } from '../errors.js';
 import { Emitter } from '../events.js';
-import type { Source } from '../generated/protocol.js';
-import { SEND_SOURCES, type SendTransport } from '../media/sendTransport.js';
+import type { EncodingDemand, Source } from '../generated/protocol.js';
+import { declared } from '../media/encodings.js';
+import {
+  encodingsOf,
+  isVideo,
+  SEND_SOURCES,
+  type SendOptions,
+  type SendTransport,
+} from '../media/sendTransport.js';
 import type { DeviceManager } from './deviceManager.js';
 import { LocalVideoStream } from './localVideoStream.js';
-import type { Publications } from './publications.js';
+import type { Publications, WantedDetails } from './publications.js';
 
 export interface LocalMediaEvents {
   isMutedChanged: undefined;
@@ -27,17 +34,21 @@ export interface LocalMediaEvents {
 export class LocalMedia extends Emitter<LocalMediaEvents> {
   readonly #devices: DeviceManager;
   readonly #publications: Publications;
+  readonly #options: SendOptions;
   readonly #tracks = new Map<Source, MediaStreamTrack>();
+  /** What anybody wants of a track, where the server has said so. */
+  readonly #demands = new Map<Source, readonly EncodingDemand[]>();
   #transport: SendTransport | undefined;
   #camera: LocalVideoStream | undefined;
   #screen: LocalVideoStream | undefined;
   #muted = true;
   #closed = false;
 
-  constructor(devices: DeviceManager, publications: Publications) {
+  constructor(devices: DeviceManager, publications: Publications, options: SendOptions = {}) {
     super();
     this.#devices = devices;
     this.#publications = publications;
+    this.#options = options;
     devices.on('selectedMicrophoneChanged', this.#onMicrophoneSelected);
   }
 
@@ -60,12 +71,28 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
   /** Puts every running track onto a new transport. */
   async attach(transport: SendTransport): Promise<void> {
     this.#transport = transport;
+    // The server knows this participant no more, and nobody watches the new one yet.
+    this.#demands.clear();
     await Promise.all(
       SEND_SOURCES.map((source) => {
         const track = this.#tracks.get(source);
         return track === undefined ? undefined : transport.setTrack(source, track);
       }),
     );
+  }
+
+  /** What is wanted of a track of ours; undefined until the server has said so. */
+  demandOf(source: Source): readonly EncodingDemand[] | undefined {
+    return this.#demands.get(source);
+  }
+
+  /** Sends from now on what the server says is wanted. */
+  setDemand(clientId: string, demand: readonly EncodingDemand[]): void {
+    const source = SEND_SOURCES.find((s) => this.#publications.get(s)?.clientId === clientId);
+    // About a track that we have taken back meanwhile.
+    if (source === undefined) return;
+    this.#demands.set(source, demand);
+    void this.#transport?.setDemand(source, demand);
   }
 
   async mute(): Promise<void> {
@@ -165,6 +192,7 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
     for (const stream of removed) stream.dispose();
     this.#tracks.get('microphone')?.stop();
     this.#tracks.clear();
+    this.#demands.clear();
     const shared = this.#screen !== undefined;
     this.#camera = this.#screen = this.#transport = undefined;
     if (removed.length > 0) this.emit('localVideoStreamsUpdated', { added: [], removed });
@@ -190,7 +218,7 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
     undo: () => Promise<void>,
   ): Promise<void> {
     this.#tracks.set(source, track);
-    const clientId = this.#publications.want(source, false);
+    const clientId = this.#want(source, track);
     await this.#transport?.setTrack(source, track);
     await this.#publications.sync();
     const refusal = this.#publications.takeRefusal(clientId);
@@ -199,8 +227,25 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
     throw refusal;
   }
 
+  /** Publishes as new: another track of the same source may be sent in other sizes. */
+  #want(source: Source, track: MediaStreamTrack): string {
+    this.#demands.delete(source);
+    void this.#transport?.setDemand(source, undefined);
+    return this.#publications.want(source, false, this.#details(source, track));
+  }
+
+  #details(source: Source, track: MediaStreamTrack): WantedDetails {
+    return {
+      ...(isVideo(source)
+        ? { encodings: declared(encodingsOf(source, track, this.#options)) }
+        : {}),
+      ...(this.#options.encrypted ? { encrypted: true } : {}),
+    };
+  }
+
   async #unpublish(source: Source): Promise<void> {
     this.#tracks.delete(source);
+    this.#demands.delete(source);
     this.#publications.unwant(source);
     await this.#transport?.setTrack(source, null);
     await this.#publications.sync();
@@ -211,6 +256,10 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
     if (track === undefined) return;
     this.#tracks.set('camera', track);
     void this.#transport?.setTrack('camera', track);
+    const before = this.#publications.get('camera')?.encodings;
+    if (JSON.stringify(before) === JSON.stringify(this.#details('camera', track).encodings)) return;
+    this.#want('camera', track);
+    void this.#publications.sync();
   };
 
   readonly #onCameraEnded = (): void => {

@@ -18,8 +18,8 @@ export interface VideoQuality {
   readonly frameRate: number;
 }
 
-/** Everyone gets the one encoding, so it is a modest one. */
-export const DEFAULT_QUALITY: VideoQuality = { width: 640, height: 360, frameRate: 30 };
+/** Those who show it small, or have little bandwidth, get a smaller encoding of it. */
+export const DEFAULT_QUALITY: VideoQuality = { width: 1280, height: 720, frameRate: 30 };
 
 export interface LocalVideoStreamEvents {
   /** Another `MediaStream` is shown, or (undefined) none. */

@@ -6,14 +6,20 @@
  * Never: touches a track or a peer connection.
  */
 import { ConvokeError, type ConvokeErrorCode } from '../errors.js';
-import type { Source, Track, TrackDeclaration } from '../generated/protocol.js';
+import type { Encoding, Source, Track, TrackDeclaration } from '../generated/protocol.js';
 
 /** A track that this client wants others to have. */
 export interface Wanted {
   readonly clientId: string;
   readonly source: Source;
   readonly muted: boolean;
+  /** What a picture is sent as, lowest first. */
+  readonly encodings?: Encoding[];
+  readonly encrypted?: boolean;
 }
+
+/** What is said of a track beyond its source. */
+export type WantedDetails = Pick<Wanted, 'encodings' | 'encrypted'>;
 
 export type PublicationOp =
   | { readonly type: 'publish'; readonly wanted: Wanted }
@@ -66,10 +72,10 @@ export class Publications {
   }
 
   /** Wants a new track of that source; returns its client id. */
-  want(source: Source, muted: boolean): string {
+  want(source: Source, muted: boolean, details: WantedDetails = {}): string {
     this.#counter += 1;
     const clientId = `${source}-${this.#counter}`;
-    this.#wanted.set(source, { clientId, source, muted });
+    this.#wanted.set(source, { clientId, source, muted, ...details });
     return clientId;
   }
 

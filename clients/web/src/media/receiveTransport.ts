@@ -4,6 +4,7 @@
  * Owns: its transceivers and the lookup from `a=mid` to receiver.
  * Never: knows which track a slot carries; that is the slot table's.
  */
+import { askForDependencyDescriptor } from './headerExtensions.js';
 
 /** Codecs that serve no purpose in slots and only lengthen the offer. */
 const UNUSED = /\/(red|ulpfec|flexfec-03)$/i;
@@ -20,12 +21,19 @@ export class ReceiveTransport {
     for (let index = 0; index < videoSlots; index += 1) {
       const transceiver = pc.addTransceiver('video', { direction: 'recvonly' });
       if (codecs.length > 0) transceiver.setCodecPreferences(codecs);
+      askForDependencyDescriptor(transceiver);
     }
   }
 
   /** The receiver of a slot; undefined for a mid that was not offered. */
   receiver(mid: string): RTCRtpReceiver | undefined {
     return this.pc.getTransceivers().find((transceiver) => transceiver.mid === mid)?.receiver;
+  }
+
+  /** The slot of a receiver. */
+  mid(receiver: RTCRtpReceiver): string | undefined {
+    const found = this.pc.getTransceivers().find((candidate) => candidate.receiver === receiver);
+    return found?.mid ?? undefined;
   }
 
   close(): void {

@@ -4,7 +4,7 @@
  * Owns: the summary, and rates against the reading before.
  * Never: polls; the app asks when it wants to know.
  */
-import type { MediaKind, Slot, SlotState, Source } from '../generated/protocol.js';
+import type { EncodingDemand, MediaKind, Slot, SlotState, Source } from '../generated/protocol.js';
 
 /** One of the two peer connections. */
 export interface TransportStats {
@@ -58,6 +58,9 @@ export interface LocalTrackStats extends RtpStats {
   /** The simulcast encoding; undefined where there is only one. */
   readonly rid: string | undefined;
   readonly scalabilityMode: string | undefined;
+  /** Whether anybody wants it; undefined until the server has said so. */
+  readonly wanted: boolean | undefined;
+  /** Whether it is sent. */
   readonly active: boolean;
   readonly packetsSent: number;
   readonly framesEncoded: number | undefined;
@@ -87,13 +90,20 @@ export interface Reading {
 /** @internal Counters to take rates against. */
 export type Counters = ReadonlyMap<string, { bytes: number; packets: number; lost: number }>;
 
+interface LocalInput {
+  readonly mid: string;
+  readonly source: Source;
+  readonly clientId: string | undefined;
+  readonly demand?: readonly EncodingDemand[] | undefined;
+}
+
 /** @internal */
 export interface StatsInput {
   readonly nowMs: number;
   readonly send: Reading;
   readonly receive: Reading;
   readonly slots: readonly Slot[];
-  readonly local: readonly { mid: string; source: Source; clientId: string | undefined }[];
+  readonly local: readonly LocalInput[];
   readonly before: { readonly nowMs: number; readonly counters: Counters } | undefined;
 }
 
@@ -199,7 +209,7 @@ function slotStats(slot: Slot, row: Row | undefined, reading: Reading, rate: Rat
 }
 
 function trackStats(
-  local: StatsInput['local'][number],
+  local: LocalInput,
   row: Row,
   remote: Row | undefined,
   reading: Reading,
@@ -213,6 +223,7 @@ function trackStats(
     ...picture(row, reading),
     rid: text(row, 'rid'),
     scalabilityMode: text(row, 'scalabilityMode'),
+    wanted: local.demand?.some((demand) => demand.active && demand.rid === text(row, 'rid')),
     active: row.active !== false,
     packetsSent: number(row, 'packetsSent') ?? 0,
     framesEncoded: number(row, 'framesEncoded'),

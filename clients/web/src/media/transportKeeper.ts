@@ -23,6 +23,8 @@ export interface KeeperLink {
   /** Whether `exchange` can work now. */
   ready(): boolean;
   onStateChange(): void;
+  /** An answer was taken. */
+  onNegotiated(role: TransportRole): void;
 }
 
 export class TransportKeeper {
@@ -90,6 +92,7 @@ export class TransportKeeper {
       await this.pc.setLocalDescription(offer);
       const sdp = await this.#link.exchange(this.role, this.pc.localDescription?.sdp ?? '');
       if (!this.#closed) await this.pc.setRemoteDescription({ type: 'answer', sdp });
+      this.#link.onNegotiated(this.role);
     } catch {
       // Signalling was lost, or the answer is of no use: the timer below tries again.
     }

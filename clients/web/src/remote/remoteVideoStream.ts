@@ -5,8 +5,9 @@
  * Never: creates elements; `VideoStreamRenderer` does.
  */
 import { Emitter } from '../events.js';
-import type { Slot, SlotState, Track } from '../generated/protocol.js';
+import type { Layer, Slot, SlotReason, SlotState, Track } from '../generated/protocol.js';
 import type { MediaStreamType } from '../local/localVideoStream.js';
+import type { Box } from './elementBox.js';
 
 /** @internal Where the packets of a stream come in. */
 export interface Attachment {
@@ -24,8 +25,12 @@ export interface RemoteVideoStreamEvents {
   /** Packets of it began or ceased to come. */
   isReceivingChanged: undefined;
   sizeChanged: undefined;
+  /** The server sends another layer of it, or gives another reason for not sending a better one. */
+  layerChanged: undefined;
   /** @internal */
   attachmentChanged: Attachment | undefined;
+  /** @internal A view came, went, or is shown in another size. */
+  boxChanged: undefined;
 }
 
 export class RemoteVideoStream extends Emitter<RemoteVideoStreamEvents> {
@@ -34,6 +39,8 @@ export class RemoteVideoStream extends Emitter<RemoteVideoStreamEvents> {
   #slot: Slot | undefined;
   #attachment: Attachment | undefined;
   #size = { width: 0, height: 0 };
+  /** The size of each view, where it is known. */
+  readonly #views = new Map<unknown, Box | undefined>();
 
   /** @internal */
   constructor(mediaStreamType: MediaStreamType) {
@@ -51,6 +58,11 @@ export class RemoteVideoStream extends Emitter<RemoteVideoStreamEvents> {
     return this.#track !== undefined && !this.#track.muted;
   }
 
+  /** Whether its publisher encrypts it end to end. */
+  get isEncrypted(): boolean {
+    return this.#track?.encrypted === true;
+  }
+
   /** Whether packets of it come. */
   get isReceiving(): boolean {
     return this.#slot?.state === 'active';
@@ -66,6 +78,16 @@ export class RemoteVideoStream extends Emitter<RemoteVideoStreamEvents> {
     return this.#slot?.state;
   }
 
+  /** Which of its layers the server sends, and so how good the picture can be. */
+  get layer(): Layer | undefined {
+    return this.#slot?.layer;
+  }
+
+  /** Why the server sends no better layer. */
+  get layerReason(): SlotReason | undefined {
+    return this.#slot?.reason;
+  }
+
   /** The size of the last picture shown; zeros before the first. */
   get size(): { readonly width: number; readonly height: number } {
     return this.#size;
@@ -76,13 +98,41 @@ export class RemoteVideoStream extends Emitter<RemoteVideoStreamEvents> {
     return this.#attachment;
   }
 
+  /** @internal Whether the app has a view of it, seen or not. */
+  get isShown(): boolean {
+    return this.#views.size > 0;
+  }
+
+  /** @internal The box of its largest view; zeros: none is seen; undefined: not measured yet. */
+  get box(): Box | undefined {
+    let largest: Box | undefined;
+    for (const box of this.#views.values()) {
+      if (box === undefined) continue;
+      if (largest === undefined || box.width * box.height > largest.width * largest.height) {
+        largest = box;
+      }
+    }
+    return largest;
+  }
+
+  /** @internal A view says how large it is (undefined: not known yet). */
+  reportBox(view: unknown, box: Box | undefined): void {
+    this.#views.set(view, box);
+    this.emit('boxChanged', undefined);
+  }
+
+  /** @internal */
+  removeView(view: unknown): void {
+    if (this.#views.delete(view)) this.emit('boxChanged', undefined);
+  }
+
   /** @internal */
   update(
     track: Track | undefined,
     slot: Slot | undefined,
     attachment: Attachment | undefined,
   ): void {
-    const { isAvailable, isReceiving } = this;
+    const { isAvailable, isReceiving, layer, layerReason } = this;
     const old = this.#attachment;
     this.#track = track;
     this.#slot = slot;
@@ -90,6 +140,9 @@ export class RemoteVideoStream extends Emitter<RemoteVideoStreamEvents> {
     if (!same(old, attachment)) this.emit('attachmentChanged', attachment);
     if (this.isAvailable !== isAvailable) this.emit('isAvailableChanged', undefined);
     if (this.isReceiving !== isReceiving) this.emit('isReceivingChanged', undefined);
+    if (!sameLayer(this.layer, layer) || this.layerReason !== layerReason) {
+      this.emit('layerChanged', undefined);
+    }
   }
 
   /** @internal */
@@ -98,6 +151,10 @@ export class RemoteVideoStream extends Emitter<RemoteVideoStreamEvents> {
     this.#size = { width, height };
     this.emit('sizeChanged', undefined);
   }
+}
+
+function sameLayer(a: Layer | undefined, b: Layer | undefined): boolean {
+  return a?.spatial === b?.spatial && a?.temporal === b?.temporal;
 }
 
 function same(a: Attachment | undefined, b: Attachment | undefined): boolean {

@@ -8,6 +8,7 @@
 import { ConvokeError } from '../errors.js';
 import { LocalVideoStream } from '../local/localVideoStream.js';
 import { newestCsrc } from '../media/receiveTransport.js';
+import { watchBox } from './elementBox.js';
 import { type Attachment, RemoteVideoStream } from './remoteVideoStream.js';
 
 export type ScalingMode = 'Crop' | 'Fit' | 'Stretch';
@@ -95,10 +96,14 @@ class View implements VideoStreamRendererView {
     const follow = (attachment: Attachment | undefined) => this.#attach(attachment);
     const resized = () => stream.reportSize(this.target.videoWidth, this.target.videoHeight);
     stream.on('attachmentChanged', follow);
+    stream.reportBox(this, undefined);
+    const stopWatching = watchBox(this.target, (box) => stream.reportBox(this, box));
     this.target.addEventListener('resize', resized);
     this.#stopFollowing = () => {
       stream.off('attachmentChanged', follow);
       this.target.removeEventListener('resize', resized);
+      stopWatching();
+      stream.removeView(this);
     };
     follow(stream.attachment);
   }

@@ -12,9 +12,11 @@ import { assignView, type ResolvedWish } from '../signalling/view.js';
 import type { RemoteVideoStream } from './remoteVideoStream.js';
 
 interface WishHints {
-  /** The size at which it is shown, in physical pixels. */
+  /** The size at which it is shown, in physical pixels; 0 where it is not. */
   readonly width?: number;
   readonly height?: number;
+  /** The most frames in a second that are of use. */
+  readonly maxFramerate?: number;
   /** 0 to 255; higher is served first when bandwidth is short. */
   readonly priority?: number;
 }
@@ -34,12 +36,17 @@ export class ViewKeeper {
   #wishes: readonly ViewWish[] | undefined;
   /** What the server has, but for slots: those may move without need of a new view. */
   #sent = 'default';
+  /** The slots of the last view: the table tells of them only when the server has carried it out. */
+  #placed: ReadonlyMap<string, string> = new Map();
 
   constructor(link: ViewLink) {
     this.#link = link;
   }
 
-  /** Wishes for now; null returns all slots to the server's default policy. */
+  /**
+   * Wishes for now, sent if they mean anything else than those before; null returns all slots to
+   * the server's default policy.
+   */
   set(wishes: readonly ViewWish[] | null): Promise<void> {
     this.#wishes = wishes ?? undefined;
     return this.#send();
@@ -48,12 +55,7 @@ export class ViewKeeper {
   /** A fresh participant has no view yet. */
   reset(): void {
     this.#sent = 'default';
-  }
-
-  /** Something changed: sends only if the wishes now mean other tracks. */
-  refresh(): void {
-    // A refusal means that the picture changed meanwhile; that change comes here as well.
-    this.#send().catch(() => undefined);
+    this.#placed = new Map();
   }
 
   async #send(): Promise<void> {
@@ -63,10 +65,15 @@ export class ViewKeeper {
     const before = this.#sent;
     this.#sent = text;
     const slots = slotsOfKind(this.#link.slots(), 'video');
+    const view = resolved && assignView(resolved, slots, this.#placed);
+    this.#placed = placesOf(view ?? []);
     try {
-      await this.#link.send(resolved && assignView(resolved, slots));
+      await this.#link.send(view);
     } catch (cause) {
-      if (this.#sent === text) this.#sent = before;
+      if (this.#sent === text) {
+        this.#sent = before;
+        this.#placed = new Map();
+      }
       const error = ConvokeError.from(cause);
       // Without a connection the wish waits for the next one.
       if (error.code !== 'notConnected' && error.code !== 'connectionLost') throw error;
@@ -76,11 +83,23 @@ export class ViewKeeper {
 
 function resolve(wish: ViewWish): ResolvedWish[] {
   const hints = {
-    ...(wish.width === undefined ? {} : { width: Math.max(1, Math.round(wish.width)) }),
-    ...(wish.height === undefined ? {} : { height: Math.max(1, Math.round(wish.height)) }),
+    ...(wish.width === undefined ? {} : { width: pixels(wish.width) }),
+    ...(wish.height === undefined ? {} : { height: pixels(wish.height) }),
+    ...(wish.maxFramerate === undefined ? {} : { maxFramerate: wish.maxFramerate }),
     ...(wish.priority === undefined ? {} : { priority: wish.priority }),
   };
   if ('follow' in wish) return [{ ...hints, follow: wish.follow }];
   const trackId = wish.stream.isAvailable ? wish.stream.id : undefined;
   return trackId === undefined ? [] : [{ ...hints, trackId }];
+}
+
+/** 0 is said only of what is not shown at all. */
+function pixels(side: number): number {
+  return side <= 0 ? 0 : Math.max(1, Math.round(side));
+}
+
+function placesOf(view: readonly SlotWish[]): ReadonlyMap<string, string> {
+  return new Map(
+    view.flatMap(({ trackId, mid }) => (trackId === undefined ? [] : [[trackId, mid]])),
+  );
 }

@@ -12,20 +12,28 @@ export interface ResolvedWish {
   readonly follow?: Follow;
   readonly width?: number;
   readonly height?: number;
+  readonly maxFramerate?: number;
   readonly priority?: number;
 }
 
 /**
  * Gives each wish a video slot: the one that its track has, else a free one, else any that no wish
- * holds. Wishes beyond the number of slots are left out, lowest priority first.
+ * holds. `placed` are the slots of the view before, which may not have been carried out yet. Wishes
+ * beyond the number of slots are left out: first what is not seen, then the lowest priority.
  */
 export function assignView(
   wishes: readonly ResolvedWish[],
   videoSlots: readonly Slot[],
+  placed: ReadonlyMap<string, string> = new Map(),
 ): SlotWish[] {
   const kept = [...wishes]
     .map((wish, order) => ({ wish, order }))
-    .sort((a, b) => (b.wish.priority ?? 0) - (a.wish.priority ?? 0) || a.order - b.order)
+    .sort(
+      (a, b) =>
+        Number(unseen(a.wish)) - Number(unseen(b.wish)) ||
+        (b.wish.priority ?? 0) - (a.wish.priority ?? 0) ||
+        a.order - b.order,
+    )
     .slice(0, videoSlots.length)
     .sort((a, b) => a.order - b.order)
     .map(({ wish }) => wish);
@@ -33,7 +41,9 @@ export function assignView(
   const mids = new Map<ResolvedWish, string>();
   for (const wish of kept) {
     if (wish.trackId === undefined) continue;
-    const slot = [...free.values()].find((candidate) => candidate.trackId === wish.trackId);
+    const slot =
+      free.get(placed.get(wish.trackId) ?? '') ??
+      [...free.values()].find((candidate) => candidate.trackId === wish.trackId);
     if (slot === undefined) continue;
     free.delete(slot.mid);
     mids.set(wish, slot.mid);
@@ -50,4 +60,8 @@ export function assignView(
     const mid = mids.get(wish);
     return mid === undefined ? [] : [{ ...wish, mid }];
   });
+}
+
+function unseen(wish: ResolvedWish): boolean {
+  return wish.width === 0 || wish.height === 0;
 }

@@ -2,8 +2,15 @@
 
 export class FakeSender {
   track: MediaStreamTrack | null = null;
-  parameters = { encodings: [{ maxBitrate: 0 }] };
+  parameters: { encodings: RTCRtpEncodingParameters[] };
+  /** Thrown by `setParameters` for what it returns true for. */
+  refuse = (_parameters: { encodings: RTCRtpEncodingParameters[] }): boolean => false;
+  parametersSet = 0;
   readonly history: (MediaStreamTrack | null)[] = [];
+
+  constructor(encodings: readonly RTCRtpEncodingParameters[] = [{}]) {
+    this.parameters = { encodings: structuredClone([...encodings]) };
+  }
 
   async replaceTrack(track: MediaStreamTrack | null): Promise<void> {
     this.track = track;
@@ -11,10 +18,12 @@ export class FakeSender {
   }
 
   getParameters() {
-    return this.parameters;
+    return structuredClone(this.parameters);
   }
 
   async setParameters(parameters: typeof this.parameters): Promise<void> {
+    this.parametersSet += 1;
+    if (this.refuse(parameters)) throw new Error('refused');
     this.parameters = parameters;
   }
 
@@ -49,6 +58,42 @@ interface FakeTransceiver {
   setCodecPreferences(): void;
 }
 
+export class FakeDataChannel {
+  readyState: RTCDataChannelState = 'connecting';
+  binaryType = '';
+  bufferedAmount = 0;
+  bufferedAmountLowThreshold = 0;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onbufferedamountlow: (() => void) | null = null;
+  onclose: (() => void) | null = null;
+  readonly sent: Uint8Array[] = [];
+  readonly label: string;
+  readonly init: RTCDataChannelInit;
+
+  constructor(label: string, init: RTCDataChannelInit) {
+    this.label = label;
+    this.init = init;
+  }
+
+  send(frame: Uint8Array): void {
+    if (this.readyState !== 'open') throw new Error('not open');
+    this.sent.push(frame);
+    this.bufferedAmount += frame.length;
+  }
+
+  close(): void {
+    if (this.readyState === 'closed') return;
+    this.readyState = 'closed';
+    this.onclose?.();
+  }
+
+  /** The network has taken all. */
+  drain(): void {
+    this.bufferedAmount = 0;
+    this.onbufferedamountlow?.();
+  }
+}
+
 let connections = 0;
 
 export class FakePeerConnection extends EventTarget {
@@ -57,6 +102,7 @@ export class FakePeerConnection extends EventTarget {
   localDescription: { sdp: string } | null = null;
   readonly remote: string[] = [];
   readonly transceivers: FakeTransceiver[] = [];
+  readonly channels: FakeDataChannel[] = [];
   readonly name: string;
   restarts = 0;
 
@@ -66,17 +112,26 @@ export class FakePeerConnection extends EventTarget {
     this.name = `pc${connections}`;
   }
 
-  addTransceiver(kind: string, init: { direction: string }): FakeTransceiver {
+  addTransceiver(
+    kind: string,
+    init: { direction: string; sendEncodings?: RTCRtpEncodingParameters[] },
+  ): FakeTransceiver {
     const transceiver = {
       mid: null,
       kind,
       direction: init.direction,
-      sender: new FakeSender(),
+      sender: new FakeSender(init.sendEncodings),
       receiver: new FakeReceiver(kind),
       setCodecPreferences: () => undefined,
     };
     this.transceivers.push(transceiver);
     return transceiver;
+  }
+
+  createDataChannel(label: string, init: RTCDataChannelInit): FakeDataChannel {
+    const channel = new FakeDataChannel(label, init);
+    this.channels.push(channel);
+    return channel;
   }
 
   getTransceivers(): FakeTransceiver[] {
