@@ -20,8 +20,10 @@ const QUEUE_MAX: Duration = Duration::from_millis(60);
 const FORGET: Duration = Duration::from_secs(30);
 /// Older reports say nothing.
 const FRESH: Duration = Duration::from_millis(1_500);
-/// A fall must have been without consequence for so long.
-const HARMLESS_AFTER: Duration = Duration::from_millis(900);
+/// In percent: less than the headroom that an upgrade needs (see `allocate.md`).
+const FLUCTUATION: u64 = 114;
+/// A fall must have been without consequence for so long: a report at least.
+const HARMLESS_AFTER: Duration = Duration::from_millis(300);
 /// And the estimator is not told to begin anew more often than this.
 const RESET_EVERY: Duration = Duration::from_secs(3);
 
@@ -65,14 +67,20 @@ impl Path {
             && queue.is_some_and(|queue| queue <= QUEUE_MAX)
     }
 
-    /// The estimate by which is allocated, for the estimator's own and what is sent at `spent_bps`.
+    /// The estimate by which is allocated, for the estimator's own and what is sent at `spent_bps`:
+    /// what is carried without harm is believed, with what a stream's bitrate fluctuates. Never so
+    /// much that more could be granted for it.
     pub(super) fn believe(&mut self, now: Instant, estimate_bps: u64, spent_bps: u64) -> u64 {
-        if estimate_bps >= spent_bps || !self.is_clean(now) {
+        if !self.is_clean(now) {
             self.harmless_since = None;
             return estimate_bps;
         }
-        self.harmless_since.get_or_insert(now);
-        spent_bps
+        if estimate_bps >= spent_bps {
+            self.harmless_since = None;
+        } else {
+            self.harmless_since.get_or_insert(now);
+        }
+        estimate_bps.max(spent_bps * FLUCTUATION / 100)
     }
 
     /// Whether the estimator is to begin anew, as its fall has had no consequence.
@@ -105,8 +113,9 @@ mod tests {
         assert_eq!(path.believe(start, 200 * K, 500 * K), 200 * K, "nothing is known");
         path.report(start, Some(20 * MS), Some(0.0));
         assert_eq!(path.believe(start, 900 * K, 500 * K), 900 * K);
-        assert_eq!(path.believe(start + 100 * MS, 200 * K, 500 * K), 500 * K);
-        assert!(!path.is_to_reset(start + 500 * MS), "too early to say");
+        assert_eq!(path.believe(start + 50 * MS, 520 * K, 500 * K), 570 * K);
+        assert_eq!(path.believe(start + 100 * MS, 200 * K, 500 * K), 570 * K);
+        assert!(!path.is_to_reset(start + 300 * MS), "too early to say");
         path.report(start + 600 * MS, Some(25 * MS), Some(0.01));
         path.report(start + 1_100 * MS, Some(20 * MS), Some(0.0));
         assert!(path.is_to_reset(start + 1_100 * MS));

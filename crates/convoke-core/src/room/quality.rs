@@ -48,6 +48,13 @@ pub(super) struct Quality {
 }
 
 impl Quality {
+    fn believe(&mut self, now: Instant) -> Option<u64> {
+        let spent = self.spent();
+        let estimated = self.estimated_bps;
+        self.estimate_bps = estimated.map(|estimated| self.path.believe(now, estimated, spent));
+        self.estimate_bps
+    }
+
     /// What is sent as far as is known, in bit/s.
     fn spent(&self) -> u64 {
         self.allocated_bps + self.audio_bps
@@ -91,9 +98,7 @@ impl Room {
         let quality = &mut participant.quality;
         let spent = quality.spent();
         let before = quality.estimate_bps;
-        let estimated = quality.estimated_bps;
-        let bps = estimated.map(|estimated| quality.path.believe(io.now, estimated, spent));
-        quality.estimate_bps = bps;
+        let bps = quality.believe(io.now);
         if before.is_some() != bps.is_some() || bps.is_some_and(|bps| bps < spent) {
             return self.allocate(io, key);
         }
@@ -140,9 +145,13 @@ impl Room {
     /// Divides what a participant's path carries among its video slots.
     pub(super) fn allocate(&mut self, io: &mut Io<'_>, key: usize) {
         let audio_bps = self.audio_bps(io.now, key);
+        let video_bps = self.video_bps(key);
         let Some(participant) = self.participants.get_mut(key) else { return };
         participant.quality.due = None;
         participant.quality.audio_bps = audio_bps;
+        participant.quality.allocated_bps = video_bps;
+        // Bitrates were measured anew: what is carried now is what they say.
+        participant.quality.believe(io.now);
         let mut state = std::mem::take(&mut participant.quality.state);
         let estimate_bps = participant.quality.estimate_bps;
         let wants = self.wants(key);
@@ -163,6 +172,17 @@ impl Room {
         let bps = tracks.filter(|track| !track.muted).map(|track| match track.meter.bps(now) {
             0 => AUDIO_BPS,
             bps => bps,
+        });
+        bps.sum()
+    }
+
+    /// What the layers that are given now take, as it was measured last.
+    fn video_bps(&self, key: usize) -> u64 {
+        let Some(participant) = self.participants.get(key) else { return 0 };
+        let bps = participant.slots.iter().filter_map(|slot| {
+            let track = self.tracks.get(slot.assigned?)?;
+            let layer = slot.allocated?;
+            track.rungs.iter().find(|rung| rung.layer == layer).map(|rung| rung.bitrate_bps)
         });
         bps.sum()
     }

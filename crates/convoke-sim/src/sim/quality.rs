@@ -73,7 +73,9 @@ fn line(explained: &Explanation) -> String {
         format!(" {given}/{sent} {} {reason}", kbps(slot.bitrate_bps))
     });
     format!(
-        "quality estimate {} given {} audio {} wished {}{}",
+        "quality rtt {} loss {:.2} estimate {} given {} audio {} wished {}{}",
+        explained.rtt.map_or(0, |rtt| rtt.as_millis()),
+        explained.loss.unwrap_or(0.0),
         explained.estimate_bps.map_or("-".into(), |bps| kbps(bps).to_string()),
         kbps(explained.allocated_bps),
         kbps(explained.audio_bps),
