@@ -58,7 +58,7 @@ impl Path {
     }
 
     /// Whether what is sent now is carried without loss or queue.
-    fn is_clean(&self, now: Instant) -> bool {
+    pub(super) fn is_clean(&self, now: Instant) -> bool {
         let fresh = self.reported.is_some_and(|at| now.saturating_duration_since(at) < FRESH);
         let rtt = self.rtt.map(|rtt| self.before.map_or(rtt, |before| before.min(rtt)));
         let queue = rtt.zip(self.least).map(|(rtt, (least, _))| rtt.saturating_sub(least));

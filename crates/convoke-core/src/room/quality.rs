@@ -302,6 +302,13 @@ impl Room {
                 io.touch(seat_key);
             }
         }
+        if aim.anew
+            && quality.path.is_clean(io.now)
+            && let Some(seat) = io.seats.get_mut(seat_key)
+        {
+            seat.transport.restart_estimate(estimate_bps);
+            io.stats.estimates_restarted += 1;
+        }
         if let Some(due) = due {
             self.poll_quality_at(due);
         }
