@@ -130,7 +130,9 @@ pub static NETWORKS: [Network; 20] = [
         link: narrow(3_000, 300),
         steps: &[(15_000, Some(600)), (30_000, Some(3_000))],
         length_ms: 55_000,
-        freezes: Some(3),
+        freezes: Some(4),
+        // For about a second the path carries a third of what is sent.
+        audio: Some(0.975),
         ..ROW
     },
     Network {
@@ -145,7 +147,8 @@ pub static NETWORKS: [Network; 20] = [
         link: LinkConfig { jitter: ms(25), ..narrow(3_000, 300) },
         steps: &[(15_000, Some(600)), (30_000, Some(3_000))],
         length_ms: 55_000,
-        freezes: Some(4),
+        freezes: Some(8),
+        audio: Some(0.94),
         ..ROW
     },
     Network {

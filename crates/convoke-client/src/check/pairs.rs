@@ -89,9 +89,10 @@ pub(super) fn check(
     }
     if kind == MediaKind::Video {
         let same_picture = same && a.stamp.picture == b.stamp.picture;
-        // The next source may cut in before a picture is over; a layer that is joined comes when the
-        // one below has its marker already.
-        if same && a.marker == same_picture && !joins_layer(a, b) {
+        // The next source may cut in before a picture is over, and so may the same one that comes back
+        // with a keyframe; a layer that is joined comes when the one below has its marker already.
+        let cut = !same_picture && b.starts_keyframe() && !a.marker;
+        if same && a.marker == same_picture && !joins_layer(a, b) && !cut {
             found.push(Violation::Marker { sequence: before, marker: a.marker });
         }
         if same_picture && step != 0 {
@@ -117,7 +118,7 @@ fn same_encoding(kind: MediaKind, sequence: u64, a: &Entry, b: &Entry) -> Option
     let follows = if new.frame == old.frame {
         new.packet == old.packet + 1
     } else {
-        new.packet == 0 && a.is_last_of_frame()
+        new.packet == 0 && (a.is_last_of_frame() || new.keyframe)
     };
     (kind == MediaKind::Video && !follows).then_some(Violation::HiddenLoss { sequence })
 }
