@@ -61,7 +61,7 @@ const DATA_VALUES: usize = 8 + DataCloseReason::ALL.len() + DataDrop::ALL.len();
 /// Those of relays, the gauge apart.
 const RELAY_VALUES: usize = 8 + RelayDrop::ALL.len();
 /// All of [`encode`]'s values.
-const VALUES: usize = GAUGES + 2 + 8 + 5 + DropReason::ALL.len() + DATA_VALUES + RELAY_VALUES;
+const VALUES: usize = GAUGES + 2 + 8 + 6 + DropReason::ALL.len() + DATA_VALUES + RELAY_VALUES;
 
 /// Every value in a fixed order, gauges first. Exhaustive, so that a new one cannot be forgotten.
 fn encode(stats: &Stats) -> [u64; VALUES] {
@@ -80,6 +80,7 @@ fn encode(stats: &Stats) -> [u64; VALUES] {
         keyframe_requests_out,
         slot_switches,
         layer_switches,
+        estimates_restarted,
         peer_panics,
         drops,
         data,
@@ -102,8 +103,9 @@ fn encode(stats: &Stats) -> [u64; VALUES] {
     let gauges = [rooms, participants, transports, tracks, channels, shards];
     let datagrams = [datagrams_in, datagrams_out];
     let media = [rtp_in, rtp_bytes_in, rtp_out, rtp_bytes_out];
-    let switches = [slot_switches, layer_switches];
-    let rest = [keyframe_requests_in, keyframe_requests_out, switches[0], switches[1], peer_panics];
+    let keyframes = [keyframe_requests_in, keyframe_requests_out];
+    let switches = [slot_switches, layer_switches, estimates_restarted, peer_panics];
+    let rest = keyframes.into_iter().chain(switches);
     let data = [messages_in, bytes_in, out_by_channel, out_by_event].into_iter().flatten();
     let data = data.chain(closed).chain(data_drops);
     let relay = [relay_in, relay_bytes_in, relay_out, relay_bytes_out].into_iter().flatten();
@@ -133,6 +135,7 @@ fn decode(values: impl IntoIterator<Item = u64>) -> Stats {
         keyframe_requests_out: next(),
         slot_switches: next(),
         layer_switches: next(),
+        estimates_restarted: next(),
         peer_panics: next(),
         drops: array::from_fn(|_| next()),
         ..Stats::default()

@@ -81,7 +81,7 @@ const ROW: Network = Network {
 };
 
 /// Two simulcast cameras, a viewer behind this network, and one on a clean network beside it.
-pub static NETWORKS: [Network; 18] = [
+pub static NETWORKS: [Network; 20] = [
     Network { name: "net-clean", estimate: Some(1_500_000), ..ROW },
     Network { name: "net-loss-1", link: lossy(0.01), audio: Some(0.98), ..ROW },
     Network { name: "net-loss-5", link: lossy(0.05), audio: Some(0.93), freezes: None, ..ROW },
@@ -130,12 +130,25 @@ pub static NETWORKS: [Network; 18] = [
         link: narrow(3_000, 300),
         steps: &[(15_000, Some(600)), (30_000, Some(3_000))],
         length_ms: 55_000,
-        freezes: Some(3),
+        freezes: Some(4),
+        // For about a second the path carries a third of what is sent.
+        audio: Some(0.975),
         ..ROW
     },
     Network {
         name: "net-reordering",
         link: LinkConfig { jitter: ms(10), reorders: 0.05, ..CLEAN },
+        ..ROW
+    },
+    // Delays that come and go and mean nothing: a busy machine, a radio that sleeps.
+    Network { name: "net-jitter", link: LinkConfig { jitter: ms(40), ..CLEAN }, ..ROW },
+    Network {
+        name: "net-jitter-steps",
+        link: LinkConfig { jitter: ms(25), ..narrow(3_000, 300) },
+        steps: &[(15_000, Some(600)), (30_000, Some(3_000))],
+        length_ms: 55_000,
+        freezes: Some(8),
+        audio: Some(0.94),
         ..ROW
     },
     Network {

@@ -89,9 +89,10 @@ pub(super) fn check(
     }
     if kind == MediaKind::Video {
         let same_picture = same && a.stamp.picture == b.stamp.picture;
-        // The next source may cut in before a picture is over; a layer that is joined comes when the
-        // one below has its marker already.
-        if same && a.marker == same_picture && !joins_layer(a, b) {
+        // The next source may cut in before a picture is over, and so may the same one that comes back
+        // with a keyframe; a layer that is joined comes when the one below has its marker already.
+        let cut = !same_picture && b.starts_keyframe() && !a.marker;
+        if same && a.marker == same_picture && !joins_layer(a, b) && !cut {
             found.push(Violation::Marker { sequence: before, marker: a.marker });
         }
         if same_picture && step != 0 {
@@ -117,7 +118,7 @@ fn same_encoding(kind: MediaKind, sequence: u64, a: &Entry, b: &Entry) -> Option
     let follows = if new.frame == old.frame {
         new.packet == old.packet + 1
     } else {
-        new.packet == 0 && a.is_last_of_frame()
+        new.packet == 0 && (a.is_last_of_frame() || new.keyframe)
     };
     (kind == MediaKind::Video && !follows).then_some(Violation::HiddenLoss { sequence })
 }
@@ -128,10 +129,12 @@ fn numbers(sequence: u64, a: &Entry, b: &Entry, same: bool, found: &mut Vec<Viol
         |what, from, to| found.push(Violation::PictureIds { sequence, what, from, to });
     let new_picture = !same || a.stamp.picture != b.stamp.picture;
     let pictures = b.stamp.picture.wrapping_sub(a.stamp.picture) as u16;
+    // What was left out before a keyframe may be forgotten: nothing after it refers to it.
+    let counted = same && !b.starts_keyframe();
     if a.codec == b.codec {
         if let (Some(from), Some(to)) = (a.ids.picture_id, b.ids.picture_id) {
             let step = to.wrapping_sub(from) & 0x7fff;
-            let right = match (b.codec, same) {
+            let right = match (b.codec, counted) {
                 // Closed up over what was left out.
                 (Codec::Vp8, _) => step == u16::from(new_picture),
                 (_, true) => step == pictures & 0x7fff,
@@ -150,7 +153,7 @@ fn numbers(sequence: u64, a: &Entry, b: &Entry, same: bool, found: &mut Vec<Viol
     if let (Some(from), Some(to)) = (a.frame_number, b.frame_number) {
         let step = to.wrapping_sub(from);
         let frames = b.stamp.frame.wrapping_sub(a.stamp.frame) as u16;
-        if if same { step != frames } else { !(1..1 << 15).contains(&step) } {
+        if if counted { step != frames } else { !(1..1 << 15).contains(&step) } {
             broken("frame number", from, to);
         }
     }

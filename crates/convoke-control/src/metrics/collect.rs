@@ -157,6 +157,9 @@ fn media(out: &mut Families, workers: &[WorkerStats]) {
     out.counter("convoke_slot_switches_total", help, sum(|w| w.core.slot_switches));
     let help = "Times that a slot's layer changed.";
     out.counter("convoke_layer_switches_total", help, sum(|w| w.core.layer_switches));
+    let help = "Times that an estimate fell without consequence and was begun anew.";
+    let restarted = sum(|w| w.core.estimates_restarted);
+    out.counter("convoke_estimates_restarted_total", help, restarted);
     let help = "Peers dropped because their handling panicked.";
     out.counter("convoke_peer_panics_total", help, sum(|w| w.core.peer_panics));
 }

@@ -55,7 +55,7 @@ pub(super) struct Memory {
     fell_at: Option<Instant>,
     /// What the path did not carry at the last fall.
     overload_bps: u64,
-    /// The last switches that bandwidth caused, newest first.
+    /// The last switches of size that bandwidth caused, newest first.
     switches: [Option<Instant>; RELIEF_AFTER_MAX + 1],
 }
 
@@ -138,14 +138,15 @@ impl Memory {
         (HOLD_MIN * (1 << self.back_off.min(BACK_OFF_MAX))).min(most)
     }
 
-    /// Whether a fall now must go to the lowest rung, so that no further one can follow.
+    /// Whether a fall now must go to the smallest size, so that no further one of size can follow.
     pub(super) fn must_fall_far(&self, now: Instant) -> bool {
         let switch = self.switches.get(FALL_FAR_AFTER - 1).copied().flatten();
         switch.is_some_and(|at| now < at + MINUTE)
     }
 
     /// It was given less than it had, because the path did not carry `overload_bps`.
-    pub(super) fn fell(&mut self, now: Instant, overload_bps: u64) {
+    /// `noticed` says that the picture's size changed, or that there is none any more.
+    pub(super) fn fell(&mut self, now: Instant, overload_bps: u64, noticed: bool) {
         let on_trial = self.on_trial_since.take();
         if on_trial.is_some_and(|since| now < since + MISTAKE) {
             self.back_off = (self.back_off + 1).min(BACK_OFF_MAX);
@@ -154,12 +155,14 @@ impl Memory {
         self.fell_at = Some(now);
         self.fallen = true;
         self.overload_bps = overload_bps;
-        self.note_switch(now);
+        if noticed {
+            self.note_switch(now);
+        }
     }
 
     /// It was given more than it had.
-    pub(super) fn climbed(&mut self, now: Instant) {
-        if self.fallen && !self.topped {
+    pub(super) fn climbed(&mut self, now: Instant, noticed: bool) {
+        if self.fallen && !self.topped && noticed {
             self.note_switch(now);
         }
         self.climbed_at = Some(now);

@@ -136,13 +136,21 @@ impl Plan {
     /// Makes the slots' memories know where they go.
     fn move_all(&mut self) {
         for (entry, level) in self.entries.iter_mut().zip(&mut self.scratch.levels) {
+            let feet = self.scratch.feet.get(entry.ladder.clone()).unwrap_or_default();
+            let size = |level: usize| {
+                level.checked_sub(1).and_then(|at| feet.get(at)).map(|foot| foot.layer.spatial)
+            };
             if *level < entry.held {
                 if entry.memory.must_fall_far(self.now) {
-                    *level = (*level).min(1);
+                    // To the smallest size: below it there is nothing that would be noticed more.
+                    *level = feet
+                        .partition_point(|foot| Some(foot.layer.spatial) <= size(1))
+                        .min(*level);
                 }
-                entry.memory.fell(self.now, entry.denied_bps.unwrap_or(0));
+                let noticed = size(*level) != size(entry.held);
+                entry.memory.fell(self.now, entry.denied_bps.unwrap_or(0), noticed);
             } else if *level > entry.held && (entry.held > 0 || entry.memory.paused) {
-                entry.memory.climbed(self.now);
+                entry.memory.climbed(self.now, size(*level) != size(entry.held));
             }
         }
     }

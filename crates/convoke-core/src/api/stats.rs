@@ -99,6 +99,8 @@ pub struct Stats {
     pub slot_switches: u64,
     /// Times that a slot's layer changed.
     pub layer_switches: u64,
+    /// Times that an estimate fell without consequence and was begun anew.
+    pub estimates_restarted: u64,
     /// Peers dropped because their handling panicked.
     pub peer_panics: u64,
     /// Drops, in the order of [`DropReason::ALL`].

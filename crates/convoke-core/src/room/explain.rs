@@ -40,8 +40,8 @@ impl Room {
             allocated_bps: quality.allocated_bps,
             desired_bps: quality.desired_bps,
             audio_bps: quality.audio_bps,
-            rtt: quality.rtt,
-            loss: quality.loss,
+            rtt: quality.path.rtt,
+            loss: quality.path.loss,
             slots: participant.slots.iter().map(slot).collect(),
             tracks: tracks.map(|track| explain_track(track, now)).collect(),
         }

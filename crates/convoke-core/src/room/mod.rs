@@ -9,6 +9,7 @@ mod explain;
 mod keyframes;
 mod meter;
 mod mirror;
+mod path;
 mod probe;
 mod publish;
 mod quality;

@@ -6,7 +6,9 @@
 //!
 //! Padding all the time would keep a full queue full; no padding at all would leave an estimate where
 //! it fell. So: quiet after every fall, then a window in steps of at most twofold; a window that found
-//! nothing doubles the quiet, one that did shortens it.
+//! nothing doubles the quiet, one that did shortens it. An estimator that has not moved in several
+//! windows on a path that is clean may have locked itself up (it probes only after certain causes of
+//! its last change, and bounds itself by what little was sent): it is to begin anew with the next.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +16,10 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_millis(1_200);
 const QUIET_MIN: Duration = Duration::from_millis(600);
 /// Quiet after a fall of the estimate.
-const QUIET_AFTER_FALL: Duration = Duration::from_millis(2_500);
-const QUIET_MAX: Duration = Duration::from_secs(10);
+const QUIET_AFTER_FALL: Duration = Duration::from_millis(1_500);
+const QUIET_MAX: Duration = Duration::from_secs(3);
+/// So many windows in vain are enough.
+const VAIN_MAX: u32 = 2;
 /// In percent: an estimate that grew by so much in a window was a success.
 const SUCCESS: u64 = 108;
 /// In percent: one that fell below so much of what it was ends the window.
@@ -33,11 +37,13 @@ pub(super) struct Prober {
     phase: Option<Phase>,
     quiet: Duration,
     highest_bps: u64,
+    /// Windows on end that found nothing.
+    vain: u32,
 }
 
 impl Default for Prober {
     fn default() -> Self {
-        Self { phase: None, quiet: QUIET_MIN, highest_bps: 0 }
+        Self { phase: None, quiet: QUIET_MIN, highest_bps: 0, vain: 0 }
     }
 }
 
@@ -48,6 +54,8 @@ pub(super) struct Aim {
     pub(super) sustained_bps: u64,
     /// Whether a window is open: then the estimator looks as far as all wishes go.
     pub(super) open: bool,
+    /// Whether the estimator is to begin anew, if the path is clean.
+    pub(super) anew: bool,
     /// When to ask again.
     pub(super) until: Option<Instant>,
 }
@@ -55,7 +63,7 @@ pub(super) struct Aim {
 impl Prober {
     /// `goal_bps` is the estimate that the next upgrade needs; `None` if there is none to be had.
     pub(super) fn aim(&mut self, now: Instant, estimate_bps: u64, goal_bps: Option<u64>) -> Aim {
-        let idle = Aim { sustained_bps: 0, open: false, until: None };
+        let idle = Aim { sustained_bps: 0, open: false, anew: false, until: None };
         let fell = estimate_bps * 100 < self.highest_bps * FALL;
         self.highest_bps = if fell { estimate_bps } else { self.highest_bps.max(estimate_bps) };
         let Some(goal_bps) = goal_bps.filter(|goal| *goal > estimate_bps) else {
@@ -75,17 +83,23 @@ impl Prober {
             && until <= now
         {
             let found = estimate_bps * 100 >= from_bps * SUCCESS;
+            self.vain = if found { 0 } else { self.vain + 1 };
             self.quiet = if found { QUIET_MIN } else { (self.quiet * 2).min(QUIET_MAX) };
             self.be_quiet(now, self.quiet);
         }
+        let mut anew = false;
         if self.phase.is_none_or(|phase| matches!(phase, Phase::Quiet { until } if until <= now)) {
             let to_bps = goal_bps.min(estimate_bps.saturating_mul(2));
+            anew = self.vain >= VAIN_MAX;
+            if anew {
+                self.vain = 0;
+            }
             self.phase =
                 Some(Phase::Window { until: now + WINDOW, from_bps: estimate_bps, to_bps });
         }
         match self.phase {
             Some(Phase::Window { until, to_bps, .. }) => {
-                Aim { sustained_bps: to_bps, open: true, until: Some(until) }
+                Aim { sustained_bps: to_bps, open: true, anew, until: Some(until) }
             }
             Some(Phase::Quiet { until }) => Aim { until: Some(until), ..idle },
             None => idle,

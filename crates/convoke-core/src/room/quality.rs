@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::path::Path;
 use super::probe::Prober;
 use super::{Io, Room, Slot};
 use crate::allocate::{self, Allocation, Demand, Kind, Reason, SlotId, State, Want, Wish};
@@ -29,13 +30,15 @@ const AUDIO_BPS: u64 = 45_000;
 pub(super) struct Quality {
     state: State,
     prober: Prober,
+    /// As the estimator says.
+    estimated_bps: Option<u64>,
+    /// As it is believed.
     pub(super) estimate_bps: Option<u64>,
     can_probe: bool,
+    pub(super) path: Path,
     pub(super) allocated_bps: u64,
     pub(super) desired_bps: u64,
     pub(super) audio_bps: u64,
-    pub(super) rtt: Option<Duration>,
-    pub(super) loss: Option<f32>,
     /// When allocation is due before the next round.
     due: Option<Instant>,
     /// What the estimator was told last.
@@ -44,14 +47,59 @@ pub(super) struct Quality {
     since: Option<Instant>,
 }
 
+impl Quality {
+    fn believe(&mut self, now: Instant) -> Option<u64> {
+        let spent = self.spent();
+        let estimated = self.estimated_bps;
+        self.estimate_bps = estimated.map(|estimated| self.path.believe(now, estimated, spent));
+        self.estimate_bps
+    }
+
+    /// What is sent as far as is known, in bit/s.
+    fn spent(&self) -> u64 {
+        self.allocated_bps + self.audio_bps
+    }
+}
+
 impl Room {
-    /// What the path to a participant carries changed.
+    /// What the path to a participant is estimated to carry changed.
     pub(crate) fn estimated(&mut self, io: &mut Io<'_>, key: usize, bps: Option<u64>, probe: bool) {
         let Some(participant) = self.participants.get_mut(key) else { return };
+        (participant.quality.estimated_bps, participant.quality.can_probe) = (bps, probe);
+        self.believe(io, key);
+    }
+
+    /// How the path to a participant is.
+    pub(crate) fn path(
+        &mut self,
+        io: &mut Io<'_>,
+        key: usize,
+        rtt: Option<Duration>,
+        loss: Option<f32>,
+    ) {
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        let receive = participant.receive;
         let quality = &mut participant.quality;
+        quality.path.report(io.now, rtt, loss);
+        let spent = quality.spent();
+        self.believe(io, key);
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        if participant.quality.can_probe
+            && participant.quality.path.is_to_reset(io.now)
+            && let Some(seat) = receive.and_then(|seat| io.seats.get_mut(seat))
+        {
+            seat.transport.restart_estimate(spent + spent / 3);
+            io.stats.estimates_restarted += 1;
+        }
+    }
+
+    /// Allocates by what is believed of the estimate: at once if it is less than is spent.
+    fn believe(&mut self, io: &mut Io<'_>, key: usize) {
+        let Some(participant) = self.participants.get_mut(key) else { return };
+        let quality = &mut participant.quality;
+        let spent = quality.spent();
         let before = quality.estimate_bps;
-        (quality.estimate_bps, quality.can_probe) = (bps, probe);
-        let spent = quality.allocated_bps + quality.audio_bps;
+        let bps = quality.believe(io.now);
         if before.is_some() != bps.is_some() || bps.is_some_and(|bps| bps < spent) {
             return self.allocate(io, key);
         }
@@ -59,14 +107,6 @@ impl Room {
             let at = io.now + BETTER_AFTER;
             quality.due = Some(quality.due.map_or(at, |due| due.min(at)));
             self.poll_quality_at(at);
-        }
-    }
-
-    /// How the path to a participant is.
-    pub(crate) fn path(&mut self, key: usize, rtt: Option<Duration>, loss: Option<f32>) {
-        if let Some(participant) = self.participants.get_mut(key) {
-            participant.quality.rtt = rtt.or(participant.quality.rtt);
-            participant.quality.loss = loss;
         }
     }
 
@@ -107,9 +147,13 @@ impl Room {
     /// Divides what a participant's path carries among its video slots.
     pub(super) fn allocate(&mut self, io: &mut Io<'_>, key: usize) {
         let audio_bps = self.audio_bps(io.now, key);
+        let video_bps = self.video_bps(key);
         let Some(participant) = self.participants.get_mut(key) else { return };
         participant.quality.due = None;
         participant.quality.audio_bps = audio_bps;
+        participant.quality.allocated_bps = video_bps;
+        // Bitrates were measured anew: what is carried now is what they say.
+        participant.quality.believe(io.now);
         let mut state = std::mem::take(&mut participant.quality.state);
         let estimate_bps = participant.quality.estimate_bps;
         let wants = self.wants(key);
@@ -130,6 +174,17 @@ impl Room {
         let bps = tracks.filter(|track| !track.muted).map(|track| match track.meter.bps(now) {
             0 => AUDIO_BPS,
             bps => bps,
+        });
+        bps.sum()
+    }
+
+    /// What the layers that are given now take, as it was measured last.
+    fn video_bps(&self, key: usize) -> u64 {
+        let Some(participant) = self.participants.get(key) else { return 0 };
+        let bps = participant.slots.iter().filter_map(|slot| {
+            let track = self.tracks.get(slot.assigned?)?;
+            let layer = slot.allocated?;
+            track.rungs.iter().find(|rung| rung.layer == layer).map(|rung| rung.bitrate_bps)
         });
         bps.sum()
     }
@@ -249,6 +304,13 @@ impl Room {
                 seat.transport.set_bitrates(new.0, new.1);
                 io.touch(seat_key);
             }
+        }
+        if aim.anew
+            && quality.path.is_clean(io.now)
+            && let Some(seat) = io.seats.get_mut(seat_key)
+        {
+            seat.transport.restart_estimate(estimate_bps);
+            io.stats.estimates_restarted += 1;
         }
         if let Some(due) = due {
             self.poll_quality_at(due);

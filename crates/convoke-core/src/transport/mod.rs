@@ -429,6 +429,13 @@ impl Transport {
         }
     }
 
+    /// Lets the estimator forget what it learned, and begin anew from `bps`.
+    pub(crate) fn restart_estimate(&mut self, bps: u64) {
+        if !self.dead {
+            self.rtc.bwe().reset(Bitrate::from(bps));
+        }
+    }
+
     /// Says goodbye (RTCP BYE, DTLS close_notify); the transport is of no use afterwards.
     pub(crate) fn close(&mut self, now: Instant, out: &mut Outbox) {
         if self.dead {

@@ -213,7 +213,7 @@ impl Transport {
 /// the rest within a second or two.
 const FIRST_ESTIMATE_BPS: u64 = 1_500_000;
 /// How often round trip and loss are told.
-const STATS_INTERVAL: Duration = Duration::from_secs(2);
+const STATS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The header extensions beside str0m's standard ones; offers bring numbers of their own.
 const PLAYOUT_DELAY_ID: u8 = 5;

@@ -240,7 +240,7 @@ impl Worker {
                 Received::Estimate { bps, can_probe } => {
                     room.estimated(&mut io, participant, bps, can_probe);
                 }
-                Received::Path { rtt, loss } => room.path(participant, rtt, loss),
+                Received::Path { rtt, loss } => room.path(&mut io, participant, rtt, loss),
                 Received::Connected => {
                     let id = room.participant(participant).map(|p| p.id);
                     if let Some(participant) = id {

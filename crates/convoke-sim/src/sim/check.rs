@@ -169,7 +169,7 @@ impl Sim {
         let rough = narrowed || links.iter().any(|l| l.loss >= 0.2 || l.burst.is_some());
         let bounds = match (lossless && !narrowed, rough) {
             (true, _) => wanted * 0.9 - 1.0..=wanted * 1.1 + 2.0,
-            (false, false) => wanted * 0.3..=wanted * 1.2 + 2.0,
+            (false, false) => wanted * 0.3..=wanted * 2.0 + 2.0,
             // How much must come at least is the scenario's to say.
             (_, true) => 0.0..=wanted * 3.0 + 2.0,
         };

@@ -381,7 +381,9 @@ impl Sim {
             self.workers[index].handle(self.now, Input::Timeout, &mut self.out);
             // A pacer has packets leave some microseconds apart: those turns are of use.
             let idle = self.out.transmits.is_empty() && self.out.events.is_empty();
-            let fault = idle.then(|| self.spins[index].turn(self.now)).flatten();
+            let fault = idle
+                .then(|| self.workers[index].stats().transports)
+                .and_then(|transports| self.spins[index].turn(self.now, transports));
             if let Some(fault) = fault {
                 self.broken(format!("worker {index}: {fault}"));
                 // Let time go on all the same.

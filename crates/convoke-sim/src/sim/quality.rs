@@ -61,6 +61,29 @@ fn skews(live: &Live, now: Instant) -> impl Iterator<Item = f64> {
     })
 }
 
+/// What is estimated and given, in one line.
+fn line(explained: &Explanation) -> String {
+    let kbps = |bps: u64| bps / 1_000;
+    let slots = explained.slots.iter().filter(|slot| slot.reason.is_some()).map(|slot| {
+        let layer = |layer: Option<convoke_core::Layer>| {
+            layer.map_or("-".into(), |layer| format!("S{}T{}", layer.spatial, layer.temporal))
+        };
+        let reason = slot.reason.map_or(String::new(), |reason| format!("{reason:?}"));
+        let (given, sent) = (layer(slot.allocated), layer(slot.layer));
+        format!(" {given}/{sent} {} {reason}", kbps(slot.bitrate_bps))
+    });
+    format!(
+        "quality rtt {} loss {:.2} estimate {} given {} audio {} wished {}{}",
+        explained.rtt.map_or(0, |rtt| rtt.as_millis()),
+        explained.loss.unwrap_or(0.0),
+        explained.estimate_bps.map_or("-".into(), |bps| kbps(bps).to_string()),
+        kbps(explained.allocated_bps),
+        kbps(explained.audio_bps),
+        kbps(explained.desired_bps),
+        slots.collect::<String>()
+    )
+}
+
 impl Sim {
     fn settled_at(&self) -> Instant {
         self.start + self.scenario.bounds.settled
@@ -101,6 +124,10 @@ impl Sim {
             Ok(Reply::Explained(explained)) => *explained,
             other => return self.broken(format!("actor {who} gets no explanation: {other:?}")),
         };
+        if let Some(trace) = &mut self.trace {
+            let at = self.now.saturating_duration_since(self.start).as_secs_f64();
+            trace.push(format!("{at:9.3} actor {who} {}", line(&explained)));
+        }
         self.judge(who, explained);
     }
 
