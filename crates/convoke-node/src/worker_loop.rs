@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! wait for datagrams, messages, a deadline or the end
-//! turn: receive <= datagrams_per_turn -> mail of other workers -> messages <= MESSAGES_PER_TURN -> core: Timeout, again
-//!       while deadlines are due -> replies and events -> send -> publish counters
+//! turn: receive <= datagrams_per_turn -> mail of other workers -> messages <= MESSAGES_PER_TURN
+//!       -> core: Timeout, again while deadlines are due -> replies and events -> mail to others
+//!       -> send -> publish counters
 //! ```
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

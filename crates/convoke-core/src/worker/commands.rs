@@ -35,32 +35,14 @@ impl Worker {
         out: &mut Outbox,
     ) -> Result<Reply, CommandError> {
         match action {
-            Action::Join(join) => {
-                let result = self.join(now, room, join, out);
-                if result.is_err()
-                    && let Some(key) = self.room_keys.get(&room).copied()
-                {
-                    // A shard that was made for this join is of no use.
-                    self.close_if_empty(now, key, LeaveReason::Left, out);
-                }
-                result
-            }
-            Action::Link { peer } => self.link(now, room, peer, out),
-            Action::Unlink { peer, reason } => {
-                let key = self.room_keys.get(&room).copied();
-                if let Some(state) = key.and_then(|key| self.rooms.get_mut(key)) {
-                    state.unlink(&mut io!(self, now, out), peer, reason);
-                }
-                Ok(Reply::Done)
+            Action::Join(join) => self.join_or_close(now, room, join, out),
+            Action::CloseRoom { .. } | Action::Link { .. } | Action::Unlink { .. } => {
+                self.act_on_room(now, room, action, out)
             }
             Action::Leave { participant, reason } => {
                 if let Ok((room_key, key)) = self.find(room, participant) {
                     self.remove_participant(now, room_key, key, reason, out);
                 }
-                Ok(Reply::Done)
-            }
-            Action::CloseRoom { reason } => {
-                self.close_room(now, room, reason, out);
                 Ok(Reply::Done)
             }
             Action::Offer { participant, role, sdp } => {
@@ -170,6 +152,48 @@ impl Worker {
         }
         if self.room_keys.get(&room) == Some(&room_key) {
             self.close_if_empty(now, room_key, reason, out);
+        }
+    }
+
+    fn join_or_close(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        join: JoinRequest,
+        out: &mut Outbox,
+    ) -> Result<Reply, CommandError> {
+        let result = self.join(now, room, join, out);
+        if result.is_err()
+            && let Some(key) = self.room_keys.get(&room).copied()
+        {
+            // A shard that was made for this join is of no use.
+            self.close_if_empty(now, key, LeaveReason::Left, out);
+        }
+        result
+    }
+
+    /// What is about no participant.
+    fn act_on_room(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        action: Action,
+        out: &mut Outbox,
+    ) -> Result<Reply, CommandError> {
+        match action {
+            Action::Link { peer } => self.link(now, room, peer, out),
+            Action::Unlink { peer, reason } => {
+                let key = self.room_keys.get(&room).copied();
+                if let Some(state) = key.and_then(|key| self.rooms.get_mut(key)) {
+                    state.unlink(&mut io!(self, now, out), peer, reason);
+                }
+                Ok(Reply::Done)
+            }
+            Action::CloseRoom { reason } => {
+                self.close_room(now, room, reason, out);
+                Ok(Reply::Done)
+            }
+            _ => Err(CommandError::Internal("not about a room".into())),
         }
     }
 
