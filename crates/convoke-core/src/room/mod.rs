@@ -439,7 +439,12 @@ impl Room {
         if !packet.codec.is_audio() && heard.info.is_none() {
             return None;
         }
-        let owner = self.tracks.get(key)?.owner;
+        let track = self.tracks.get(key)?;
+        // Broken redundancy; where it is encrypted nobody can tell.
+        if packet.codec == Codec::OpusRed && packet.primary.is_none() && !track.encrypted {
+            return None;
+        }
+        let owner = track.owner;
         let owner = self.participants.get_mut(owner)?;
         let sampled = owner.clock.sampled(io.now, packet.captured);
         let csrc = owner.id.0;
@@ -472,7 +477,9 @@ impl Room {
             // A keyframe that cannot be delivered must not count as a start.
             let seat = io.seats.get_mut(transport).filter(|seat| seat.transport.connected);
             let Some(seat) = seat else { continue };
-            let Some(payload_type) = seat.transport.payload_for(slot.line, packet.codec) else {
+            let opaque = track.encrypted && packet.codec == Codec::OpusRed;
+            let payload_type = seat.transport.payload_for(slot.line, packet.codec, opaque);
+            let Some(payload_type) = payload_type else {
                 if slot.refuse_codec(admitted.key) {
                     self.changed.push(*subscription);
                 }
@@ -513,6 +520,7 @@ impl Room {
                 seq: numbers.seq,
                 time: numbers.time,
                 marker,
+                opaque,
                 sampled: admitted.sampled,
                 csrc: admitted.csrc,
                 prefix: numbers.prefix,
@@ -700,8 +708,10 @@ fn rewritten_descriptor(
 
 impl Transport {
     /// See [`Line::payload_for`].
-    fn payload_for(&self, line: usize, codec: Codec) -> Option<u8> {
-        self.lines.get(line).and_then(|line| line.payload_for(codec))
+    /// What is opaque cannot be made to fit another codec.
+    fn payload_for(&self, line: usize, codec: Codec, opaque: bool) -> Option<u8> {
+        let line = self.lines.get(line).filter(|line| !opaque || line.takes(codec))?;
+        line.payload_for(codec)
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) sampled: Instant,
     /// The source's id (RFC 3550 §5.1).
     pub(crate) csrc: u32,
+    /// The payload is encrypted end to end: it leaves as it came.
+    pub(crate) opaque: bool,
     /// The rewritten payload descriptor, if anything in it differs.
     pub(crate) prefix: Option<Prefix>,
     /// The rewritten dependency descriptor, if there is one.
@@ -81,7 +83,7 @@ impl Transport {
 /// under its own payload type.
 pub(super) fn redundant_audio(line: &Line, outgoing: &Outgoing<'_>) -> Option<Arc<[u8]>> {
     let packet = outgoing.packet;
-    if packet.codec != Codec::OpusRed {
+    if packet.codec != Codec::OpusRed || outgoing.opaque {
         return None;
     }
     let opus = line.payload_for(Codec::Opus)?;

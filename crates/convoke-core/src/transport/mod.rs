@@ -82,6 +82,11 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// Whether the peer takes exactly this codec here.
+    pub(crate) fn takes(&self, codec: Codec) -> bool {
+        self.payloads.iter().any(|(_, mine)| *mine == codec)
+    }
+
     /// The payload type and codec with which a stream of `codec` can be sent here.
     pub(crate) fn payload_for(&self, codec: Codec) -> Option<u8> {
         let exact = self.payloads.iter().find(|(_, mine)| *mine == codec);
@@ -120,7 +125,7 @@ pub(crate) struct MediaPacket {
     pub(crate) codec: Codec,
     pub(crate) marker: bool,
     pub(crate) payload: Arc<[u8]>,
-    /// Of redundant audio the newest block alone.
+    /// Of redundant audio the newest block alone; `None` also where it cannot be taken apart.
     pub(crate) primary: Option<Arc<[u8]>>,
     /// The encoding that it is of, if the m-line carries several (RFC 8851).
     pub(crate) rid: Option<Rid>,
@@ -317,12 +322,7 @@ impl Transport {
             }
             Event::RtpPacket(packet) => {
                 if let Some((line, packet)) = self.media_packet(packet) {
-                    let broken = packet.codec == Codec::OpusRed && packet.primary.is_none();
-                    received.push(if broken {
-                        Received::Unusable(DropReason::Unreadable)
-                    } else {
-                        Received::Rtp { line, packet }
-                    });
+                    received.push(Received::Rtp { line, packet });
                 }
             }
             Event::KeyframeRequest(request) => {

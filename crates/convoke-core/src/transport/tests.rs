@@ -131,6 +131,7 @@ fn outgoing(packet: &MediaPacket, payload_type: u8, seq: u64, sampled: Instant) 
         sampled,
         csrc: 77,
         marker: true,
+        opaque: false,
         prefix: None,
         descriptor: None,
     }
@@ -242,6 +243,7 @@ fn redundant_audio_is_taken_by_those_who_offer_it() {
     let line = plain.lines.iter().find(|line| line.kind == MediaKind::Audio).unwrap();
     let opus = line.payload_for(Codec::Opus).unwrap();
     assert_eq!(line.payload_for(Codec::OpusRed), Some(opus), "without redundancy");
+    assert!(!line.takes(Codec::OpusRed));
     assert!(!answer.contains("red/48000"));
     for red in [63, 73] {
         let (transport, answer) = accept(&with_red(&offer, opus, red));
@@ -261,5 +263,8 @@ fn redundant_audio_is_taken_by_those_who_offer_it() {
         assert_eq!(sent(opus).as_deref(), Some(&[7, 8][..]));
         let expected = [0x80 | opus, 0x0f, 0, 3, opus, 1, 2, 3, 7, 8];
         assert_eq!(sent(red).as_deref(), Some(&expected[..]));
+        let opaque = Outgoing { opaque: true, ..outgoing(&packet, red, 1, now) };
+        assert_eq!(egress::redundant_audio(line, &opaque), None, "as it came");
+        assert!(line.takes(Codec::OpusRed));
     }
 }
