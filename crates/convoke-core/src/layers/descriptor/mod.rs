@@ -1,7 +1,7 @@
 //! The dependency descriptor: what layers a packet is of, said outside the payload.
 //!
 //! Owns: the header extension of the AV1 RTP specification, Appendix A, which Chromium sends with
-//! every video codec: reading ([`read`]), writing ([`write`]), and the structure to which its
+//! every video codec: reading ([`read`]), writing ([`mod@write`]), and the structure to which its
 //! packets refer ([`structure`]).
 //! Never: looks at a payload; this works with encrypted ones.
 //!
