@@ -24,6 +24,9 @@ use crate::desk::NOBODY;
 /// Relayed messages of either kind that are taken in one turn at most.
 const RELAYS_PER_TURN: usize = 1_024;
 
+/// A room of this worker that is to be linked or unlinked.
+type Errand = (RoomId, Action);
+
 /// What other threads have for one worker.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
@@ -31,7 +34,7 @@ pub(crate) struct Mailbox {
     words: ArrayQueue<Relay>,
     media: ArrayQueue<Relay>,
     /// Links to be made or ended: rare, and few at a time, as there are few shards.
-    errands: Mutex<Vec<(RoomId, Action)>>,
+    errands: Mutex<Vec<Errand>>,
     has_errands: AtomicBool,
     wake: Notify,
 }
@@ -58,19 +61,12 @@ impl Mailbox {
         self.wake.notify_one();
     }
 
-    /// Hands everything to the core, within bounds.
+    /// Hands everything to the core, within bounds. Links come before what is said over them, and end
+    /// after all that was said before.
     fn deliver(&self, now: Instant, core: &mut Worker, out: &mut Outbox) {
-        if self.has_errands.swap(false, Ordering::AcqRel) {
-            let errands =
-                std::mem::take(&mut *self.errands.lock().unwrap_or_else(PoisonError::into_inner));
-            for (room, action) in errands {
-                // A link does not make a room: that is for the join.
-                if core.has_room(room) {
-                    let command = Command { request: NOBODY, room, action };
-                    core.handle(now, Input::Command(command), out);
-                }
-            }
-        }
+        let (unlinks, links): (Vec<Errand>, Vec<Errand>) =
+            self.take_errands().into_iter().partition(|(_, a)| matches!(a, Action::Unlink { .. }));
+        carry_out(now, links, core, out);
         // Counted first: what was said before a packet is then heard before it.
         let media = self.media.len().min(RELAYS_PER_TURN);
         for _ in 0..RELAYS_PER_TURN {
@@ -80,6 +76,28 @@ impl Mailbox {
         for _ in 0..media {
             let Some(relay) = self.media.pop() else { break };
             core.handle(now, Input::Relay(relay), out);
+        }
+        if self.words.is_empty() {
+            carry_out(now, unlinks, core, out);
+        } else {
+            unlinks.into_iter().for_each(|(room, action)| self.send_errand(room, action));
+        }
+    }
+
+    fn take_errands(&self) -> Vec<Errand> {
+        if !self.has_errands.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.errands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn carry_out(now: Instant, errands: Vec<Errand>, core: &mut Worker, out: &mut Outbox) {
+    for (room, action) in errands {
+        // A link does not make a room: that is for the join.
+        if core.has_room(room) {
+            let command = Command { request: NOBODY, room, action };
+            core.handle(now, Input::Command(command), out);
         }
     }
 }

@@ -181,6 +181,8 @@ impl WorkerLoop {
         self.mail.receive(self.now, &mut self.core, &mut self.outbox);
         self.handle_messages();
         self.drive();
+        // Before the events: a room that they tell to be over has said all by then.
+        self.mail.send(&mut self.outbox.relays);
         if self.desk.deliver(&mut self.outbox.events) {
             self.desk.undo(self.now, &mut self.core, &mut self.outbox);
             self.core.handle(self.now, Input::Timeout, &mut self.outbox);

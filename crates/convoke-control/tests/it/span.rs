@@ -58,6 +58,8 @@ async fn hears_until_left(agent: &mut Raw, id: &str) -> Vec<&'static str> {
             ServerMessage::ParticipantLeft(m) => (m.participant_id, "left", m.version),
             ServerMessage::Slots(m) => (String::new(), "slots", m.version),
             ServerMessage::Speakers(m) => (String::new(), "speakers", m.version),
+            // It stands for the changes before it.
+            ServerMessage::Snapshot(m) => (id.to_owned(), "snapshot", m.version),
             _ => continue,
         };
         assert!(version > latest, "{name}: {version} after {latest}");
