@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::call::{Host, Participant, Watched, until};
-use convoke::protocol::MediaKind;
+use convoke::protocol::{MediaKind, Slot, SlotReason};
 
 const PARTICIPANTS: usize = 20;
 const AUDIO_SLOTS: usize = 8;
@@ -19,6 +19,11 @@ fn filled(received: &Watched, kind: MediaKind, least: u64) -> usize {
         frames.map(|(_, source)| source.frames_decoded).sum::<u64>() >= least
     });
     slots.count()
+}
+
+/// A slot that is told to get nothing, or less, because its path is narrow.
+fn narrow(slot: &Slot) -> bool {
+    slot.kind == MediaKind::Video && slot.reason == Some(SlotReason::Bandwidth)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,9 +54,13 @@ async fn no_packet_is_missing_that_the_network_did_not_lose() {
         violations.extend(received.violations());
         if !starved {
             assert_eq!(filled(&received, MediaKind::Audio, 250), AUDIO_SLOTS, "slots with sound");
-            // On a busy machine a path may look too narrow for the last ones yet.
-            let pictures = filled(&received, MediaKind::Video, 50);
-            assert!(pictures + 2 >= VIDEO_SLOTS, "{pictures} with a picture");
+            // On a busy machine packets wait, and a path may look too narrow for all pictures: then
+            // that is what the slots say.
+            let pictures = filled(&received, MediaKind::Video, 1);
+            let without = call.state().slots.iter().filter(|slot| narrow(slot)).count();
+            assert!(pictures + without >= VIDEO_SLOTS, "{pictures} with a picture, {without} told");
+            let steady = filled(&received, MediaKind::Video, 50);
+            assert!(steady >= VIDEO_SLOTS / 4, "{steady} with a steady picture");
         }
         let own = call.state().own().expect("in its own roster").csrc;
         assert!(received.decoded().keys().all(|(csrc, _)| *csrc != own), "nobody gets its own");
