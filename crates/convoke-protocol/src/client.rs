@@ -8,6 +8,11 @@ use ts_rs::TS;
 
 use crate::codec::BodyError;
 use crate::data::SendData;
+use crate::moderation::{
+    Admit, LobbyPolicy, LowerHands, MuteParticipants, RaiseHand, Reject, RemoveParticipant,
+    SetRole, StartSpotlight, StopSpotlight,
+};
+use crate::ring::{AcceptCall, RejectCall, StartCall};
 use crate::types::{SessionDescription, SlotWish, TrackDeclaration, TransportRole};
 
 macro_rules! client_messages {
@@ -64,6 +69,30 @@ client_messages! {
     Explain(Explain) = "explain",
     /// Sends a message to other participants.
     Data(SendData) = "data",
+    /// Gives another participant a role.
+    SetRole(SetRole) = "setRole",
+    /// Mutes others.
+    MuteParticipants(MuteParticipants) = "muteParticipants",
+    /// Removes another participant.
+    RemoveParticipant(RemoveParticipant) = "removeParticipant",
+    /// Puts participants into the spotlight.
+    StartSpotlight(StartSpotlight) = "startSpotlight",
+    /// Takes participants out of the spotlight.
+    StopSpotlight(StopSpotlight) = "stopSpotlight",
+    /// Raises the client's hand.
+    RaiseHand(RaiseHand) = "raiseHand",
+    /// Lowers hands.
+    LowerHands(LowerHands) = "lowerHands",
+    /// Lets participants in from the lobby.
+    Admit(Admit) = "admit",
+    /// Turns participants in the lobby away.
+    Reject(Reject) = "reject",
+    /// Starts a call and rings.
+    StartCall(StartCall) = "startCall",
+    /// Joins a call that rings.
+    AcceptCall(AcceptCall) = "acceptCall",
+    /// Declines a call that rings.
+    RejectCall(RejectCall) = "rejectCall",
     /// Leaves the call.
     Leave(Leave) = "leave",
     /// Asks for a `pong`; also keeps the session alive.
@@ -84,6 +113,8 @@ macro_rules! body {
         }
     };
 }
+
+pub(crate) use body;
 
 body! {
     /// `hello`: who the app acts for. Answered by `welcome`.
@@ -120,6 +151,11 @@ body! {
         #[ts(as = "Option<Vec<TrackDeclaration>>", optional)]
         #[serde(default)]
         tracks: Vec<TrackDeclaration>,
+        /// Who shall wait in the lobby, if this join starts the call; the server's default when
+        /// absent.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        lobby: Option<LobbyPolicy>,
     }
 }
 
@@ -199,8 +235,12 @@ body! {
 body! {
     /// `leave`: answered by `ended`.
     Leave {
-        /// From `joined`.
+        /// From `joined` or `inLobby`.
         call_id: String,
+        /// Ends the call for everyone; false when absent.
+        #[ts(as = "Option<bool>", optional)]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        for_everyone: bool,
     }
 }
 

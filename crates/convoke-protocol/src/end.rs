@@ -39,6 +39,72 @@ impl EndReason {
         Self::new(0, 5300, "The participant was removed from the call.")
     }
 
+    /// A participant with the right to do so ended the call for everyone.
+    #[must_use]
+    pub fn ended_for_everyone() -> Self {
+        Self::new(0, 4097, "A participant ended the call for everyone.")
+    }
+
+    /// The access token expired and was not renewed.
+    #[must_use]
+    pub fn token_expired() -> Self {
+        Self::new(495, 4507, "The access token expired and was not renewed.")
+    }
+
+    /// Turned away from the lobby.
+    #[must_use]
+    pub fn rejected_in_lobby() -> Self {
+        Self::new(403, 70003, "Someone in the call turned the participant away from the lobby.")
+    }
+
+    /// Nobody let the participant in from the lobby in time.
+    #[must_use]
+    pub fn lobby_timed_out() -> Self {
+        Self::new(408, 70004, "Nobody let the participant in from the lobby in time.")
+    }
+
+    /// The join could not be carried out when the participant was let in.
+    #[must_use]
+    pub fn setup_failed() -> Self {
+        Self::new(410, 3111, "The media offers could not be used.")
+    }
+
+    /// The caller hung up before anybody answered.
+    #[must_use]
+    pub fn canceled() -> Self {
+        Self::new(487, 0, "The caller hung up.")
+    }
+
+    /// Another device of the same identity accepted.
+    #[must_use]
+    pub fn accepted_elsewhere() -> Self {
+        Self::new(487, 10003, "The call was accepted on another device.")
+    }
+
+    /// Nobody answered in time.
+    #[must_use]
+    pub fn not_answered() -> Self {
+        Self::new(487, 10004, "The call was not answered in time.")
+    }
+
+    /// The call was declined.
+    #[must_use]
+    pub fn declined() -> Self {
+        Self::new(603, 0, "The call was declined.")
+    }
+
+    /// All devices of those who were called were busy.
+    #[must_use]
+    pub fn busy() -> Self {
+        Self::new(486, 0, "Those who were called are busy.")
+    }
+
+    /// No device of those who were called is connected.
+    #[must_use]
+    pub fn no_agent() -> Self {
+        Self::new(480, 10037, "Those who were called have no device connected.")
+    }
+
     /// ICE or DTLS never connected, or was lost for too long.
     #[must_use]
     pub fn media_lost() -> Self {
@@ -70,6 +136,17 @@ impl EndReason {
             Self::left(),
             Self::call_ended(),
             Self::removed(),
+            Self::ended_for_everyone(),
+            Self::token_expired(),
+            Self::rejected_in_lobby(),
+            Self::lobby_timed_out(),
+            Self::setup_failed(),
+            Self::canceled(),
+            Self::accepted_elsewhere(),
+            Self::not_answered(),
+            Self::declined(),
+            Self::busy(),
+            Self::no_agent(),
             Self::media_lost(),
             Self::unreachable(),
             Self::server_stopped(),

@@ -52,6 +52,12 @@ pub enum ErrorCode {
     ResumeInvalid,
     /// The participant may not do this.
     NotAllowed,
+    /// No such participant in this call or its lobby.
+    ParticipantNotFound,
+    /// The identity was removed from this call.
+    RemovedFromCall,
+    /// The call that is to be accepted or rejected does not ring (any more) on this device.
+    IncomingCallNotFound,
     /// The message is no JSON object, or a field is missing or of a wrong type.
     MalformedMessage,
     /// The message's `type` is unknown.
@@ -85,6 +91,9 @@ impl ErrorCode {
         Self::ViewInvalid,
         Self::ResumeInvalid,
         Self::NotAllowed,
+        Self::ParticipantNotFound,
+        Self::RemovedFromCall,
+        Self::IncomingCallNotFound,
         Self::MalformedMessage,
         Self::UnknownType,
         Self::Internal,
@@ -116,6 +125,9 @@ impl ErrorCode {
             Self::ViewInvalid => "viewInvalid",
             Self::ResumeInvalid => "resumeInvalid",
             Self::NotAllowed => "notAllowed",
+            Self::ParticipantNotFound => "participantNotFound",
+            Self::RemovedFromCall => "removedFromCall",
+            Self::IncomingCallNotFound => "incomingCallNotFound",
             Self::MalformedMessage => "malformedMessage",
             Self::UnknownType => "unknownType",
             Self::Internal => "internal",

@@ -15,6 +15,8 @@ mod end;
 mod error;
 mod explain;
 mod group_id;
+mod moderation;
+mod ring;
 mod server;
 mod types;
 pub mod typescript;
@@ -29,6 +31,16 @@ pub use end::EndReason;
 pub use error::{ErrorCode, ErrorReply};
 pub use explain::{EncodingExplanation, Explanation, SlotExplanation, TrackExplanation};
 pub use group_id::{GroupId, GroupIdError};
+pub use moderation::{
+    Admit, Capabilities, CapabilitiesChanged, Capability, CapabilityReason, InLobby,
+    LobbyParticipant, LobbyParticipantsUpdated, LobbyPolicy, LowerHands, MuteParticipants,
+    MutedByOthers, RaiseHand, RaisedHandsChanged, Reject, RemoveParticipant, Role, RoleChanged,
+    SetRole, SpotlightChanged, StartSpotlight, StopSpotlight,
+};
+pub use ring::{
+    AcceptCall, IncomingCall, IncomingCallEnded, RejectCall, RingState, RingTarget, RingUpdated,
+    StartCall,
+};
 pub use server::{
     Ack, Answer, Demand, Ended, Explained, Joined, ParticipantJoined, ParticipantLeft,
     ParticipantUpdated, Pong, Resumed, ServerMessage, SlotsChanged, Snapshot, Speakers,

@@ -12,6 +12,11 @@ use crate::data::{Data, DataClosed};
 use crate::end::EndReason;
 use crate::error::ErrorReply;
 use crate::explain::Explanation;
+use crate::moderation::{
+    CapabilitiesChanged, InLobby, LobbyParticipantsUpdated, MutedByOthers, RaisedHandsChanged,
+    RoleChanged, SpotlightChanged,
+};
+use crate::ring::{IncomingCall, IncomingCallEnded, RingUpdated};
 use crate::types::{
     Connection, EncodingDemand, IceServer, Limits, Participant, Scope, SessionDescription, Slot,
     Track, TransportRole,
@@ -80,6 +85,26 @@ server_messages! {
     Data(Data) = "data",
     /// The server closed a data channel of this client's.
     DataClosed(DataClosed) = "dataClosed",
+    /// The client waits in the lobby.
+    InLobby(InLobby) = "inLobby",
+    /// What this client is in the call.
+    RoleChanged(RoleChanged) = "roleChanged",
+    /// What this client may do in the call.
+    CapabilitiesChanged(CapabilitiesChanged) = "capabilitiesChanged",
+    /// Who is in the spotlight.
+    SpotlightChanged(SpotlightChanged) = "spotlightChanged",
+    /// Who has a hand raised.
+    RaisedHandsChanged(RaisedHandsChanged) = "raisedHandsChanged",
+    /// Who waits in the lobby.
+    LobbyParticipantsUpdated(LobbyParticipantsUpdated) = "lobbyParticipantsUpdated",
+    /// Someone muted this client.
+    MutedByOthers(MutedByOthers) = "mutedByOthers",
+    /// Somebody calls.
+    IncomingCall(IncomingCall) = "incomingCall",
+    /// A call rings no more.
+    IncomingCallEnded(IncomingCallEnded) = "incomingCallEnded",
+    /// How far this client's ringing is.
+    RingUpdated(RingUpdated) = "ringUpdated",
     /// The client's part in the call is over.
     Ended(Ended) = "ended",
     /// Something was refused.

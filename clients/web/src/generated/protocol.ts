@@ -39,6 +39,18 @@ export type ClientMessage =
   | { "type": "view" } & ViewMessage
   | { "type": "explain" } & Explain
   | { "type": "data" } & SendData
+  | { "type": "setRole" } & SetRole
+  | { "type": "muteParticipants" } & MuteParticipants
+  | { "type": "removeParticipant" } & RemoveParticipant
+  | { "type": "startSpotlight" } & StartSpotlight
+  | { "type": "stopSpotlight" } & StopSpotlight
+  | { "type": "raiseHand" } & RaiseHand
+  | { "type": "lowerHands" } & LowerHands
+  | { "type": "admit" } & Admit
+  | { "type": "reject" } & Reject
+  | { "type": "startCall" } & StartCall
+  | { "type": "acceptCall" } & AcceptCall
+  | { "type": "rejectCall" } & RejectCall
   | { "type": "leave" } & Leave
   | { "type": "ping" } & Ping;
 
@@ -62,6 +74,16 @@ export type ServerMessage =
   | { "type": "speakers" } & Speakers
   | { "type": "data" } & Data
   | { "type": "dataClosed" } & DataClosed
+  | { "type": "inLobby" } & InLobby
+  | { "type": "roleChanged" } & RoleChanged
+  | { "type": "capabilitiesChanged" } & CapabilitiesChanged
+  | { "type": "spotlightChanged" } & SpotlightChanged
+  | { "type": "raisedHandsChanged" } & RaisedHandsChanged
+  | { "type": "lobbyParticipantsUpdated" } & LobbyParticipantsUpdated
+  | { "type": "mutedByOthers" } & MutedByOthers
+  | { "type": "incomingCall" } & IncomingCall
+  | { "type": "incomingCallEnded" } & IncomingCallEnded
+  | { "type": "ringUpdated" } & RingUpdated
   | { "type": "ended" } & Ended
   | { "type": "error" } & ErrorReply
   | { "type": "pong" } & Pong;
@@ -92,6 +114,11 @@ export type Join = {
   receive?: SessionDescription,
   /** Tracks published from the start; none when absent. */
   tracks?: Array<TrackDeclaration>,
+  /**
+   * Who shall wait in the lobby, if this join starts the call; the server's default when
+   * absent.
+   */
+  lobby?: LobbyPolicy,
 };
 
 /** `resume`: answered by `resumed`, or by `error` (`resumeInvalid`) when the grace time is over. */
@@ -190,8 +217,10 @@ export type SendData = {
 export type Leave = {
   /** The client's number for this request; the reply repeats it. */
   requestId?: number,
-  /** From `joined`. */
+  /** From `joined` or `inLobby`. */
   callId: string,
+  /** Ends the call for everyone; false when absent. */
+  forEveryone?: boolean,
 };
 
 /** `ping`: answered by `pong`. */
@@ -534,6 +563,9 @@ export type ErrorCode =
   | "viewInvalid"
   | "resumeInvalid"
   | "notAllowed"
+  | "participantNotFound"
+  | "removedFromCall"
+  | "incomingCallNotFound"
   | "malformedMessage"
   | "unknownType"
   | "internal";
@@ -819,3 +851,334 @@ export type EncodingExplanation = {
   /** Keyframes asked for so far. */
   keyframeRequests: number,
 };
+
+/** `setRole`: answered by `ack`. */
+export type SetRole = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** Whose; it is given to the identity, on all its devices, while the call lives. */
+  participantId: string,
+  /** The new role. */
+  role: Role,
+};
+
+/** `muteParticipants`: mutes the microphones of others. Answered by `ack`. */
+export type MuteParticipants = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** Whose; everyone else's when absent. */
+  participantIds?: Array<string>,
+};
+
+/**
+ * `removeParticipant`: removes an identity, on all its devices, for as long as the call lives.
+ * Answered by `ack`.
+ */
+export type RemoveParticipant = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** Who. */
+  participantId: string,
+};
+
+/** `startSpotlight`: answered by `ack`. */
+export type StartSpotlight = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** Who comes into the spotlight, behind those who are there. */
+  participantIds: Array<string>,
+};
+
+/** `stopSpotlight`: answered by `ack`. */
+export type StopSpotlight = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** Who; everyone when absent. */
+  participantIds?: Array<string>,
+};
+
+/** `raiseHand`: answered by `ack`. */
+export type RaiseHand = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+};
+
+/** `lowerHands`: answered by `ack`. */
+export type LowerHands = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** Whose; the client's own when absent. */
+  participantIds?: Array<string>,
+};
+
+/** `admit`: lets participants in from the lobby. Answered by `ack`. */
+export type Admit = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** Who; everyone who waits when absent. */
+  participantIds?: Array<string>,
+};
+
+/** `reject`: turns participants in the lobby away. Answered by `ack`. */
+export type Reject = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `joined`. */
+  callId: string,
+  /** Who; everyone who waits when absent. */
+  participantIds?: Array<string>,
+};
+
+/** `startCall`: starts a call and rings. Answered by `joined`, or by `error` with no state made. */
+export type StartCall = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** The identities to ring, each once. */
+  targets: Array<string>,
+  /** Of the app's own, for those who are called. */
+  customContext?: string,
+  /** How long to ring; the server's own time when absent. */
+  timeoutMs?: number,
+  /** As in `join`. */
+  send?: SessionDescription,
+  /** As in `join`. */
+  receive?: SessionDescription,
+  /** As in `join`. */
+  tracks?: Array<TrackDeclaration>,
+};
+
+/** `acceptCall`: joins the call that rings. Answered by `joined`, or by `error`. */
+export type AcceptCall = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `incomingCall`. */
+  incomingCallId: string,
+  /** As in `join`. */
+  send?: SessionDescription,
+  /** As in `join`. */
+  receive?: SessionDescription,
+  /** As in `join`. */
+  tracks?: Array<TrackDeclaration>,
+};
+
+/** `rejectCall`: answered by `ack`. */
+export type RejectCall = {
+  /** The client's number for this request; the reply repeats it. */
+  requestId?: number,
+  /** From `incomingCall`. */
+  incomingCallId: string,
+  /**
+   * Only this device is busy; the identity's others go on ringing. False when absent: the
+   * call is declined on all of them.
+   */
+  busy?: boolean,
+};
+
+/**
+ * `inLobby`: the answer to a `join` that must wait. `joined`, without `requestId`, or `ended`
+ * follows.
+ */
+export type InLobby = {
+  /** The request that this answers. */
+  requestId?: number,
+  /** The call. */
+  callId: string,
+  /** The group ID, in canonical form. */
+  groupId: string,
+  /** This client's own id, the same when it is let in. */
+  participantId: string,
+  /** How long it may wait. */
+  timeoutMs: number,
+};
+
+/** `roleChanged`: what this client is in the call. */
+export type RoleChanged = {
+  /** The call. */
+  callId: string,
+  /** Absent: it has no role. */
+  role?: Role,
+};
+
+/** `capabilitiesChanged`: what this client may do in the call. */
+export type CapabilitiesChanged = {
+  /** The call. */
+  callId: string,
+  /** All of them. */
+  capabilities: Capabilities,
+};
+
+/** `spotlightChanged`: who is in the spotlight. */
+export type SpotlightChanged = {
+  /** The call. */
+  callId: string,
+  /** All of them, in order. */
+  participantIds: Array<string>,
+};
+
+/** `raisedHandsChanged`: who has a hand raised. */
+export type RaisedHandsChanged = {
+  /** The call. */
+  callId: string,
+  /** All of them, who raised it first stands first. */
+  participantIds: Array<string>,
+};
+
+/** `lobbyParticipantsUpdated`: who waits, for those who may manage the lobby. */
+export type LobbyParticipantsUpdated = {
+  /** The call. */
+  callId: string,
+  /** All of them, who came first stands first. */
+  participants: Array<LobbyParticipant>,
+};
+
+/** Someone in the lobby. */
+export type LobbyParticipant = {
+  /** Its id, the same when it is let in. */
+  participantId: string,
+  /** The identity named by its access token. */
+  identity: string,
+  /** The name to show; may be empty. */
+  displayName: string,
+  /** Whether its token says `guest`; false when absent. */
+  guest?: boolean,
+};
+
+/** Who waits in the lobby of a call before coming in. */
+export type LobbyPolicy =
+  | "nobody"
+  | "guests"
+  | "everyone";
+
+/** `mutedByOthers`: someone muted this client's microphone. */
+export type MutedByOthers = {
+  /** The call. */
+  callId: string,
+  /** The participant who did it; absent when a service did. */
+  by?: string,
+};
+
+/** What a participant is in a call. */
+export type Role =
+  | "Presenter"
+  | "Collaborator"
+  | "Attendee"
+  | "Consumer";
+
+/** What a participant may do. */
+export type Capabilities = {
+  /** Publish a camera. */
+  turnVideoOn: Capability,
+  /** Publish a microphone. */
+  unmuteMic: Capability,
+  /** Publish a screen and its sound. */
+  shareScreen: Capability,
+  /** Raise a hand. */
+  raiseHand: Capability,
+  /** Mute other participants. */
+  muteOthers: Capability,
+  /** Remove other participants. */
+  removeParticipant: Capability,
+  /** Put participants into the spotlight. */
+  spotlightParticipant: Capability,
+  /** Take others out of the spotlight. */
+  removeParticipantsSpotlight: Capability,
+  /** See who waits in the lobby, admit and reject. */
+  manageLobby: Capability,
+  /** End the call for everyone. */
+  hangUpForEveryOne: Capability,
+  /** Give roles to others. */
+  manageRoles: Capability,
+};
+
+/** Whether a participant may do one thing. */
+export type Capability = {
+  /** Whether it may. */
+  isPresent: boolean,
+  /** Why, or why not. */
+  reason: CapabilityReason,
+};
+
+/**
+ * Why a participant has a capability, or has it not. Reasons that this version does not know are
+ * read as `CapabilityReason::NotCapable`.
+ */
+export type CapabilityReason =
+  | "Capable"
+  | "CapabilityNotApplicableForTheCallType"
+  | "RoleRestricted"
+  | "MeetingRestricted"
+  | "NotCapable";
+
+/** `incomingCall`: somebody calls. */
+export type IncomingCall = {
+  /** The ring; named in `acceptCall` and `rejectCall`. */
+  incomingCallId: string,
+  /** The group ID of the call. */
+  groupId: string,
+  /** The identity that calls. */
+  from: string,
+  /** Its name to show; may be empty. */
+  displayName: string,
+  /** Of the calling app's own. */
+  customContext?: string,
+  /** How long it will ring yet. */
+  timeoutMs: number,
+};
+
+/**
+ * `incomingCallEnded`: a call rings no more on this device, other than by its own accepting or
+ * rejecting.
+ */
+export type IncomingCallEnded = {
+  /** From `incomingCall`. */
+  incomingCallId: string,
+  /** 0 for a normal end, else a SIP-like status. */
+  code: number,
+  /** The detail; see the table in `PROTOCOL.md`. */
+  subCode: number,
+  /** For people; not stable. */
+  message: string,
+};
+
+/** `ringUpdated`: how far the ringing that this client started is. */
+export type RingUpdated = {
+  /** The call. */
+  callId: string,
+  /** Everyone who is called. */
+  targets: Array<RingTarget>,
+};
+
+/** One identity that is called. */
+export type RingTarget = {
+  /** Who. */
+  identity: string,
+  /** How far it is. */
+  state: RingState,
+};
+
+/** How far the ringing of one identity is. */
+export type RingState =
+  | "ringing"
+  | "accepted"
+  | "declined"
+  | "busy"
+  | "timedOut"
+  | "unreachable"
+  | "canceled"
+  | "failed";

@@ -88,6 +88,7 @@ fn unknown_fields_are_ignored() {
         send: None,
         receive: None,
         tracks: Vec::new(),
+        lobby: None,
     };
     assert_eq!(decode_client(text), Ok(ClientMessage::Join(want)));
 }
