@@ -224,6 +224,14 @@ pub enum Action {
         /// The wanted state.
         muted: bool,
     },
+    /// Mutes everything that a participant publishes of one source; it may unmute it. Answered by
+    /// [`Reply::Muted`].
+    MuteSource {
+        /// Whose.
+        participant: ParticipantId,
+        /// What.
+        source: Source,
+    },
     /// Replaces the participant's view; empty means the default policy for all slots.
     /// Answered by [`Reply::Done`].
     SetView {
@@ -316,6 +324,8 @@ pub enum LeaveReason {
     Removed,
     /// The room was closed.
     RoomClosed,
+    /// What let it in has expired.
+    Expired,
     /// Its signalling was lost for too long.
     Unreachable,
     /// Its ICE or DTLS never connected or was lost for too long.
@@ -423,6 +433,11 @@ pub enum Reply {
     },
     /// To [`Action::Publish`].
     Published(TrackId),
+    /// To [`Action::MuteSource`].
+    Muted {
+        /// How many tracks were not muted before.
+        tracks: usize,
+    },
     /// To [`Action::Snapshot`].
     Snapshot(Snapshot),
     /// To [`Action::Explain`].

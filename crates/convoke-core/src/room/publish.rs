@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Io, Room, Track};
-use crate::api::{Permissions, RoomChange, TrackDeclaration, TrackView};
+use crate::api::{Permissions, RoomChange, Source, TrackDeclaration, TrackView};
 use crate::ids::{ParticipantId, TrackId};
 use crate::transport::Transport;
 
@@ -184,6 +184,24 @@ impl Room {
         }
         self.rank(kind);
         self.reconcile_all(io);
+    }
+
+    /// Mutes what a participant publishes of one source. How many tracks were not muted before.
+    pub(crate) fn mute_source(
+        &mut self,
+        io: &mut Io<'_>,
+        participant: usize,
+        source: Source,
+    ) -> usize {
+        let audible = |key: &usize| {
+            self.tracks.get(*key).is_some_and(|track| track.source == source && !track.muted)
+        };
+        let tracks = self.participants.get(participant).map_or(&[][..], |owner| &owner.tracks);
+        let found: Vec<usize> = tracks.iter().copied().filter(audible).collect();
+        for key in &found {
+            self.set_muted(io, *key, true);
+        }
+        found.len()
     }
 
     /// Changes what a participant may do, at once.

@@ -71,6 +71,11 @@ impl Worker {
                     Ok(Reply::Done)
                 })
             }
+            Action::MuteSource { participant, source } => {
+                self.in_room(now, (room, participant), out, |room, io, key| {
+                    Ok(Reply::Muted { tracks: room.mute_source(io, key, source) })
+                })
+            }
             Action::SetView { participant, wishes } => {
                 self.in_room(now, (room, participant), out, |room, io, key| {
                     room.check_view(key, &wishes)
