@@ -18,6 +18,6 @@ pub mod source;
 
 pub use client::{
     Call, CallChange, CallData, CallDataReceived, CallEvent, CallState, Client, ClientOptions,
-    ConnectError, DataError, Events, JoinError, JoinOptions, Packets, Publication, RequestError,
-    SourceStart, TrackHandle, WriteError,
+    ConnectError, DataError, Events, Incoming, JoinError, JoinOptions, Packets, Publication,
+    RequestError, SourceStart, Standing, StartCallOptions, TrackHandle, WriteError,
 };

@@ -4,10 +4,11 @@
 //! Never: decides what a request means; `requests` does.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use convoke_protocol::{ServerMessage, close, decode_client};
+use convoke_node::core::LeaveReason;
+use convoke_protocol::{EndReason, ServerMessage, close, decode_client};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
@@ -78,6 +79,7 @@ async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId) {
     outlet.close(code);
     inner.counters.close(code);
     tracing::debug!(code, "closed");
+    agent.gone();
     agent.lose_session();
     if !writer.is_finished() {
         // Bounded by the farewell time.
@@ -102,12 +104,18 @@ impl Agent {
         loop {
             let known = self.known.is_some();
             let deadline = if known { heard + 2 * times.ping } else { hello_by };
+            let expires_in = self.expires_in();
             let frame = tokio::select! {
                 biased;
                 reason = closing.wait_for(Option::is_some) => {
                     return reason.ok().and_then(|code| *code).unwrap_or(close::GOING_AWAY);
                 }
-                frame = timeout_at(deadline, stream.next()) => frame,
+                () = tokio::time::sleep(expires_in.unwrap_or_default()), if expires_in.is_some() => None,
+                frame = timeout_at(deadline, stream.next()) => Some(frame),
+            };
+            let Some(frame) = frame else {
+                self.expire().await;
+                continue;
             };
             heard = tokio::time::Instant::now();
             match frame {
@@ -122,6 +130,22 @@ impl Agent {
                 Ok(Some(Ok(Message::Binary(_)))) => return close::NOT_TEXT,
                 Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => {}
             }
+        }
+    }
+
+    /// How long the call of this agent may go on without a fresh token.
+    fn expires_in(&self) -> Option<Duration> {
+        self.session.as_ref().filter(|session| !session.is_ended())?;
+        let leeway = self.inner.config.keys.rules().leeway;
+        let expires_at = self.known.as_ref()?.token.expires_at + leeway;
+        Some(expires_at.duration_since(SystemTime::now()).unwrap_or_default())
+    }
+
+    /// The token has expired: so does what it let in.
+    async fn expire(&mut self) {
+        if let Some(session) = self.session.take() {
+            tracing::info!(participant = session.wire_id(), "the access token expired");
+            self.inner.remove(&session, LeaveReason::Expired).await;
         }
     }
 
@@ -154,9 +178,12 @@ impl Agent {
 
     /// Lets go of the session, which then has its grace time.
     fn lose_session(&mut self) {
-        if let Some(session) = self.session.take()
-            && let Some(turn) = session.detach(self.id)
-        {
+        let Some(session) = self.session.take() else { return };
+        if session.is_outside() {
+            // Nothing of it can be resumed.
+            return self.inner.end_session(&session, EndReason::unreachable());
+        }
+        if let Some(turn) = session.detach(self.id) {
             self.inner.lost(session, turn);
         }
     }

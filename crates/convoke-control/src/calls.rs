@@ -2,21 +2,23 @@
 //!
 //! Owns: which group ID is which call, who is in it, and its beginning and end. A call begins with
 //! the first join of a token that may start one, and ends when the last session has gone; a join
-//! under way keeps it, a failed one leaves nothing.
+//! under way keeps it, and so does someone in its lobby; a failed join leaves nothing.
 //! Never: waits, or talks to the core.
 //!
-//! Locks are taken in the order: table, members, session.
+//! Locks are taken in the order: table, moderation, members, session.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use convoke_node::core::{ParticipantId, RoomId};
-use convoke_protocol::GroupId;
+use convoke_protocol::{GroupId, ServerMessage};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::watch;
 
 use crate::ids::CallId;
+use crate::join::Wanted;
+use crate::moderation::Moderation;
 use crate::session::Session;
 use crate::sync::lock;
 
@@ -26,12 +28,22 @@ pub(crate) struct Call {
     group: GroupId,
     room: RoomId,
     wire_id: String,
+    moderation: Mutex<Moderation>,
     members: Mutex<Members>,
+}
+
+/// Someone in a lobby, with the join that is carried out when it is let in.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiter {
+    pub(crate) session: Arc<Session>,
+    pub(crate) wanted: Arc<Wanted>,
 }
 
 #[derive(Debug, Default)]
 struct Members {
     sessions: HashMap<ParticipantId, Arc<Session>>,
+    /// In the lobby, in order of coming; not among `sessions`.
+    waiting: Vec<Waiter>,
     /// Nobody can enter any more.
     over: bool,
 }
@@ -45,12 +57,26 @@ pub(crate) enum EnterError {
     TooManyCalls,
     /// The participant id is taken.
     IdTaken,
+    /// The identity was removed from the call.
+    Removed,
+    /// The lobby is full.
+    LobbyFull,
 }
+
+/// Participants in one lobby, at most.
+const LOBBY: usize = 250;
 
 impl Call {
     fn new(group: GroupId, room: RoomId) -> Self {
         let wire_id = CallId::random().to_string();
-        Self { group, room, wire_id, members: Mutex::default() }
+        let (moderation, members) = (Mutex::default(), Mutex::default());
+        Self { group, room, wire_id, moderation, members }
+    }
+
+    /// What is in force in it. While this is held nobody else is told of its moderation, so that
+    /// the last word that a client hears is the last that was true.
+    pub(crate) fn moderation(&self) -> MutexGuard<'_, Moderation> {
+        lock(&self.moderation)
     }
 
     /// The call's id on the wire.
@@ -79,6 +105,33 @@ impl Call {
         lock(&self.members).sessions.values().cloned().collect()
     }
 
+    /// Those in the lobby, in order of coming.
+    pub(crate) fn waiting(&self) -> Vec<Waiter> {
+        lock(&self.members).waiting.clone()
+    }
+
+    /// Those in the call and those in its lobby.
+    pub(crate) fn everyone(&self) -> Vec<Arc<Session>> {
+        let members = lock(&self.members);
+        let waiting = members.waiting.iter().map(|waiter| Arc::clone(&waiter.session));
+        members.sessions.values().cloned().chain(waiting).collect()
+    }
+
+    /// Lets those out of the lobby into the call that are named, or all. From then on they are on
+    /// their way in.
+    pub(crate) fn admit(&self, who: Option<&[ParticipantId]>) -> Vec<Waiter> {
+        let mut members = lock(&self.members);
+        let chosen =
+            |waiter: &mut Waiter| who.is_none_or(|who| who.contains(&waiter.session.participant()));
+        let mut admitted: Vec<Waiter> = members.waiting.extract_if(.., chosen).collect();
+        // Who is leaving just now will be taken out by that.
+        admitted.retain(|waiter| waiter.session.admit().is_ok());
+        for Waiter { session, .. } in &admitted {
+            members.sessions.insert(session.participant(), Arc::clone(session));
+        }
+        admitted
+    }
+
     /// Those in one of the call's rooms.
     pub(crate) fn sessions_in(&self, room: RoomId) -> Vec<Arc<Session>> {
         let mut sessions = self.sessions();
@@ -89,6 +142,33 @@ impl Call {
     /// Calls `f` for every session, under the lock: `f` must be quick.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&Arc<Session>)) {
         lock(&self.members).sessions.values().for_each(&mut f);
+    }
+}
+
+impl Members {
+    fn take_in(
+        &mut self,
+        moderation: &Moderation,
+        session: &Arc<Session>,
+        wanted: &Arc<Wanted>,
+        in_lobby: impl FnOnce(&Session) -> ServerMessage,
+    ) -> Result<(), EnterError> {
+        let id = session.participant();
+        let mut waiting = self.waiting.iter().map(|waiter| waiter.session.participant());
+        if self.sessions.contains_key(&id) || waiting.any(|one| one == id) {
+            return Err(EnterError::IdTaken);
+        }
+        if wanted.invited || !moderation.must_wait(session.bearer()) {
+            self.sessions.insert(id, Arc::clone(session));
+            return Ok(());
+        }
+        if self.waiting.len() >= LOBBY {
+            return Err(EnterError::LobbyFull);
+        }
+        session.wait(&in_lobby(session));
+        let (session, wanted) = (Arc::clone(session), Arc::clone(wanted));
+        self.waiting.push(Waiter { session, wanted });
+        Ok(())
     }
 }
 
@@ -131,38 +211,44 @@ impl CallTable {
         self.by_group.iter().map(|call| Arc::clone(&call)).collect()
     }
 
-    /// Registers a session in the call of `group`, which `may_start` begins if need be. The session
-    /// must be given back by [`CallTable::leave`].
+    /// Registers a session in the call that is wanted, which begins if need be and may be; in its
+    /// lobby where it must wait, which `in_lobby` tells it. The session must be given back by
+    /// [`CallTable::leave`].
     pub(crate) fn enter(
         &self,
-        group: GroupId,
-        may_start: bool,
+        wanted: &Arc<Wanted>,
         new_room: impl FnOnce() -> RoomId,
         session: impl FnOnce(&Arc<Call>) -> Session,
+        in_lobby: impl FnOnce(&Session) -> ServerMessage,
     ) -> Result<Arc<Session>, EnterError> {
-        let entry = self.by_group.entry(group);
+        let entry = self.by_group.entry(wanted.group);
         if let Entry::Occupied(occupied) = &entry {
             let call = occupied.get();
+            let moderation = call.moderation();
             let mut members = lock(&call.members);
-            if !may_start && !members.sessions.values().any(|one| one.is_live()) {
+            if !wanted.may_start && !members.sessions.values().any(|one| one.is_live()) {
                 return Err(EnterError::NotRunning);
             }
             let session = Arc::new(session(call));
-            if members.sessions.contains_key(&session.participant()) {
-                return Err(EnterError::IdTaken);
+            if moderation.is_removed(session.identity()) {
+                return Err(EnterError::Removed);
             }
-            members.sessions.insert(session.participant(), Arc::clone(&session));
+            members.take_in(&moderation, &session, wanted, in_lobby)?;
             return Ok(session);
         }
-        if !may_start {
+        if !wanted.may_start {
             return Err(EnterError::NotRunning);
         }
         if self.count() >= self.most {
             return Err(EnterError::TooManyCalls);
         }
-        let call = Arc::new(Call::new(group, new_room()));
+        let call = Arc::new(Call::new(wanted.group, new_room()));
         let session = Arc::new(session(&call));
-        lock(&call.members).sessions.insert(session.participant(), Arc::clone(&session));
+        {
+            let mut moderation = call.moderation();
+            *moderation = Moderation::new(wanted.lobby, session.bearer());
+            lock(&call.members).take_in(&moderation, &session, wanted, in_lobby)?;
+        }
         self.by_number.insert(call.room.call(), Arc::clone(&call));
         entry.insert(call);
         self.count.send_modify(|count| *count += 1);
@@ -178,8 +264,9 @@ impl CallTable {
             if members.sessions.get(&participant).is_some_and(|one| Arc::ptr_eq(one, session)) {
                 members.sessions.remove(&participant);
             }
+            members.waiting.retain(|waiter| !Arc::ptr_eq(&waiter.session, session));
         }
-        self.remove_if(call, |members| members.sessions.is_empty())
+        self.remove_if(call, |members| members.sessions.is_empty() && members.waiting.is_empty())
     }
 
     /// Ends a call whatever is in it, so that the next join makes a fresh one.

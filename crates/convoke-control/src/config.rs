@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use convoke_protocol::IceServer;
+use convoke_protocol::{IceServer, LobbyPolicy};
 
 use crate::keys::KeySet;
 use crate::mint::Minter;
@@ -24,6 +24,8 @@ pub struct ControlConfig {
     pub ice_servers: Vec<IceServer>,
     /// How many slots clients are told to offer.
     pub slots: Slots,
+    /// Who waits in the lobby of calls whose starter does not say: nobody.
+    pub lobby: LobbyPolicy,
     /// Time limits.
     pub times: Times,
     /// Bounds.
@@ -65,6 +67,10 @@ pub struct Times {
     pub farewell: Duration,
     /// What refused clients are told to wait: 1 s.
     pub retry_after: Duration,
+    /// How long a participant may wait in a lobby: 15 min.
+    pub lobby: Duration,
+    /// How long a call rings: 60 s.
+    pub ring: Duration,
     /// A worker that has not come round for this long makes `/healthz` fail: 5 s.
     pub worker_stall: Duration,
 }
@@ -104,6 +110,7 @@ impl ControlConfig {
             origins: Origins::These(Vec::new()),
             ice_servers: Vec::new(),
             slots: Slots::default(),
+            lobby: LobbyPolicy::default(),
             times: Times::default(),
             limits: Limits::default(),
         }
@@ -125,6 +132,8 @@ impl Default for Times {
             command: Duration::from_secs(10),
             farewell: Duration::from_secs(1),
             retry_after: Duration::from_secs(1),
+            lobby: Duration::from_secs(15 * 60),
+            ring: Duration::from_secs(60),
             worker_stall: Duration::from_secs(5),
         }
     }

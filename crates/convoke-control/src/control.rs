@@ -16,13 +16,14 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-use crate::calls::CallTable;
+use crate::calls::{Call, CallTable};
 use crate::config::ControlConfig;
 use crate::convert;
 use crate::dispatch::dispatch;
 use crate::ids::{AgentId, ResumeHash};
 use crate::metrics::{Counters, count};
 use crate::outlet::Outlet;
+use crate::ringing::Ringing;
 use crate::session::Session;
 
 /// How often a command that must get through is tried while the worker is busy, the waits doubling
@@ -59,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) places: Arc<Semaphore>,
     /// All sessions want a new snapshot.
     pub(crate) refresh: tokio::sync::Notify,
+    /// Which agents are there, and what rings.
+    pub(crate) ringing: Ringing,
     draining: AtomicBool,
 }
 
@@ -87,6 +90,7 @@ impl Control {
             agents: DashMap::new(),
             places: Arc::new(Semaphore::new(config.limits.agents.min(Semaphore::MAX_PERMITS))),
             refresh: tokio::sync::Notify::new(),
+            ringing: Ringing::default(),
             draining: AtomicBool::new(false),
             config,
         });
@@ -127,20 +131,7 @@ impl Control {
             self.drain();
         }
         let calls = inner.calls.all();
-        for call in &calls {
-            inner.calls.kill(call);
-            for session in call.sessions() {
-                inner.end_session(&session, reason.clone());
-            }
-        }
-        let leave = convert::read_end_reason(&reason);
-        let close = |room: RoomId| async move {
-            // A worker that is gone has no room either.
-            let _ = inner.insist(room, || Action::CloseRoom { reason: leave }).await;
-        };
-        let rooms = calls.iter().flat_map(|call| inner.handle.rooms_of(call.room()));
-        let closed = stream::iter(rooms).for_each_concurrent(CLOSE_AT_ONCE, close);
-        let _ = tokio::time::timeout(inner.config.times.command, closed).await;
+        inner.end_calls(&calls, &reason).await;
         if !stopped {
             return;
         }
@@ -154,8 +145,9 @@ impl Control {
         let _ = tokio::time::timeout(farewell, gone).await;
     }
 
-    /// Changes at once what an identity may do in a call, on all its devices; tracks that are no
-    /// longer allowed are unpublished. The core enforces it, whatever the client does.
+    /// Changes at once what an identity may do in a call beside its role, on all its devices, and
+    /// while the call lives; tracks that are no longer allowed are unpublished. The core enforces it,
+    /// whatever the client does.
     ///
     /// # Errors
     /// When the identity is not in the call, or the worker is too busy; then it may be done in part.
@@ -166,20 +158,20 @@ impl Control {
         permissions: Permissions,
     ) -> Result<(), PermissionError> {
         let call = self.inner.calls.by_group(group).ok_or(PermissionError::NoSuchParticipant)?;
-        let mut found = false;
-        for session in call.sessions() {
-            if &**session.identity() != identity || !session.is_live() {
-                continue;
-            }
-            let participant = session.participant();
-            let action = || Action::SetPermissions { participant, permissions };
-            match self.inner.insist(session.room(), action).await {
-                Ok(_) => found = true,
-                Err(HandleError::Refused(_)) => {}
-                Err(_) => return Err(PermissionError::Busy),
-            }
+        let mut sessions = call.sessions();
+        sessions.retain(|session| &**session.identity() == identity && session.is_live());
+        if sessions.is_empty() {
+            return Err(PermissionError::NoSuchParticipant);
         }
-        if found { Ok(()) } else { Err(PermissionError::NoSuchParticipant) }
+        {
+            let mut moderation = call.moderation();
+            moderation.restrict(identity, permissions).map_err(|_| PermissionError::Busy)?;
+            self.inner.tell_capabilities(&moderation, &call, identity);
+        }
+        for session in sessions {
+            self.inner.sync_permissions(&session).await.map_err(|_| PermissionError::Busy)?;
+        }
+        Ok(())
     }
 }
 
@@ -221,16 +213,38 @@ impl Inner {
         self.command(room, action()).await
     }
 
+    /// Ends calls and tells everyone in them why.
+    pub(crate) async fn end_calls(self: &Arc<Self>, calls: &[Arc<Call>], reason: &EndReason) {
+        for call in calls {
+            self.calls.kill(call);
+            for session in call.everyone() {
+                self.end_session(&session, reason.clone());
+            }
+        }
+        let leave = convert::read_end_reason(reason);
+        let close = |room: RoomId| async move {
+            // A worker that is gone has no room either.
+            let _ = self.insist(room, || Action::CloseRoom { reason: leave }).await;
+        };
+        let rooms = calls.iter().flat_map(|call| self.handle.rooms_of(call.room()));
+        let closed = stream::iter(rooms).for_each_concurrent(CLOSE_AT_ONCE, close);
+        let _ = tokio::time::timeout(self.config.times.command, closed).await;
+    }
+
     /// The one ending of a session, whatever it was that ended it.
-    pub(crate) fn end_session(&self, session: &Arc<Session>, reason: EndReason) {
+    pub(crate) fn end_session(self: &Arc<Self>, session: &Arc<Session>, reason: EndReason) {
         let (code, sub_code) = (reason.code, reason.sub_code);
         if let Some(void) = session.finish(reason) {
             void.iter().for_each(|hash| drop(self.resumable.remove(hash)));
             let call = session.call().wire_id();
             tracing::info!(call, participant = session.wire_id(), code, sub_code, "left");
         }
+        self.caller_gone(session);
+        let waited = session.call().waiting().iter().any(|one| Arc::ptr_eq(&one.session, session));
         if self.calls.leave(session) {
             tracing::info!(call = session.call().wire_id(), "call ended");
+        } else {
+            self.forget(session, waited);
         }
     }
 
@@ -256,13 +270,37 @@ impl Inner {
     }
 
     /// Takes a participant out of its room and ends its session.
-    pub(crate) async fn remove(&self, session: &Arc<Session>, reason: LeaveReason) {
+    pub(crate) async fn remove(self: &Arc<Self>, session: &Arc<Session>, reason: LeaveReason) {
+        self.take_out(session, reason).await;
+        self.end_session(session, convert::end_reason(reason));
+    }
+
+    /// Takes a participant out of its room.
+    pub(crate) async fn take_out(&self, session: &Session, reason: LeaveReason) {
         let participant = session.participant();
         let leave = || Action::Leave { participant, reason };
         if let Err(error) = self.insist(session.room(), leave).await {
             tracing::warn!(%error, "the worker did not take a leave");
         }
-        self.end_session(session, convert::end_reason(reason));
+    }
+
+    /// Tells the core what a participant may do, as it is at the time of telling. A participant that
+    /// is not in the core (yet) is told when it comes.
+    pub(crate) async fn sync_permissions(&self, session: &Session) -> Result<(), HandleError> {
+        let mut told = session.granted.lock().await;
+        let permissions = session.call().moderation().permissions(session.bearer());
+        if *told == Some(permissions) {
+            return Ok(());
+        }
+        *told = None;
+        let participant = session.participant();
+        let action = || Action::SetPermissions { participant, permissions };
+        match self.insist(session.room(), action).await {
+            Ok(_) => *told = Some(permissions),
+            Err(HandleError::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Tells the core whether the client can be reached, as it is at the time of telling.

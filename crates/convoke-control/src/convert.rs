@@ -27,7 +27,7 @@ pub(crate) fn participant_id(id: ParticipantId) -> String {
 }
 
 /// The reverse of [`participant_id`]; no other spelling is taken.
-fn read_participant_id(text: &str) -> Option<ParticipantId> {
+pub(crate) fn read_participant_id(text: &str) -> Option<ParticipantId> {
     let id = ParticipantId(u32::from_str_radix(text.strip_prefix('p')?, 16).ok()?);
     (participant_id(id) == text).then_some(id)
 }
@@ -176,6 +176,7 @@ pub(crate) fn end_reason(reason: LeaveReason) -> EndReason {
         LeaveReason::Left => EndReason::left(),
         LeaveReason::Removed => EndReason::removed(),
         LeaveReason::RoomClosed => EndReason::call_ended(),
+        LeaveReason::Expired => EndReason::token_expired(),
         LeaveReason::Unreachable => EndReason::unreachable(),
         LeaveReason::MediaLost => EndReason::media_lost(),
         LeaveReason::Stopped => EndReason::server_stopped(),
@@ -190,6 +191,7 @@ pub(crate) fn read_end_reason(reason: &EndReason) -> LeaveReason {
         LeaveReason::Left,
         LeaveReason::Removed,
         LeaveReason::RoomClosed,
+        LeaveReason::Expired,
         LeaveReason::Unreachable,
         LeaveReason::MediaLost,
         LeaveReason::Stopped,

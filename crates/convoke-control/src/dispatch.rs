@@ -32,7 +32,7 @@ pub(crate) async fn dispatch(inner: Arc<Inner>, mut events: Events) {
     }
     for call in inner.calls.all() {
         inner.calls.kill(&call);
-        for session in call.sessions() {
+        for session in call.everyone() {
             inner.end_session(&session, EndReason::server_stopped());
         }
     }
@@ -178,7 +178,7 @@ impl Inner {
 
     /// The worker failed: whoever was in the room is told. If nobody is in another room of the call,
     /// it is over, and the next join begins afresh.
-    fn on_room_lost(&self, room: RoomId) {
+    fn on_room_lost(self: &Arc<Self>, room: RoomId) {
         let Some(call) = self.calls.by_room(room) else { return };
         let lost = call.sessions_in(room);
         if lost.len() == call.sessions().len() {
@@ -201,7 +201,7 @@ impl Inner {
     }
 
     /// Takes snapshots for a session until its client is up to date, or finds that it is over.
-    pub(crate) async fn refresh(&self, session: &Arc<Session>) {
+    pub(crate) async fn refresh(self: &Arc<Self>, session: &Arc<Session>) {
         let participant = session.participant();
         let snapshot = || Action::Snapshot { participant };
         while session.is_live() {
@@ -210,7 +210,8 @@ impl Inner {
                 Ok(Reply::Snapshot(snapshot)) => {
                     let text = snapshot_message(session, &snapshot);
                     if !session.refreshed(snapshot.version, text).stale {
-                        return;
+                        // What is in no snapshot may have been lost as well.
+                        return self.tell_standing(session, true);
                     }
                 }
                 Err(HandleError::Refused(_)) => {

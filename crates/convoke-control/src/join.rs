@@ -1,44 +1,76 @@
 //! Coming into a call: `join` and `resume`.
 //!
-//! Owns: the order of checks, and that a refusal leaves nothing behind.
+//! Owns: the order of checks, the way into the core, and that a refusal leaves nothing behind.
 //! Never: touches the socket.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use convoke_node::core::{
-    Action, CommandError, JoinRequest, Permissions, Reply, Snapshot, TrackDeclaration,
+    Action, CommandError, JoinRequest, LeaveReason, Reply, Snapshot, TrackDeclaration,
 };
 use convoke_node::{HandleError, Joined};
 use convoke_protocol::{
-    self as wire, ErrorCode, GroupId, Join, Resume, ServerMessage, SessionDescription, encode,
+    self as wire, ErrorCode, GroupId, InLobby, Join, LobbyPolicy, Resume, ServerMessage,
+    SessionDescription, encode,
 };
 
 use crate::agent::{Agent, Known};
 use crate::calls::EnterError;
 use crate::config::millis;
+use crate::control::Inner;
 use crate::convert;
 use crate::ids::{ResumeHash, ResumeToken};
 use crate::metrics::count;
+use crate::moderation::Bearer;
 use crate::refusal::Refusal;
 use crate::requests::{Answered, unexpected};
 use crate::session::Session;
 
 /// How often a join is tried whose call ends under its hands, or whose random id is taken.
-const JOIN_TRIES: u32 = 4;
+pub(crate) const JOIN_TRIES: u32 = 4;
 
 /// A join whose every part was found good.
-struct Wanted {
-    group: GroupId,
-    may_start: bool,
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) group: GroupId,
+    pub(crate) may_start: bool,
+    /// Who waits, if this begins the call.
+    pub(crate) lobby: LobbyPolicy,
+    /// It was asked in: it does not wait.
+    pub(crate) invited: bool,
+    pub(crate) bearer: Bearer,
+    pub(crate) media: Media,
+}
+
+#[cfg(test)]
+impl Wanted {
+    /// Of someone called alice, with nothing to offer.
+    pub(crate) fn test(group: GroupId, may_start: bool) -> Self {
+        let (identity, display_name) = ("alice".into(), "".into());
+        Self {
+            group,
+            may_start,
+            lobby: LobbyPolicy::Nobody,
+            invited: false,
+            bearer: Bearer { identity, display_name, role: None, guest: false },
+            media: Media::default(),
+        }
+    }
+}
+
+/// What a join offers.
+#[derive(Debug, Default)]
+pub(crate) struct Media {
     send: Option<String>,
     receive: Option<String>,
     tracks: Vec<TrackDeclaration>,
 }
 
-/// What to try next when a call ended during the join.
-enum Admitted {
+/// A join that the core has carried out.
+pub(crate) enum Admitted {
     Yes,
+    /// The call ended meanwhile, or the place was taken.
     TryAgain,
 }
 
@@ -53,28 +85,51 @@ impl Agent {
 
     async fn try_join(&mut self, join: Join, request_id: Option<u32>) -> Result<(), Refusal> {
         let wanted = self.check_join(join)?;
+        self.come_in(Arc::new(wanted), request_id).await
+    }
+
+    /// Carries out a join that was found good, as far as the lobby.
+    pub(crate) async fn come_in(
+        &mut self,
+        wanted: Arc<Wanted>,
+        request_id: Option<u32>,
+    ) -> Result<(), Refusal> {
         for _ in 0..JOIN_TRIES {
-            let session = match self.enter(&wanted) {
-                Ok(session) => session,
+            let (session, waits) = match self.enter(&wanted, request_id) {
+                Ok(entered) => entered,
                 Err(EnterError::IdTaken) => continue,
                 Err(EnterError::NotRunning) => return Err(not_running()),
                 Err(EnterError::TooManyCalls) => return Err(self.full()),
+                Err(EnterError::Removed) => return Err(removed()),
+                Err(EnterError::LobbyFull) => {
+                    let text = "as many wait in the lobby of this call as may; try again later";
+                    let refusal = Refusal::new(ErrorCode::LimitExceeded, text);
+                    return Err(refusal.retry_after(self.inner.config.times.retry_after));
+                }
             };
-            if let Admitted::Yes = self.admit(&session, &wanted, request_id).await? {
+            if waits {
+                self.inner.watch_lobby(&session);
                 self.session = Some(session);
                 return Ok(());
+            }
+            match self.inner.enter_room(&session, &wanted, request_id).await {
+                Ok(Admitted::Yes) => {
+                    self.session = Some(session);
+                    return Ok(());
+                }
+                Ok(Admitted::TryAgain) => self.inner.give_up(&session),
+                Err(refusal) => {
+                    self.inner.give_up(&session);
+                    let gone = session.call().moderation().is_removed(session.identity());
+                    return Err(if gone { removed() } else { refusal });
+                }
             }
         }
         Err(convert::busy(self.inner.config.times.retry_after))
     }
 
     fn check_join(&mut self, join: Join) -> Result<Wanted, Refusal> {
-        if self.inner.is_draining() {
-            let text = "the server takes no new joins because it will stop; join elsewhere";
-            let refusal = Refusal::new(ErrorCode::Draining, text);
-            return Err(refusal.retry_after(self.inner.config.times.retry_after));
-        }
-        self.check_free()?;
+        self.check_may_join()?;
         let token = &self.fresh()?.token;
         let group: GroupId = join.group_id.parse().map_err(|error| {
             let text = format!("{error}");
@@ -88,21 +143,58 @@ impl Agent {
             let text = "the token's `scp` has neither `voip` nor `voip.join`";
             return Err(Refusal::new(ErrorCode::ScopeMissing, text).field("token"));
         }
-        let may_start = token.may_start();
-        let send = self.check_offer(join.send, "send.sdp")?;
-        let receive = self.check_offer(join.receive, "receive.sdp")?;
+        Ok(Wanted {
+            group,
+            may_start: token.may_start(),
+            lobby: join.lobby.unwrap_or(self.inner.config.lobby),
+            invited: false,
+            bearer: self.bearer()?,
+            media: self.check_media(join.send, join.receive, join.tracks)?,
+        })
+    }
+
+    /// Whether new joins are taken, and this agent is in no call.
+    pub(crate) fn check_may_join(&mut self) -> Result<(), Refusal> {
+        if self.inner.is_draining() {
+            let text = "the server takes no new joins because it will stop; join elsewhere";
+            let refusal = Refusal::new(ErrorCode::Draining, text);
+            return Err(refusal.retry_after(self.inner.config.times.retry_after));
+        }
+        self.check_free()
+    }
+
+    /// Who joins, by its token.
+    pub(crate) fn bearer(&self) -> Result<Bearer, Refusal> {
+        let known = self.fresh()?;
+        Ok(Bearer {
+            identity: known.token.identity.as_str().into(),
+            display_name: Arc::clone(&known.display_name),
+            role: known.token.role,
+            guest: known.token.guest,
+        })
+    }
+
+    /// The offers and declarations of a join.
+    pub(crate) fn check_media(
+        &self,
+        send: Option<SessionDescription>,
+        receive: Option<SessionDescription>,
+        tracks: Vec<wire::TrackDeclaration>,
+    ) -> Result<Media, Refusal> {
+        let send = self.check_offer(send, "send.sdp")?;
+        let receive = self.check_offer(receive, "receive.sdp")?;
         if send.is_none() && receive.is_none() {
             let text = "give at least one of the offers `send` and `receive`";
             return Err(Refusal::new(ErrorCode::SdpInvalid, text).field("send"));
         }
         let most = self.inner.config.limits.tracks;
-        if join.tracks.len() > most {
+        if tracks.len() > most {
             let text = format!("at most {most} tracks can be published");
             return Err(Refusal::new(ErrorCode::LimitExceeded, text).field("tracks"));
         }
         let read = |(at, track)| convert::read_declaration(track, &format!("tracks[{at}]"));
-        let tracks = join.tracks.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
-        Ok(Wanted { group, may_start, send, receive, tracks })
+        let tracks = tracks.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        Ok(Media { send, receive, tracks })
     }
 
     /// Whether this agent is in no call.
@@ -119,7 +211,7 @@ impl Agent {
     }
 
     /// Who the client acts for, if its token has not expired.
-    fn fresh(&self) -> Result<&Known, Refusal> {
+    pub(crate) fn fresh(&self) -> Result<&Known, Refusal> {
         let Some(known) = &self.known else { return Err(unexpected()) };
         let leeway = self.inner.config.keys.rules().leeway;
         known.token.check_expiry(leeway, SystemTime::now())?;
@@ -144,106 +236,41 @@ impl Agent {
         Ok(Some(sdp))
     }
 
-    /// Registers before the core is asked, so that no change is missed.
-    fn enter(&self, wanted: &Wanted) -> Result<Arc<Session>, EnterError> {
+    /// Registers before the core is asked, so that no change is missed. With whether it must wait
+    /// in the lobby; that was told then, and all else will be from there.
+    fn enter(
+        &self,
+        wanted: &Arc<Wanted>,
+        request_id: Option<u32>,
+    ) -> Result<(Arc<Session>, bool), EnterError> {
         let inner = &self.inner;
-        let identity = self.known.as_ref().map(|known| known.token.identity.as_str());
-        let identity: Arc<str> = identity.unwrap_or_default().into();
         let participant = inner.handle.new_participant();
         let (outlet, held) = (self.outlet.clone(), inner.config.limits.queue_messages);
-        let mut started = false;
+        let (mut started, mut waits) = (false, false);
         let new_room = || {
             started = true;
             inner.handle.new_room()
         };
-        let session = inner.calls.enter(wanted.group, wanted.may_start, new_room, |call| {
-            Session::new(Arc::clone(call), participant, identity, outlet, held)
-        })?;
+        let new_session = |call: &Arc<_>| {
+            Session::new(Arc::clone(call), participant, wanted.bearer.clone(), outlet, held)
+        };
+        let timeout_ms = millis(inner.config.times.lobby);
+        let in_lobby = |session: &Session| {
+            waits = true;
+            ServerMessage::InLobby(InLobby {
+                request_id,
+                call_id: session.call().wire_id().to_owned(),
+                group_id: session.call().group().to_string(),
+                participant_id: session.wire_id().to_owned(),
+                timeout_ms,
+            })
+        };
+        let session = inner.calls.enter(wanted, new_room, new_session, in_lobby)?;
         if started {
             count(&inner.counters.calls_started);
             tracing::info!(call = session.call().wire_id(), "call begins");
         }
-        Ok(session)
-    }
-
-    async fn admit(
-        &self,
-        session: &Arc<Session>,
-        wanted: &Wanted,
-        request_id: Option<u32>,
-    ) -> Result<Admitted, Refusal> {
-        let inner = &self.inner;
-        let display_name = self.known.as_ref().map(|known| Arc::clone(&known.display_name));
-        let request = JoinRequest {
-            participant: session.participant(),
-            identity: Arc::clone(session.identity()),
-            display_name: display_name.unwrap_or_default(),
-            permissions: Permissions::ALL,
-            send_offer: wanted.send.clone(),
-            receive_offer: wanted.receive.clone(),
-            tracks: wanted.tracks.clone(),
-        };
-        // A join whose caller stops waiting is undone by the node.
-        let place = inner.handle.place(session.call().room(), session.participant());
-        session.place_in(place.room());
-        let join = place.join(request);
-        let joined = match tokio::time::timeout(inner.config.times.command, join).await {
-            Ok(Ok(joined)) => joined,
-            Ok(Err(error)) => {
-                self.give_up(session);
-                return match error {
-                    HandleError::Moved | HandleError::Refused(CommandError::ParticipantExists) => {
-                        Ok(Admitted::TryAgain)
-                    }
-                    error => Err(self.refuse(&error)),
-                };
-            }
-            Err(_) => {
-                self.give_up(session);
-                return Err(convert::busy(inner.config.times.retry_after));
-            }
-        };
-        if session.call().is_over() {
-            // The call was ended for all during the join: whoever comes now is in a fresh one.
-            inner.remove(session, convoke_node::core::LeaveReason::Failed).await;
-            return Ok(Admitted::TryAgain);
-        }
-        self.welcome_in(session, joined, request_id)
-    }
-
-    fn welcome_in(
-        &self,
-        session: &Arc<Session>,
-        joined: Joined,
-        request_id: Option<u32>,
-    ) -> Result<Admitted, Refusal> {
-        let inner = &self.inner;
-        let token = ResumeToken::random();
-        let hash = token.hash();
-        let version = joined.snapshot.version;
-        let text = encode(&joined_message(
-            session,
-            joined,
-            token,
-            millis(inner.config.times.grace),
-            request_id,
-        ));
-        inner.resumable.insert(hash, Arc::clone(session));
-        let Ok(delivered) = session.joined(version, text.into(), hash) else {
-            inner.resumable.remove(&hash);
-            inner.calls.leave(session);
-            return Err(convert::busy(inner.config.times.retry_after));
-        };
-        let (call, participant) = (session.call().wire_id(), session.wire_id());
-        tracing::info!(call, participant, "joined");
-        self.refresh_if(delivered.stale, session);
-        Ok(Admitted::Yes)
-    }
-
-    fn give_up(&self, session: &Arc<Session>) {
-        let nobody_hears_this = wire::EndReason::server_failed();
-        session.finish(nobody_hears_this);
-        self.inner.calls.leave(session);
+        Ok((session, waits))
     }
 
     fn full(&self) -> Refusal {
@@ -295,7 +322,8 @@ impl Agent {
         let delivered = delivered.map_err(|_| self.forget(&session, not_resumable()))?;
         let (call, participant) = (session.call().wire_id(), session.wire_id());
         tracing::info!(call, participant, "resumed");
-        self.refresh_if(delivered.stale, &session);
+        inner.tell_standing(&session, false);
+        inner.refresh_if(delivered.stale, &session);
         Ok(())
     }
 
@@ -307,10 +335,93 @@ impl Agent {
         }
         refusal
     }
+}
 
-    fn refresh_if(&self, stale: bool, session: &Arc<Session>) {
+impl Inner {
+    /// Carries out in the core the join of a session that is in its call, and tells its client.
+    /// Where that fails, the caller ends the session.
+    pub(crate) async fn enter_room(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        wanted: &Wanted,
+        request_id: Option<u32>,
+    ) -> Result<Admitted, Refusal> {
+        let bearer = session.bearer();
+        let permissions = session.call().moderation().permissions(bearer);
+        let allowed = |track: &&TrackDeclaration| permissions.may_publish(track.source);
+        let request = JoinRequest {
+            participant: session.participant(),
+            identity: Arc::clone(&bearer.identity),
+            display_name: Arc::clone(&bearer.display_name),
+            permissions,
+            send_offer: wanted.media.send.clone(),
+            receive_offer: wanted.media.receive.clone(),
+            tracks: wanted.media.tracks.iter().filter(allowed).cloned().collect(),
+        };
+        let retry_after = self.config.times.retry_after;
+        // A join whose caller stops waiting is undone by the node.
+        let place = self.handle.place(session.call().room(), session.participant());
+        session.place_in(place.room());
+        let joined =
+            match tokio::time::timeout(self.config.times.command, place.join(request)).await {
+                Ok(Ok(joined)) => joined,
+                Ok(Err(
+                    HandleError::Moved | HandleError::Refused(CommandError::ParticipantExists),
+                )) => return Ok(Admitted::TryAgain),
+                Ok(Err(error)) => return Err(self.refuse(&error)),
+                Err(_) => return Err(convert::busy(retry_after)),
+            };
+        *session.granted.lock().await = Some(permissions);
+        if session.call().is_over() {
+            // The call was ended for all during the join: whoever comes now is in a fresh one.
+            self.take_out(session, LeaveReason::Failed).await;
+            return Ok(Admitted::TryAgain);
+        }
+        if !self.welcome_in(session, joined, request_id) {
+            // It was ended during the join.
+            self.take_out(session, LeaveReason::Failed).await;
+            return Err(convert::busy(retry_after));
+        }
+        // What changed during the join.
+        if let Err(error) = self.sync_permissions(session).await {
+            tracing::warn!(%error, "permissions not told");
+        }
+        Ok(Admitted::Yes)
+    }
+
+    /// Whether the session is live now.
+    fn welcome_in(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        joined: Joined,
+        request_id: Option<u32>,
+    ) -> bool {
+        let token = ResumeToken::random();
+        let hash = token.hash();
+        let version = joined.snapshot.version;
+        let grace = millis(self.config.times.grace);
+        let text = encode(&joined_message(session, joined, token, grace, request_id));
+        self.resumable.insert(hash, Arc::clone(session));
+        let Ok(delivered) = session.joined(version, text.into(), hash) else {
+            self.resumable.remove(&hash);
+            return false;
+        };
+        let (call, participant) = (session.call().wire_id(), session.wire_id());
+        tracing::info!(call, participant, "joined");
+        self.tell_standing(session, false);
+        self.refresh_if(delivered.stale, session);
+        true
+    }
+
+    /// Ends the session of a join that failed: its client is told by the answer.
+    fn give_up(self: &Arc<Self>, session: &Arc<Session>) {
+        session.finish(wire::EndReason::server_failed());
+        self.calls.leave(session);
+    }
+
+    fn refresh_if(self: &Arc<Self>, stale: bool, session: &Arc<Session>) {
         if stale {
-            let (inner, session) = (Arc::clone(&self.inner), Arc::clone(session));
+            let (inner, session) = (Arc::clone(self), Arc::clone(session));
             tokio::spawn(async move { inner.refresh(&session).await });
         }
     }
@@ -332,6 +443,11 @@ fn has_audio(sdp: &str) -> bool {
 fn not_running() -> Refusal {
     let text = "no such call runs, and this token may not start one (`voip` may)";
     Refusal::new(ErrorCode::CallNotFound, text).field("groupId")
+}
+
+fn removed() -> Refusal {
+    let text = "this identity was removed from the call, which still runs; do not join again";
+    Refusal::new(ErrorCode::RemovedFromCall, text).field("groupId")
 }
 
 fn not_resumable() -> Refusal {

@@ -6,7 +6,8 @@
 //!
 //! Start reading at [`Control`] (`control.rs`); then follow a client: `http.rs` opens its WebSocket,
 //! `agent.rs` reads and writes it, `requests.rs` and `join.rs` carry out what it asks, `session.rs`
-//! keeps what it knows of its call, and `dispatch.rs` tells it what changes.
+//! keeps what it knows of its call, and `dispatch.rs` tells it what changes. Who may what is decided
+//! in `roles.rs`, `moderation.rs`, `lobby.rs` and `ring.rs`.
 //!
 //! ```text
 //! WebSocket --agent--> requests, join --Handle--> node
@@ -28,11 +29,17 @@ mod ids;
 mod join;
 mod keys;
 mod limiter;
+mod lobby;
 mod metrics;
 mod mint;
+mod moderate;
+mod moderation;
 mod outlet;
 mod refusal;
 mod requests;
+mod ring;
+mod ringing;
+mod roles;
 mod session;
 mod sync;
 mod token;
@@ -43,4 +50,6 @@ pub use keys::{
     Key, KeyError, KeySet, MAX_KEYS, MAX_KID, MAX_LEEWAY, MIN_SECRET, Secret, TokenRules,
 };
 pub use mint::{LIFETIME, MintError, Minter, TokenRequest};
+pub use moderate::ModerationError;
+pub use ringing::{RingError, RingEvent, RingRequest};
 pub use token::{AccessToken, MAX_NAME, MAX_TOKEN, TokenError};

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use convoke_protocol::{GroupId, Scope};
+use convoke_protocol::{GroupId, Role, Scope};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
@@ -28,6 +28,10 @@ pub struct TokenRequest {
     pub scopes: Vec<Scope>,
     /// The only call that it may join.
     pub group_id: Option<GroupId>,
+    /// What it is in the calls that it joins.
+    pub role: Option<Role>,
+    /// It waits in the lobby of calls that make guests wait.
+    pub guest: bool,
     /// How long it lives.
     pub lifetime: Duration,
     /// `iss`.
@@ -45,6 +49,8 @@ impl TokenRequest {
             display_name: None,
             scopes: vec![Scope::Voip],
             group_id: None,
+            role: None,
+            guest: false,
             lifetime: Duration::from_secs(3600),
             issuer: None,
             audience: None,
@@ -94,6 +100,10 @@ struct Claims<'a> {
     scp: &'a [Scope],
     #[serde(rename = "groupId", skip_serializing_if = "Option::is_none")]
     group_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    guest: bool,
     iat: u64,
     exp: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +158,8 @@ impl Minter {
             name: request.display_name.as_deref(),
             scp: &request.scopes,
             group_id: request.group_id.map(|id| id.to_string()),
+            role: request.role,
+            guest: request.guest,
             iat,
             exp: iat.saturating_add(request.lifetime.as_secs()),
             iss: request.issuer.as_deref(),

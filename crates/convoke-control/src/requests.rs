@@ -9,14 +9,16 @@ use std::time::SystemTime;
 use convoke_node::HandleError;
 use convoke_node::core::{Action, LeaveReason, Reply};
 use convoke_protocol::{
-    Ack, Answer, ClientMessage, ErrorCode, Explain, Explained, Hello, Leave, Limits, Mute,
-    OfferMessage, PROTOCOL_VERSION, Ping, Pong, Publish, SendData, ServerMessage, TransportRole,
-    Unpublish, ViewMessage, Welcome,
+    Ack, Answer, ClientMessage, EndReason, ErrorCode, Explain, Explained, Hello, Leave, Limits,
+    Mute, OfferMessage, PROTOCOL_VERSION, Ping, Pong, Publish, SendData, ServerMessage,
+    TransportRole, Unpublish, ViewMessage, Welcome,
 };
 
 use crate::agent::{Agent, Known};
 use crate::config::millis;
+use crate::control::Inner;
 use crate::convert;
+use crate::moderate::require;
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::token::{MAX_NAME, check_name};
@@ -43,6 +45,18 @@ impl Agent {
             ClientMessage::Explain(explain) => self.explain(explain).await,
             ClientMessage::Data(data) => self.data(data).await,
             ClientMessage::Leave(leave) => self.leave(leave).await,
+            ClientMessage::SetRole(message) => self.set_role(message).await,
+            ClientMessage::MuteParticipants(message) => self.mute_participants(message).await,
+            ClientMessage::RemoveParticipant(message) => self.remove_participant(message).await,
+            ClientMessage::StartSpotlight(message) => self.start_spotlight(message),
+            ClientMessage::StopSpotlight(message) => self.stop_spotlight(message),
+            ClientMessage::RaiseHand(message) => self.raise_hand(message),
+            ClientMessage::LowerHands(message) => self.lower_hands(message),
+            ClientMessage::Admit(message) => self.admit(message),
+            ClientMessage::Reject(message) => self.reject(message),
+            ClientMessage::StartCall(message) => self.start_call(message).await,
+            ClientMessage::AcceptCall(message) => self.accept_call(message).await,
+            ClientMessage::RejectCall(message) => self.reject_call(&message),
             ClientMessage::Ping(Ping { request_id }) => {
                 Ok(Some(ServerMessage::Pong(Pong { request_id })))
             }
@@ -88,8 +102,13 @@ impl Agent {
             ping_interval_ms: millis(config.times.ping),
             ice_servers: config.ice_servers.clone(),
         };
-        self.known = Some(Known { token, display_name });
-        Ok(Some(ServerMessage::Welcome(welcome)))
+        let first = self.known.replace(Known { token, display_name }).is_none();
+        // What rings must be told behind it.
+        let _ = self.outlet.send(&ServerMessage::Welcome(welcome));
+        if first {
+            self.came();
+        }
+        Ok(None)
     }
 
     async fn offer(&mut self, offer: OfferMessage) -> Answered {
@@ -184,8 +203,17 @@ impl Agent {
     }
 
     async fn leave(&mut self, leave: Leave) -> Answered {
-        let session = self.in_call(&leave.call_id)?;
+        let session = self.own(&leave.call_id)?;
+        if leave.for_everyone {
+            require(&session, "hangUpForEveryOne", |able| able.hang_up_for_every_one)?;
+        }
         session.begin_leave(leave.request_id).map_err(|_| not_in_call())?;
+        if leave.for_everyone {
+            let calls = [Arc::clone(session.call())];
+            self.inner.end_calls(&calls, &EndReason::ended_for_everyone()).await;
+            self.session = None;
+            return Ok(None);
+        }
         let participant = session.participant();
         let reason = LeaveReason::Left;
         let left = self.inner.command(session.room(), Action::Leave { participant, reason });
@@ -201,8 +229,18 @@ impl Agent {
         Ok(None)
     }
 
+    /// The session, if it is that of this call, not over, and not in the lobby.
+    pub(crate) fn in_call(&mut self, call_id: &str) -> Result<Arc<Session>, Refusal> {
+        let session = self.own(call_id)?;
+        if session.is_outside() {
+            let text = "this participant waits in the lobby until someone lets it in";
+            return Err(Refusal::new(ErrorCode::NotAllowed, text));
+        }
+        Ok(session)
+    }
+
     /// The session, if it is that of this call and not over.
-    fn in_call(&mut self, call_id: &str) -> Result<Arc<Session>, Refusal> {
+    fn own(&mut self, call_id: &str) -> Result<Arc<Session>, Refusal> {
         self.session.take_if(|session| session.is_ended());
         match &self.session {
             Some(session) if session.call().wire_id() == call_id => Ok(Arc::clone(session)),
@@ -217,11 +255,7 @@ impl Agent {
     }
 
     pub(crate) fn refuse(&self, error: &HandleError) -> Refusal {
-        let refusal = convert::refusal(error, self.inner.config.times.retry_after);
-        if refusal.code == ErrorCode::Internal {
-            tracing::error!(%error, "the core failed over a request");
-        }
-        refusal
+        self.inner.refuse(error)
     }
 
     pub(crate) fn check_sdp_size(&self, sdp: &str, field: &str) -> Result<(), Refusal> {
@@ -231,6 +265,16 @@ impl Agent {
         }
         let text = format!("the SDP has {} bytes; at most {most} are accepted", sdp.len());
         Err(Refusal::new(ErrorCode::LimitExceeded, text).field(field))
+    }
+}
+
+impl Inner {
+    pub(crate) fn refuse(&self, error: &HandleError) -> Refusal {
+        let refusal = convert::refusal(error, self.config.times.retry_after);
+        if refusal.code == ErrorCode::Internal {
+            tracing::error!(%error, "the core failed over a request");
+        }
+        refusal
     }
 }
 
@@ -244,6 +288,6 @@ pub(crate) fn unexpected() -> Refusal {
     Refusal::new(ErrorCode::Internal, "the server failed over this; the fault was logged")
 }
 
-fn ack(request_id: Option<u32>) -> Answered {
+pub(crate) fn ack(request_id: Option<u32>) -> Answered {
     Ok(Some(ServerMessage::Ack(Ack { request_id })))
 }

@@ -5,22 +5,25 @@
 //! Never: waits or talks to the core; `control` does, and asks here what to do.
 //!
 //! ```text
+//! Waiting --admit--> Joining                                      (in the lobby: not in the core)
 //! Joining --joined--> Live --begin_leave / begin_expiry--> Leaving --finish--> Ended
 //!    `------------------`-------------------- finish -----------------------------^
 //! ```
 //! `finish` may come at any time, for the core may remove a participant at any time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use axum::extract::ws::Utf8Bytes;
-use convoke_node::core::{ParticipantId, RoomId};
+use convoke_node::core::{ParticipantId, Permissions, RoomId};
 use convoke_protocol::{EndReason, Ended, ServerMessage, close};
 
 use crate::calls::Call;
 use crate::convert;
 use crate::ids::{AgentId, ResumeHash};
+use crate::moderation::Bearer;
 use crate::outlet::Outlet;
+use crate::ringing;
 use crate::sync::lock;
 
 /// One participant of one call.
@@ -31,12 +34,16 @@ pub(crate) struct Session {
     /// The room of the call that it is in.
     room: AtomicU64,
     wire_id: String,
-    identity: Arc<str>,
+    bearer: Bearer,
     /// Changes held back while a snapshot is under way, at most.
     most_held: usize,
     state: Mutex<State>,
     /// Held while the core is told whether the client is reachable, so that the last word counts.
     pub(crate) reach: tokio::sync::Mutex<()>,
+    /// The permissions that the core was told last, if it has any. Held while it is told.
+    pub(crate) granted: tokio::sync::Mutex<Option<Permissions>>,
+    /// What it rang when it started the call.
+    ring: OnceLock<Weak<ringing::Call>>,
 }
 
 #[derive(Debug)]
@@ -53,10 +60,13 @@ struct State {
     leave: Option<u32>,
     /// The resume tokens that are good: the newest, and the one last used.
     hashes: Vec<ResumeHash>,
+    /// It came from the lobby: no request waits for `joined`.
+    unasked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
+    Waiting,
     Joining,
     Live,
     Leaving,
@@ -103,7 +113,7 @@ impl Session {
     pub(crate) fn new(
         call: Arc<Call>,
         participant: ParticipantId,
-        identity: Arc<str>,
+        bearer: Bearer,
         outlet: Outlet,
         most_held: usize,
     ) -> Self {
@@ -115,16 +125,19 @@ impl Session {
             turns: 0,
             leave: None,
             hashes: Vec::new(),
+            unasked: false,
         };
         Self {
             room: AtomicU64::new(call.room().0),
             call,
             participant,
             wire_id: convert::participant_id(participant),
-            identity,
+            bearer,
             most_held,
             state: Mutex::new(state),
             reach: tokio::sync::Mutex::new(()),
+            granted: tokio::sync::Mutex::new(None),
+            ring: OnceLock::new(),
         }
     }
 
@@ -152,7 +165,54 @@ impl Session {
     }
 
     pub(crate) fn identity(&self) -> &Arc<str> {
-        &self.identity
+        &self.bearer.identity
+    }
+
+    /// The call that it started rings.
+    pub(crate) fn set_ring(&self, ring: &Arc<ringing::Call>) {
+        // Set once, by the one start.
+        let _ = self.ring.set(Arc::downgrade(ring));
+    }
+
+    /// What it rang, while that rings.
+    pub(crate) fn ring(&self) -> Option<Arc<ringing::Call>> {
+        self.ring.get().and_then(Weak::upgrade)
+    }
+
+    /// Who it is by its token.
+    pub(crate) fn bearer(&self) -> &Bearer {
+        &self.bearer
+    }
+
+    /// Puts it into the lobby, and tells its client so.
+    pub(crate) fn wait(&self, told: &ServerMessage) {
+        let mut state = lock(&self.state);
+        (state.life, state.unasked) = (Life::Waiting, true);
+        if let Some(outlet) = &state.outlet {
+            // A client too slow for it is closed by its outlet.
+            let _ = outlet.send(told);
+        }
+    }
+
+    /// Lets it in from the lobby: its join is carried out from now on.
+    pub(crate) fn admit(&self) -> Result<(), Over> {
+        let mut state = lock(&self.state);
+        if state.life != Life::Waiting {
+            return Err(Over);
+        }
+        state.life = Life::Joining;
+        Ok(())
+    }
+
+    /// Whether it waits in the lobby.
+    pub(crate) fn is_waiting(&self) -> bool {
+        lock(&self.state).life == Life::Waiting
+    }
+
+    /// Whether it is in the lobby, or on its way in from there: without its WebSocket it is lost.
+    pub(crate) fn is_outside(&self) -> bool {
+        let state = lock(&self.state);
+        state.life == Life::Waiting || (state.life == Life::Joining && state.unasked)
     }
 
     /// Whether the core has, as far as is known, this participant.
@@ -172,7 +232,7 @@ impl Session {
     /// detached now: the turn for [`Session::begin_expiry`].
     pub(crate) fn push(&self, version: u64, text: &Utf8Bytes) -> Option<u64> {
         let mut state = lock(&self.state);
-        if state.life == Life::Ended || state.outlet.is_none() {
+        if matches!(state.life, Life::Waiting | Life::Ended) || state.outlet.is_none() {
             return None;
         }
         match &mut state.knows {
@@ -228,7 +288,7 @@ impl Session {
         if state.life != Life::Joining {
             return Err(Over);
         }
-        state.life = Life::Live;
+        (state.life, state.unasked) = (Life::Live, false);
         state.hashes.push(hash);
         Ok(state.deliver(version, text))
     }
@@ -315,7 +375,8 @@ impl Session {
     /// The client wants to leave. `Over` when it is leaving or gone already.
     pub(crate) fn begin_leave(&self, request_id: Option<u32>) -> Result<(), Over> {
         let mut state = lock(&self.state);
-        if state.life != Life::Live {
+        let outside = state.life == Life::Joining && state.unasked;
+        if !outside && !matches!(state.life, Life::Live | Life::Waiting) {
             return Err(Over);
         }
         state.life = Life::Leaving;
@@ -340,6 +401,8 @@ impl Session {
             return None;
         }
         let asked = matches!(state.knows, Knows::Awaiting { asked: true, .. });
+        // What waits for an answer is told by that; in the lobby nothing does.
+        let asked = asked && !state.unasked;
         state.life = Life::Ended;
         if let Some(outlet) = state.outlet.take()
             && !asked

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use convoke_protocol::{ErrorCode, GroupId, GroupIdError, Scope};
+use convoke_protocol::{ErrorCode, GroupId, GroupIdError, Role, Scope};
 use serde_json::{Map, Value};
 
 use crate::keys::{KeySet, TokenRules};
@@ -28,6 +28,10 @@ pub struct AccessToken {
     pub scopes: Vec<Scope>,
     /// `groupId`: the only call that it may join.
     pub group_id: Option<GroupId>,
+    /// `role`: what it is in the calls that it joins.
+    pub role: Option<Role>,
+    /// `guest`: it waits in the lobby of calls that make guests wait.
+    pub guest: bool,
     /// `exp`.
     pub expires_at: SystemTime,
 }
@@ -132,6 +136,8 @@ impl KeySet {
             display_name: name(&claims, "name")?,
             scopes: scopes(&claims)?,
             group_id: group_id(&claims)?,
+            role: role(&claims)?,
+            guest: guest(&claims)?,
             expires_at,
         })
     }
@@ -268,6 +274,24 @@ fn group_id(claims: &Map<String, Value>) -> Result<Option<GroupId>, TokenError> 
     let Some(found) = text(claims, "groupId")? else { return Ok(None) };
     let parsed: Result<GroupId, GroupIdError> = found.parse();
     parsed.map(Some).map_err(|error| TokenError::claim("groupId", format!("is wrong: {error}")))
+}
+
+fn role(claims: &Map<String, Value>) -> Result<Option<Role>, TokenError> {
+    let Some(found) = text(claims, "role")? else { return Ok(None) };
+    let known = Role::ALL.iter().copied().find(|role| role.as_str() == found);
+    let wrong = || {
+        let names: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
+        TokenError::claim("role", format!("is unknown; give one of {}", names.join(", ")))
+    };
+    known.map(Some).ok_or_else(wrong)
+}
+
+fn guest(claims: &Map<String, Value>) -> Result<bool, TokenError> {
+    match claims.get("guest") {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(guest)) => Ok(*guest),
+        Some(_) => Err(TokenError::claim("guest", "must be true or false")),
+    }
 }
 
 #[cfg(test)]

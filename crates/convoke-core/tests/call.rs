@@ -307,6 +307,33 @@ fn permissions_are_enforced_whatever_the_client_sends() {
 }
 
 #[test]
+fn a_source_is_muted_whatever_the_client_sends_and_may_be_unmuted() {
+    let mut world = connected(&[Some(Codec::Vp8), None]);
+    let participant = ParticipantId(1);
+    let mute = || Action::MuteSource { participant, source: Source::Microphone };
+    let muted = world.command(mute());
+    assert!(matches!(muted, Ok(Reply::Muted { tracks: 1 })), "{muted:?}");
+    let again = world.command(mute());
+    assert!(matches!(again, Ok(Reply::Muted { tracks: 0 })), "{again:?}");
+    world.run(Duration::from_millis(100));
+    world.peers[1].received.clear();
+    world.run(SECOND);
+    assert!(world.got(1, 1, Codec::Opus).is_empty());
+    assert!(!world.got(1, 1, Codec::Vp8).is_empty(), "the camera goes on");
+    let snapshot = world.command(Action::Snapshot { participant }).unwrap();
+    let Reply::Snapshot(snapshot) = snapshot else { panic!("{snapshot:?}") };
+    let tracks = &snapshot.participants[0].tracks;
+    let microphone = tracks.iter().find(|track| track.source == Source::Microphone).unwrap();
+    assert!(microphone.muted);
+    let client_id = microphone.client_id.clone();
+    world.command(Action::SetMuted { participant, client_id, muted: false }).unwrap();
+    world.run(SECOND);
+    assert!(world.got(1, 1, Codec::Opus).len() >= 45);
+    let nobody = Action::MuteSource { participant: ParticipantId(9), source: Source::Camera };
+    assert!(matches!(world.command(nobody), Err(CommandError::NoSuchParticipant)));
+}
+
+#[test]
 fn nothing_is_left_after_all_have_gone_by_every_way() {
     let mut world = connected(&[Some(Codec::Vp8), Some(Codec::Vp8), Some(Codec::Vp8)]);
     assert_eq!(gauges(world.worker.stats()), [1, 3, 6, 6]);

@@ -34,10 +34,19 @@ const HEADER: &str = "\
 pub fn generate() -> String {
     let mut out = String::from(HEADER);
     constants(&mut out);
-    macro_rules! types {
-        ($($t:ty),* $(,)?) => { $( declare::<$t>(&mut out); )* };
-    }
+    media_types(&mut out);
+    people_types(&mut out);
+    out
+}
+
+macro_rules! types {
+    ($out:ident, $($t:ty),* $(,)?) => { $( declare::<$t>($out); )* };
+}
+
+/// Joining, media, data and explanations.
+fn media_types(out: &mut String) {
     types!(
+        out,
         ClientMessage,
         ServerMessage,
         Hello,
@@ -100,6 +109,13 @@ pub fn generate() -> String {
         SlotExplanation,
         TrackExplanation,
         EncodingExplanation,
+    );
+}
+
+/// Roles, moderation, the lobby and ringing.
+fn people_types(out: &mut String) {
+    types!(
+        out,
         SetRole,
         MuteParticipants,
         RemoveParticipant,
@@ -131,7 +147,6 @@ pub fn generate() -> String {
         RingTarget,
         RingState,
     );
-    out
 }
 
 fn constants(out: &mut String) {

@@ -124,6 +124,12 @@ pub(crate) struct MintArgs {
     /// The only call it is good for
     #[arg(long, value_name = "GUID")]
     pub(crate) group_id: Option<convoke_protocol::GroupId>,
+    /// What it is in its calls: Presenter, Collaborator, Attendee or Consumer
+    #[arg(long, value_parser = parse_role)]
+    pub(crate) role: Option<convoke_protocol::Role>,
+    /// It waits in the lobby of calls that make guests wait
+    #[arg(long)]
+    pub(crate) guest: bool,
     /// The name that others see
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -144,6 +150,12 @@ fn parse_scope(text: &str) -> Result<convoke_protocol::Scope, String> {
         "voip.join" => Ok(convoke_protocol::Scope::VoipJoin),
         _ => Err("expected voip or voip.join".to_owned()),
     }
+}
+
+fn parse_role(text: &str) -> Result<convoke_protocol::Role, String> {
+    let roles = convoke_protocol::Role::ALL;
+    let found = roles.iter().copied().find(|role| role.as_str() == text);
+    found.ok_or_else(|| "expected Presenter, Collaborator, Attendee or Consumer".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

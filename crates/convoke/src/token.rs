@@ -46,6 +46,8 @@ pub(crate) fn mint(args: MintArgs, out: &mut dyn Write) -> Result<(), String> {
         display_name: args.name,
         scopes: args.scopes,
         group_id: args.group_id,
+        role: args.role,
+        guest: args.guest,
         lifetime: args.ttl,
         issuer: args.issuer,
         audience: args.audience,

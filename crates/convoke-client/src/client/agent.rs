@@ -12,12 +12,12 @@ use convoke_protocol::{
     encode,
 };
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::socket::{Opened, Socket, hello, open};
-use super::{ClientOptions, RequestError};
+use super::{ClientOptions, Incoming, RequestError};
 
 /// Requests that may wait for their answers.
 const MAX_PENDING: usize = 256;
@@ -48,6 +48,12 @@ pub(super) enum FromAgent {
     Over(EndReason),
 }
 
+/// What is told outside of calls.
+pub(super) struct Told {
+    pub(super) welcome: watch::Sender<Welcome>,
+    pub(super) incoming: broadcast::Sender<Incoming>,
+}
+
 struct Call {
     id: String,
     resume_token: String,
@@ -66,7 +72,7 @@ pub(super) struct Agent {
     token: String,
     options: ClientOptions,
     commands: mpsc::Receiver<ToAgent>,
-    welcome: watch::Sender<Welcome>,
+    told: Told,
     ping_every: Duration,
     next_id: u32,
     pending: VecDeque<Pending>,
@@ -94,6 +100,18 @@ fn set_request_id(message: &mut ClientMessage, id: u32) {
         ClientMessage::Explain(m) => &mut m.request_id,
         ClientMessage::Data(m) => &mut m.request_id,
         ClientMessage::Leave(m) => &mut m.request_id,
+        ClientMessage::SetRole(m) => &mut m.request_id,
+        ClientMessage::MuteParticipants(m) => &mut m.request_id,
+        ClientMessage::RemoveParticipant(m) => &mut m.request_id,
+        ClientMessage::StartSpotlight(m) => &mut m.request_id,
+        ClientMessage::StopSpotlight(m) => &mut m.request_id,
+        ClientMessage::RaiseHand(m) => &mut m.request_id,
+        ClientMessage::LowerHands(m) => &mut m.request_id,
+        ClientMessage::Admit(m) => &mut m.request_id,
+        ClientMessage::Reject(m) => &mut m.request_id,
+        ClientMessage::StartCall(m) => &mut m.request_id,
+        ClientMessage::AcceptCall(m) => &mut m.request_id,
+        ClientMessage::RejectCall(m) => &mut m.request_id,
         ClientMessage::Ping(m) => &mut m.request_id,
     };
     *request_id = Some(id);
@@ -111,6 +129,7 @@ fn answered(message: &ServerMessage) -> Option<u32> {
         ServerMessage::Ended(m) => m.request_id,
         ServerMessage::Error(m) => m.request_id,
         ServerMessage::Pong(m) => m.request_id,
+        ServerMessage::InLobby(m) => m.request_id,
         _ => None,
     }
 }
@@ -121,11 +140,11 @@ impl Agent {
         token: String,
         options: ClientOptions,
         commands: mpsc::Receiver<ToAgent>,
-        welcome: watch::Sender<Welcome>,
+        told: Told,
     ) -> Self {
         let ping_every = Duration::ZERO;
         let (pending, call) = (VecDeque::new(), None);
-        Self { url, token, options, commands, welcome, ping_every, next_id: 0, pending, call }
+        Self { url, token, options, commands, told, ping_every, next_id: 0, pending, call }
     }
 
     pub(super) async fn run(mut self, opened: Opened) {
@@ -152,7 +171,7 @@ impl Agent {
     fn begin(&mut self, opened: Opened) -> Socket {
         let interval = u64::from(opened.welcome.ping_interval_ms.max(100));
         self.ping_every = Duration::from_millis(interval);
-        self.welcome.send_replace(opened.welcome);
+        self.told.welcome.send_replace(opened.welcome);
         opened.socket
     }
 
@@ -231,7 +250,17 @@ impl Agent {
             Err(error) => return tracing::debug!(%error, "message ignored"),
         };
         if let ServerMessage::Welcome(welcome) = &message {
-            self.welcome.send_replace(welcome.clone());
+            self.told.welcome.send_replace(welcome.clone());
+        }
+        // Nobody may listen.
+        match &message {
+            ServerMessage::IncomingCall(call) => {
+                let _ = self.told.incoming.send(Incoming::Rings(call.clone()));
+            }
+            ServerMessage::IncomingCallEnded(call) => {
+                let _ = self.told.incoming.send(Incoming::Ended(call.clone()));
+            }
+            _ => {}
         }
         if let Some(id) = answered(&message)
             && let Some(at) = self.pending.iter().position(|p| p.id == id)
@@ -256,6 +285,11 @@ impl Agent {
                     sink,
                 });
             }
+            (ServerMessage::InLobby(lobby), Some(sink)) => {
+                // Nothing of it can be resumed: it has no token yet.
+                let (id, resume_token) = (lobby.call_id.clone(), String::new());
+                self.call = Some(Call { id, resume_token, grace: Duration::ZERO, sink });
+            }
             // The call's task must see these in order with the changes around them.
             (ServerMessage::Ended(_) | ServerMessage::Answer(_), _) => {
                 self.forward(socket, message.clone()).await;
@@ -266,14 +300,25 @@ impl Agent {
     }
 
     async fn forward(&mut self, socket: &mut Socket, message: ServerMessage) {
-        let Some(call) = &self.call else { return };
+        let Some(call) = &mut self.call else { return };
+        if let ServerMessage::Joined(joined) = &message
+            && joined.call_id == call.id
+        {
+            // Let in from the lobby.
+            call.resume_token.clone_from(&joined.resume_token);
+            call.grace = Duration::from_millis(u64::from(joined.resume_grace_ms));
+        }
         let ended = matches!(&message, ServerMessage::Ended(e) if e.call_id == call.id);
         let delivered = call.sink.send(FromAgent::Message(message)).await.is_ok();
         if ended {
             self.call = None;
         } else if !delivered && let Some(call) = self.call.take() {
             // Whoever asked for the call has let go of it.
-            let leave = ClientMessage::Leave(Leave { request_id: None, call_id: call.id });
+            let leave = ClientMessage::Leave(Leave {
+                request_id: None,
+                call_id: call.id,
+                for_everyone: false,
+            });
             let _ = self.send(socket, leave, None).await;
         }
     }
@@ -293,6 +338,9 @@ impl Agent {
             Some(close::TAKEN_OVER | close::NOT_TEXT | close::TOO_BIG) => return None,
             Some(close::GOING_AWAY) => self.end_call(EndReason::server_stopped()).await,
             _ => {}
+        }
+        if self.call.as_ref().is_some_and(|call| call.resume_token.is_empty()) {
+            self.end_call(EndReason::unreachable()).await;
         }
         let mut give_up = None;
         if let Some(call) = &self.call {
@@ -394,7 +442,11 @@ impl Agent {
     async fn goodbye(mut self, mut socket: Socket) {
         let close = async {
             if let Some(call) = self.call.take() {
-                let leave = ClientMessage::Leave(Leave { request_id: None, call_id: call.id });
+                let leave = ClientMessage::Leave(Leave {
+                    request_id: None,
+                    call_id: call.id,
+                    for_everyone: false,
+                });
                 let _ = self.send(&mut socket, leave, None).await;
             }
             let _ = socket.close(None).await;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use convoke_protocol::{
     ClientMessage, DataCloseReason, Encoding, EncodingDemand, EndReason, Explain, Explanation,
-    Join, Leave, Mute, Publish, Reliability, ServerMessage, SessionDescription, SlotWish, Source,
-    TrackDeclaration, TransportRole, Unpublish, ViewMessage,
+    InLobby, Leave, LobbyPolicy, Mute, Publish, Reliability, ServerMessage, SessionDescription,
+    SlotWish, Source, TrackDeclaration, TransportRole, Unpublish, ViewMessage,
 };
 use tokio::net::UdpSocket;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::agent::{FromAgent, ToAgent};
 use super::data::{CallDataReceived, OpenChannels};
@@ -110,6 +110,11 @@ pub struct JoinOptions {
     pub estimate_from_bps: Option<u64>,
     /// See [`MediaConfig::dependency_descriptor`].
     pub dependency_descriptor: bool,
+    /// Who shall wait in the lobby, if this join starts the call; the server's default when absent.
+    pub lobby: Option<LobbyPolicy>,
+    /// Told when the join must wait in the lobby; it goes on until the participant is let in, turned
+    /// away, or drops it.
+    pub in_lobby: Option<oneshot::Sender<InLobby>>,
     /// See [`MediaConfig::data_channel`]. Without, data messages go by the WebSocket.
     pub data_channel: bool,
 }
@@ -124,6 +129,8 @@ impl Default for JoinOptions {
             video_codecs: Codec::VIDEO.to_vec(),
             estimate_from_bps: None,
             dependency_descriptor: false,
+            lobby: None,
+            in_lobby: None,
             data_channel: true,
         }
     }
@@ -139,6 +146,9 @@ pub enum JoinError {
     /// The offers could not be made, or the answers not be used.
     #[error("media: {0}")]
     Media(#[from] MediaError),
+    /// The participant waited in the lobby, and was not let in.
+    #[error("not let in: {}", .0.message)]
+    Ended(EndReason),
     /// No media socket could be had.
     #[error("media socket: {0}")]
     Socket(#[from] std::io::Error),
@@ -190,6 +200,11 @@ pub enum CallEvent {
     },
     /// The uplink's estimated bandwidth, in bit/s.
     Estimate(u64),
+    /// What stands beside roster and slots changed: look at [`CallState::standing`].
+    Standing,
+    /// Someone muted this client's microphone: a participant, or a service. A [`MediaSource`] is
+    /// paused.
+    MutedByOthers(Option<String>),
     /// A data message came.
     Data(CallDataReceived),
     /// A data channel opened or closed. While it is closed messages go by the WebSocket.
@@ -294,9 +309,18 @@ async fn bind(ip: IpAddr) -> std::io::Result<UdpSocket> {
     UdpSocket::bind(SocketAddr::new(ip, 0)).await
 }
 
+/// What a join offers.
+pub(super) struct Media {
+    pub(super) send: Option<SessionDescription>,
+    pub(super) receive: Option<SessionDescription>,
+    pub(super) tracks: Vec<TrackDeclaration>,
+    pub(super) lobby: Option<LobbyPolicy>,
+}
+
+/// Comes into a call by the message that `ask` makes.
 pub(super) async fn join(
     client: &Client,
-    group_id: &str,
+    ask: impl FnOnce(Media) -> ClientMessage,
     mut options: JoinOptions,
 ) -> Result<Call, JoinError> {
     let ip = client.local_ip.unwrap_or(IpAddr::from([127, 0, 0, 1]));
@@ -330,15 +354,21 @@ pub(super) async fn join(
         tracks.into_iter().unzip();
 
     let describe = |sdp: Option<String>| sdp.map(|sdp| SessionDescription { sdp });
-    let message = ClientMessage::Join(Join {
-        request_id: None,
-        group_id: group_id.to_owned(),
+    let message = ask(Media {
         send: describe(offers.send),
         receive: describe(offers.receive),
         tracks: declarations,
+        lobby: options.lobby,
     });
-    let (sink, from_agent) = mpsc::channel::<FromAgent>(SINK);
-    let answer = client.agent.ask(|answer| ToAgent::Join(message, sink, answer)).await?;
+    let (sink, mut from_agent) = mpsc::channel::<FromAgent>(SINK);
+    let mut answer = client.agent.ask(|answer| ToAgent::Join(message, sink, answer)).await?;
+    if let ServerMessage::InLobby(lobby) = answer {
+        if let Some(told) = options.in_lobby.take() {
+            // Whoever asked may have lost interest.
+            let _ = told.send(lobby);
+        }
+        answer = admitted(&mut from_agent).await?;
+    }
     let (ServerMessage::Joined(joined), Some(state)) = (&answer, CallState::from_joined(&answer))
     else {
         return Err(RequestError::Unexpected.into());
@@ -356,6 +386,21 @@ pub(super) async fn join(
     let sockets = Sockets { send, receive, pinned: client.options.bind.is_some() };
     let parts = Spawn { peer, sockets, from_agent, state, running };
     Ok(parts.spawn(client.agent.clone(), lines, handles.into()))
+}
+
+/// Waits in the lobby; if this is dropped the agent leaves it.
+async fn admitted(from_agent: &mut mpsc::Receiver<FromAgent>) -> Result<ServerMessage, JoinError> {
+    loop {
+        match from_agent.recv().await {
+            Some(FromAgent::Message(joined @ ServerMessage::Joined(_))) => return Ok(joined),
+            Some(FromAgent::Message(ServerMessage::Ended(ended))) => {
+                return Err(JoinError::Ended(ended.reason));
+            }
+            Some(FromAgent::Over(reason)) => return Err(JoinError::Ended(reason)),
+            Some(_) => {}
+            None => return Err(RequestError::Closed.into()),
+        }
+    }
 }
 
 struct Spawn {
@@ -415,7 +460,7 @@ fn declare(
 }
 
 /// An `ack` and nothing else.
-fn acked(answer: &ServerMessage) -> Result<(), RequestError> {
+pub(super) fn acked(answer: &ServerMessage) -> Result<(), RequestError> {
     match answer {
         ServerMessage::Ack(_) => Ok(()),
         _ => Err(RequestError::Unexpected),
@@ -547,7 +592,11 @@ impl Call {
     /// # Errors
     /// When the server cannot be told; the client leaves all the same.
     pub async fn leave(&self) -> Result<(), RequestError> {
-        let message = ClientMessage::Leave(Leave { request_id: None, call_id: self.call_id() });
+        let message = ClientMessage::Leave(Leave {
+            request_id: None,
+            call_id: self.call_id(),
+            for_everyone: false,
+        });
         let answer = self.agent.request(message).await;
         // Closed already: the `ended` got there first.
         let _ = self.commands.send(ToDriver::Leave).await;

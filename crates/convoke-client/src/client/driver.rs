@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use convoke_protocol::{
-    ClientMessage, Demand, EncodingDemand, EndReason, Leave, OfferMessage, ServerMessage,
+    ClientMessage, Demand, EncodingDemand, EndReason, Leave, OfferMessage, ServerMessage, Source,
     TransportRole,
 };
 use tokio::net::UdpSocket;
@@ -195,7 +195,8 @@ impl Driver {
         self.tell(CallEvent::Ended(reason));
         if tell {
             let call_id = self.state.borrow().call_id.clone();
-            let leave = ClientMessage::Leave(Leave { request_id: None, call_id });
+            let leave =
+                ClientMessage::Leave(Leave { request_id: None, call_id, for_everyone: false });
             // When it fails, the server finds out by the silence.
             let _ = self.agent.request(leave).await;
         }
@@ -335,6 +336,15 @@ impl Driver {
         self.tell(CallEvent::Demand { track, encodings });
     }
 
+    fn muted_by_others(&mut self, now: Instant, by: Option<String>) {
+        let microphones =
+            self.running.iter_mut().filter(|track| track.handle.source == Source::Microphone);
+        for source in microphones.filter_map(|track| track.source.as_mut()) {
+            source.set_paused(now, true);
+        }
+        self.tell(CallEvent::MutedByOthers(by));
+    }
+
     fn start(&mut self, now: Instant, mut track: Running) {
         let csrc = self.state.borrow().own().map_or(0, |own| own.csrc);
         track.source = track.make.take().map(|make| make(SourceStart { csrc, now }));
@@ -397,10 +407,23 @@ impl Driver {
                 self.channels.set(closed.reliability, false);
                 self.peer.close_data(now, closed.reliability);
             }
+            FromAgent::Message(ServerMessage::MutedByOthers(muted)) => {
+                if muted.call_id == self.state.borrow().call_id {
+                    self.muted_by_others(now, muted.by);
+                }
+            }
             FromAgent::Message(message) => {
                 let mut state = CallState::clone(&self.state.borrow());
-                if let Some(change) = state.apply(&message) {
+                let call_id = state.call_id.clone();
+                let stands = state.standing.apply(&call_id, &message);
+                let change = state.apply(&message);
+                if stands || change.is_some() {
                     self.state.send_replace(Arc::new(state));
+                }
+                if stands {
+                    self.tell(CallEvent::Standing);
+                }
+                if let Some(change) = change {
                     self.tell(CallEvent::Changed(change));
                 }
             }

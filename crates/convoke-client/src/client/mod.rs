@@ -7,27 +7,33 @@ mod agent;
 mod call;
 mod data;
 mod driver;
+mod moderation;
+mod ring;
 mod socket;
 mod state;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use convoke_protocol::{ClientMessage, ErrorReply, ServerMessage, Welcome};
-use tokio::sync::{mpsc, oneshot, watch};
+use convoke_protocol::{ClientMessage, ErrorReply, Join, ServerMessage, Welcome};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use agent::{Agent, Answer, ToAgent};
+use agent::{Agent, Answer, ToAgent, Told};
 
 pub use call::{
     Call, CallEvent, Events, JoinError, JoinOptions, Packets, Publication, SourceStart,
     TrackHandle, WriteError,
 };
 pub use data::{CallData, CallDataReceived, DataError};
+pub use moderation::Standing;
+pub use ring::{Incoming, StartCallOptions};
 pub use socket::ConnectError;
 pub use state::{CallChange, CallState};
 
 /// Requests that may wait for the agent's task.
 const COMMANDS: usize = 256;
+/// Calls that ring, of which a slow reader may be behind; then it loses the oldest.
+const INCOMING: usize = 64;
 
 /// Settings of a [`Client`].
 #[derive(Debug, Clone)]
@@ -124,6 +130,7 @@ pub struct Client {
 pub(crate) struct AgentHandle {
     commands: mpsc::Sender<ToAgent>,
     welcome: watch::Receiver<Welcome>,
+    incoming: broadcast::Sender<Incoming>,
     timeout: Duration,
 }
 
@@ -164,10 +171,12 @@ impl Client {
         let local_ip = options.bind.or(opened.local_ip);
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (sender, welcome) = watch::channel(opened.welcome.clone());
-        let agent = Agent::new(url, token.to_owned(), options.clone(), receiver, sender);
+        let incoming = broadcast::Sender::new(INCOMING);
+        let told = Told { welcome: sender, incoming: incoming.clone() };
+        let agent = Agent::new(url, token.to_owned(), options.clone(), receiver, told);
         tokio::spawn(agent.run(opened));
         let timeout = options.request_timeout;
-        Ok(Self { agent: AgentHandle { commands, welcome, timeout }, options, local_ip })
+        Ok(Self { agent: AgentHandle { commands, welcome, incoming, timeout }, options, local_ip })
     }
 
     /// What the server said when it accepted the token.
@@ -185,12 +194,23 @@ impl Client {
         self.agent.ask(|answer| ToAgent::Token(token, answer)).await.map(|_| ())
     }
 
-    /// Joins (or starts) the group call.
+    /// Joins (or starts) the group call. Where it has a lobby this may take long; see
+    /// [`JoinOptions::in_lobby`].
     ///
     /// # Errors
     /// When media sockets cannot be had or the server refuses; nothing is left behind.
     pub async fn join(&self, group_id: &str, options: JoinOptions) -> Result<Call, JoinError> {
-        call::join(self, group_id, options).await
+        let join = |media: call::Media| {
+            ClientMessage::Join(Join {
+                request_id: None,
+                group_id: group_id.to_owned(),
+                send: media.send,
+                receive: media.receive,
+                tracks: media.tracks,
+                lobby: media.lobby,
+            })
+        };
+        call::join(self, join, options).await
     }
 }
 

@@ -7,6 +7,8 @@ use convoke_protocol::{
     Connection, EndReason, Participant, ServerMessage, Slot, Track, TransportRole,
 };
 
+use super::moderation::Standing;
+
 /// The call as this client sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallState {
@@ -22,6 +24,8 @@ pub struct CallState {
     pub participants: Vec<Participant>,
     /// This client's slots, in m-line order.
     pub slots: Vec<Slot>,
+    /// Roles, spotlight, hands, lobby, ringing.
+    pub standing: Standing,
 }
 
 /// How the call changed.
@@ -90,6 +94,7 @@ impl CallState {
             snapshot_version: joined.version,
             participants: joined.participants.clone(),
             slots: joined.slots.clone(),
+            standing: Standing::default(),
         })
     }
 

@@ -1,11 +1,11 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use convoke_protocol::EndReason;
+use convoke_protocol::{Ack, EndReason, LobbyPolicy, Role};
 
 use super::*;
 use crate::config::Limits;
 use crate::ids::{AgentId, ResumeToken};
-use crate::outlet::outlet;
+use crate::outlet::{Drain, Outlet, outlet};
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 static ROOM: AtomicU64 = AtomicU64::new(1);
@@ -14,9 +14,20 @@ fn enter(calls: &CallTable, group: GroupId, may_start: bool) -> Result<Arc<Sessi
     let participant = ParticipantId(NEXT.fetch_add(1, Ordering::Relaxed));
     let (out, _drain) = outlet(AgentId::random(), &Limits::default());
     let new_room = || RoomId(ROOM.fetch_add(1, Ordering::Relaxed));
-    calls.enter(group, may_start, new_room, |call| {
-        Session::new(Arc::clone(call), participant, "alice".into(), out, 8)
-    })
+    enter_as(calls, &Arc::new(Wanted::test(group, may_start)), participant, out, new_room)
+}
+
+fn enter_as(
+    calls: &CallTable,
+    wanted: &Arc<Wanted>,
+    participant: ParticipantId,
+    out: Outlet,
+    new_room: impl FnOnce() -> RoomId,
+) -> Result<Arc<Session>, EnterError> {
+    let session = |call: &Arc<Call>| {
+        Session::new(Arc::clone(call), participant, wanted.bearer.clone(), out, 8)
+    };
+    calls.enter(wanted, new_room, session, |_| ServerMessage::Ack(Ack { request_id: None }))
 }
 
 fn make_live(session: &Session) {
@@ -130,4 +141,73 @@ fn entering_and_leaving_from_many_threads_leaves_nothing() {
     });
     assert_eq!(calls.count(), 0);
     assert!(calls.by_group.is_empty() && calls.by_number.is_empty());
+}
+
+/// Someone in the call that `first` begins, with this lobby.
+fn come(calls: &CallTable, wanted: Wanted) -> (Result<Arc<Session>, EnterError>, Drain) {
+    let participant = ParticipantId(NEXT.fetch_add(1, Ordering::Relaxed));
+    let (out, drain) = outlet(AgentId::random(), &Limits::default());
+    let new_room = || RoomId(ROOM.fetch_add(1, Ordering::Relaxed));
+    (enter_as(calls, &Arc::new(wanted), participant, out, new_room), drain)
+}
+
+fn guest(group: GroupId) -> Wanted {
+    let mut wanted = Wanted::test(group, true);
+    (wanted.bearer.identity, wanted.bearer.guest) = ("guest".into(), true);
+    wanted
+}
+
+#[test]
+fn who_waits_keeps_the_call_and_is_not_in_it() {
+    let (calls, group) = (CallTable::new(10), GroupId::random());
+    let host = Wanted { lobby: LobbyPolicy::Guests, ..Wanted::test(group, true) };
+    let host = come(&calls, host).0.unwrap();
+    make_live(&host);
+    let call = Arc::clone(host.call());
+    assert_eq!(call.moderation().role(host.bearer()), Some(Role::Presenter));
+    let (waits, mut drain) = come(&calls, guest(group));
+    let waits = waits.unwrap();
+    assert!(waits.is_waiting() && drain.rest().is_some(), "told that it waits");
+    assert_eq!((call.sessions().len(), call.waiting().len(), call.everyone().len()), (1, 1, 2));
+    assert_eq!(waits.push(7, &"a change".into()), None);
+    assert_eq!(drain.rest(), None, "who waits hears nothing of the call");
+    assert!(!calls.leave(&host), "the lobby outlives its presenter");
+    assert_eq!(
+        enter(&calls, group, false).unwrap_err(),
+        EnterError::NotRunning,
+        "a call in which everybody waits does not run"
+    );
+    let admitted = call.admit(None);
+    assert_eq!((admitted.len(), call.waiting().len(), call.sessions().len()), (1, 0, 1));
+    assert!(!waits.is_waiting() && waits.is_outside());
+    assert!(call.admit(None).is_empty());
+    make_live(&waits);
+    assert!(!waits.is_outside());
+    assert!(calls.leave(&waits));
+}
+
+#[test]
+fn a_full_lobby_refuses_and_an_invited_guest_comes_past_it() {
+    let (calls, group) = (CallTable::new(10), GroupId::random());
+    let host = Wanted { lobby: LobbyPolicy::Guests, ..Wanted::test(group, true) };
+    let _host = come(&calls, host).0.unwrap();
+    for _ in 0..LOBBY {
+        assert!(come(&calls, guest(group)).0.unwrap().is_waiting());
+    }
+    assert_eq!(come(&calls, guest(group)).0.unwrap_err(), EnterError::LobbyFull);
+    let invited = Wanted { invited: true, ..guest(group) };
+    assert!(!come(&calls, invited).0.unwrap().is_waiting());
+}
+
+#[test]
+fn a_removed_identity_cannot_come_in_while_the_call_lives() {
+    let (calls, group) = (CallTable::new(10), GroupId::random());
+    let host = enter(&calls, group, true).unwrap();
+    make_live(&host);
+    host.call().moderation().remove(&"guest".into()).unwrap();
+    assert_eq!(come(&calls, guest(group)).0.unwrap_err(), EnterError::Removed);
+    let invited = Wanted { invited: true, ..guest(group) };
+    assert_eq!(come(&calls, invited).0.unwrap_err(), EnterError::Removed);
+    assert!(calls.leave(&host));
+    assert!(come(&calls, guest(group)).0.is_ok(), "the next call is another");
 }

@@ -13,6 +13,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use convoke_protocol::Role;
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -31,6 +32,9 @@ pub(crate) const MAX_BODY: usize = 4096;
 struct Request {
     display_name: String,
     identity: Option<String>,
+    role: Option<Role>,
+    #[serde(default)]
+    guest: bool,
 }
 
 pub(crate) async fn token(
@@ -67,6 +71,8 @@ fn mint(
     let rules = inner.config.keys.rules();
     let wanted = TokenRequest {
         display_name: Some(request.display_name),
+        role: request.role,
+        guest: request.guest,
         lifetime: LIFETIME,
         issuer: rules.issuer.clone(),
         audience: rules.audience.clone(),

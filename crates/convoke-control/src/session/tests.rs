@@ -32,14 +32,15 @@ fn hash() -> ResumeHash {
 
 fn session(client: &Client) -> Arc<Session> {
     let calls = CallTable::new(1);
+    let wanted = Arc::new(crate::join::Wanted::test(GroupId::random(), true));
     let entered = calls.enter(
-        GroupId::random(),
-        true,
+        &wanted,
         || RoomId(1),
         |call| {
             let outlet = client.outlet.clone();
-            Session::new(Arc::clone(call), ParticipantId(1), "alice".into(), outlet, HELD)
+            Session::new(Arc::clone(call), ParticipantId(1), wanted.bearer.clone(), outlet, HELD)
         },
+        |_| ServerMessage::Ack(convoke_protocol::Ack { request_id: None }),
     );
     entered.unwrap()
 }

@@ -71,6 +71,8 @@ fn a_good_token_says_all_it_says() {
     assert_eq!(
         token,
         Ok(AccessToken {
+            role: None,
+            guest: false,
             identity: "alice".into(),
             display_name: Some("Al\u{1F600}ice".into()),
             scopes: vec![Scope::Voip, Scope::VoipJoin],

@@ -196,7 +196,7 @@ async fn many_simultaneous_resumes_leave_one_attached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hello_again_renews_and_an_expired_token_stops_joins_but_not_calls() {
+async fn a_call_ends_when_its_token_expires_unless_hello_again_renews_it() {
     use convoke_control::{TokenRequest, TokenRules};
     let server = Server::with(|config| {
         // No leeway, so that expiry comes at once.
@@ -215,11 +215,27 @@ async fn hello_again_renews_and_an_expired_token_stops_joins_but_not_calls() {
     };
     let mut agent = Raw::connect(server.address).await;
     agent.hello(&mint("alice", 2)).await;
-    let joined = agent.join(GroupId::random()).await;
-    tokio::time::sleep(Duration::from_millis(2100)).await;
-    agent.ping().await;
-    let leave = json!({ "type": "leave", "callId": joined.call_id });
-    assert!(matches!(agent.ask(leave).await, ServerMessage::Ended(_)));
+    let group = GroupId::random();
+    let mut renewed = Raw::connect(server.address).await;
+    renewed.hello(&mint("bob", 2)).await;
+    let in_renewed = renewed.join(group).await;
+    renewed.hello(&mint("bob", 60)).await;
+    let began = std::time::Instant::now();
+    agent.hello(&mint("alice", 2)).await;
+    agent.join(group).await;
+    let ended = agent.wait_for(|message| match message {
+        ServerMessage::Ended(m) => Some(m.reason.clone()),
+        _ => None,
+    });
+    assert_eq!(ended.await, EndReason::token_expired());
+    assert!(began.elapsed() >= Duration::from_millis(900), "not before: {:?}", began.elapsed());
+    let left = |message: &ServerMessage| match message {
+        ServerMessage::ParticipantLeft(m) => Some(m.reason.sub_code),
+        _ => None,
+    };
+    assert_eq!(renewed.wait_for(left).await, 4507);
+    let leave = json!({ "type": "leave", "callId": in_renewed.call_id });
+    assert!(matches!(renewed.ask(leave).await, ServerMessage::Ended(_)), "the call went on");
     let again = GroupId::random();
     expect_code(&agent.refused(join(again)).await, ErrorCode::TokenExpired, Some("token"));
     let other = json!({ "type": "hello", "protocol": 1, "token": mint("bob", 60) });

@@ -322,6 +322,7 @@ pub(crate) fn request_id(message: &ServerMessage) -> Option<u32> {
         ServerMessage::Ended(m) => m.request_id,
         ServerMessage::Error(m) => m.request_id,
         ServerMessage::Pong(m) => m.request_id,
+        ServerMessage::InLobby(m) => m.request_id,
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 //! Owns: the join, and the way from a command to its room.
 //! Never: leaves a half-made participant.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Worker;
@@ -55,25 +56,11 @@ impl Worker {
                     Ok(Reply::Published(track))
                 })
             }
-            Action::Unpublish { participant, client_id } => {
+            Action::Unpublish { participant, .. }
+            | Action::SetMuted { participant, .. }
+            | Action::MuteSource { participant, .. } => {
                 self.in_room(now, (room, participant), out, |room, io, key| {
-                    let track = room.track_by_client_id(key, &client_id);
-                    let track = track.ok_or(CommandError::NoSuchTrack(client_id))?;
-                    room.unpublish_key(io, track);
-                    Ok(Reply::Done)
-                })
-            }
-            Action::SetMuted { participant, client_id, muted } => {
-                self.in_room(now, (room, participant), out, |room, io, key| {
-                    let track = room.track_by_client_id(key, &client_id);
-                    let track = track.ok_or(CommandError::NoSuchTrack(client_id))?;
-                    room.set_muted(io, track, muted);
-                    Ok(Reply::Done)
-                })
-            }
-            Action::MuteSource { participant, source } => {
-                self.in_room(now, (room, participant), out, |room, io, key| {
-                    Ok(Reply::Muted { tracks: room.mute_source(io, key, source) })
+                    act_on_tracks(room, io, key, action)
                 })
             }
             Action::SetView { participant, wishes } => {
@@ -388,6 +375,35 @@ impl Worker {
             TransportRole::Send => Vec::new(),
         };
         Ok(Reply::Answer { sdp: answer, slots })
+    }
+}
+
+/// What is about tracks that a participant has published.
+fn act_on_tracks(
+    room: &mut Room,
+    io: &mut Io<'_>,
+    key: usize,
+    action: Action,
+) -> Result<Reply, CommandError> {
+    let find = |room: &Room, client_id: Arc<str>| {
+        let track = room.track_by_client_id(key, &client_id);
+        track.ok_or(CommandError::NoSuchTrack(client_id))
+    };
+    match action {
+        Action::Unpublish { client_id, .. } => {
+            let track = find(room, client_id)?;
+            room.unpublish_key(io, track);
+            Ok(Reply::Done)
+        }
+        Action::SetMuted { client_id, muted, .. } => {
+            let track = find(room, client_id)?;
+            room.set_muted(io, track, muted);
+            Ok(Reply::Done)
+        }
+        Action::MuteSource { source, .. } => {
+            Ok(Reply::Muted { tracks: room.mute_source(io, key, source) })
+        }
+        _ => Err(CommandError::Internal("not about tracks".into())),
     }
 }
 

@@ -21,6 +21,7 @@ use convoke_control::{
 };
 use convoke_node::NodeConfig;
 use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
+use convoke_protocol::LobbyPolicy;
 
 pub(crate) use error::ConfigError;
 pub(crate) use load::Source;
@@ -93,10 +94,11 @@ impl Config {
 
     /// The control plane's settings, with these keys.
     pub(crate) fn control(&self, keys: KeySet) -> ControlConfig {
-        let ControlSettings { origins, slots, times, limits } = self.control.clone();
+        let ControlSettings { origins, slots, lobby, times, limits } = self.control.clone();
         let mut config = ControlConfig::new(keys);
         config.origins = origins;
         config.slots = slots;
+        config.lobby = lobby;
         config.times = times;
         config.limits = limits;
         config
@@ -129,6 +131,7 @@ impl KeySource {
 struct ControlSettings {
     origins: Origins,
     slots: Slots,
+    lobby: LobbyPolicy,
     times: Times,
     limits: control::Limits,
 }
@@ -194,10 +197,13 @@ fn control(RawConfig { http, calls, limits, .. }: &RawConfig) -> ControlSettings
     ControlSettings {
         origins: if any { Origins::Any } else { Origins::These(http.allowed_origins.clone()) },
         slots: Slots { audio: calls.audio_slots, video: calls.video_slots },
+        lobby: calls.lobby,
         times: Times {
             hello: http.hello_timeout,
             ping: http.ping_interval,
             grace: calls.resume_grace,
+            lobby: calls.lobby_timeout,
+            ring: calls.ring_timeout,
             retry_after: http.retry_after,
             ..Times::default()
         },
@@ -286,6 +292,13 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("media.keyframe_interval", media.keyframe_interval, Duration::from_millis(50), DAY),
         ("tokens.leeway", raw.tokens.leeway, Duration::ZERO, MAX_LEEWAY),
         ("calls.resume_grace", calls.resume_grace, Duration::ZERO, DAY),
+        ("calls.lobby_timeout", calls.lobby_timeout, Duration::from_secs(1), DAY),
+        (
+            "calls.ring_timeout",
+            calls.ring_timeout,
+            Duration::from_secs(5),
+            Duration::from_secs(120),
+        ),
         ("shutdown.drain", raw.shutdown.drain, Duration::ZERO, DAY),
     ];
     for (key, value, least, most) in durations {

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use convoke_protocol::LobbyPolicy;
 use serde::{Deserialize, Serialize};
 
 use super::units::{self, Size};
@@ -124,6 +125,11 @@ section! {
         video_slots: u32 = 16,
         #[serde(with = "units::text")]
         resume_grace: Duration = Duration::from_secs(30),
+        lobby: LobbyPolicy = LobbyPolicy::Nobody,
+        #[serde(with = "units::text")]
+        lobby_timeout: Duration = Duration::from_secs(15 * 60),
+        #[serde(with = "units::text")]
+        ring_timeout: Duration = Duration::from_secs(60),
     }
 }
 

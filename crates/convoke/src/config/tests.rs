@@ -75,6 +75,7 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
         "media.bind" => text("127.0.0.1"),
         "media.advertise" => toml::Value::Array(vec![text("203.0.113.7")]),
         "limits.data_payload" => text("8KiB"),
+        "calls.lobby" => text("guests"),
         "log.format" => text("json"),
         "log.level" => text("debug"),
         "tokens.keys" => {

@@ -1,0 +1,278 @@
+//! One call that rings, from its start to its end: a pure state machine.
+//!
+//! Owns: on which agents it rings, who has it, and that each identity has exactly one outcome of
+//! which everybody is told the same.
+//! Never: reads a clock, sends, or joins; `ringing` does, and says here what happened.
+//!
+//! ```text
+//! an identity:  Ringing --accept--> Joining --joined--> Accepted
+//!                  |                   `-----failed---> Failed
+//!                  |--decline--> Declined      |--timeout--> TimedOut
+//!                  |--cancel---> Canceled      `--no agent left--> Busy, Unreachable
+//! ```
+//! Whatever comes first decides; what comes later finds the agent ringing no more.
+
+use std::sync::Arc;
+
+use convoke_protocol::{EndReason, RingState, RingTarget};
+
+/// What happens to a ring. `A` names an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input<A> {
+    /// An agent of an identity is there.
+    Came { identity: Arc<str>, agent: A },
+    /// An agent is gone.
+    Gone(A),
+    /// An agent wants the call.
+    Accept(A),
+    /// The agent that has the call has joined it.
+    Joined(A),
+    /// The agent that has the call could not join it.
+    Failed(A),
+    /// An agent declines for its identity.
+    Decline(A),
+    /// An agent is busy.
+    Busy(A),
+    /// The caller is gone.
+    Cancel,
+    /// It has rung long enough.
+    Timeout,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Output<A> {
+    /// It rings on this agent.
+    Ring(A),
+    /// It rings no more on this agent.
+    Stop(A, EndReason),
+    /// The caller is told how far it is.
+    Update,
+    /// No agent of this identity is there.
+    Unreachable(Arc<str>),
+    /// It is over. If nobody accepted and the caller is still there: why its call ends.
+    Over(Option<EndReason>),
+}
+
+/// It does not ring (any more) on this agent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotRinging;
+
+/// A call that rings.
+#[derive(Debug)]
+pub(crate) struct Ring<A> {
+    targets: Vec<Target<A>>,
+    canceled: bool,
+    over: bool,
+}
+
+#[derive(Debug)]
+struct Target<A> {
+    identity: Arc<str>,
+    state: State<A>,
+}
+
+#[derive(Debug)]
+enum State<A> {
+    Ringing { agents: Vec<A>, somebody_busy: bool },
+    Joining(A),
+    Done(RingState),
+}
+
+impl<A: Copy + Eq> Ring<A> {
+    /// A ring of these identities, with the agents that each has.
+    pub(crate) fn start(targets: Vec<(Arc<str>, Vec<A>)>) -> (Self, Vec<Output<A>>) {
+        Self::start_but(targets, &[])
+    }
+
+    /// The same; identities for which too much rings already are busy.
+    pub(crate) fn start_but(
+        targets: Vec<(Arc<str>, Vec<A>)>,
+        busy: &[Arc<str>],
+    ) -> (Self, Vec<Output<A>>) {
+        let mut out = Vec::new();
+        let mut targets: Vec<Target<A>> = targets
+            .into_iter()
+            .map(|(identity, agents)| {
+                if busy.contains(&identity) {
+                    return Target { identity, state: State::Done(RingState::Busy) };
+                }
+                out.extend(agents.iter().copied().map(Output::Ring));
+                let state = State::Ringing { agents, somebody_busy: false };
+                Target { identity, state }
+            })
+            .collect();
+        for target in &mut targets {
+            target.look(&mut out);
+        }
+        let mut ring = Self { targets, canceled: false, over: false };
+        out.push(Output::Update);
+        ring.close(&mut out);
+        (ring, out)
+    }
+
+    /// Takes what happened. What is of no consequence gives nothing to do.
+    pub(crate) fn handle(&mut self, input: Input<A>) -> Result<Vec<Output<A>>, NotRinging> {
+        let mut out = Vec::new();
+        match input {
+            Input::Came { identity, agent } => self.came(&identity, agent, &mut out),
+            Input::Gone(agent) => self.silence(agent, false, &mut out),
+            Input::Busy(agent) => {
+                self.ringing(agent).ok_or(NotRinging)?;
+                self.silence(agent, true, &mut out);
+            }
+            Input::Accept(agent) => {
+                let target = self.ringing(agent).ok_or(NotRinging)?;
+                target.stop_others(agent, &EndReason::accepted_elsewhere(), &mut out);
+                target.state = State::Joining(agent);
+            }
+            Input::Decline(agent) => {
+                let target = self.ringing(agent).ok_or(NotRinging)?;
+                target.stop_others(agent, &EndReason::declined(), &mut out);
+                target.state = State::Done(RingState::Declined);
+                out.push(Output::Update);
+            }
+            Input::Joined(agent) => self.settle(agent, RingState::Accepted, &mut out),
+            Input::Failed(agent) => self.settle(agent, RingState::Failed, &mut out),
+            Input::Cancel => {
+                self.canceled = true;
+                self.stop_all(RingState::Canceled, &EndReason::canceled(), &mut out);
+            }
+            Input::Timeout => {
+                self.stop_all(RingState::TimedOut, &EndReason::not_answered(), &mut out);
+            }
+        }
+        self.close(&mut out);
+        Ok(out)
+    }
+
+    /// How far each identity is.
+    pub(crate) fn targets(&self) -> Vec<RingTarget> {
+        let view = |target: &Target<A>| RingTarget {
+            identity: target.identity.to_string(),
+            state: match &target.state {
+                State::Ringing { .. } | State::Joining(_) => RingState::Ringing,
+                State::Done(state) => *state,
+            },
+        };
+        self.targets.iter().map(view).collect()
+    }
+
+    /// Those who are called.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.targets.iter().map(|target| &target.identity)
+    }
+
+    fn ringing(&mut self, agent: A) -> Option<&mut Target<A>> {
+        self.targets.iter_mut().find(|target| target.rings_on(agent))
+    }
+
+    fn came(&mut self, identity: &str, agent: A, out: &mut Vec<Output<A>>) {
+        let target = self.targets.iter_mut().find(|target| &*target.identity == identity);
+        if let Some(Target { state: State::Ringing { agents, .. }, .. }) = target
+            && !agents.contains(&agent)
+        {
+            agents.push(agent);
+            out.push(Output::Ring(agent));
+        }
+    }
+
+    /// It rings no more on one agent, which knows why or is gone.
+    fn silence(&mut self, agent: A, busy: bool, out: &mut Vec<Output<A>>) {
+        let Some(target) = self.ringing(agent) else { return };
+        if let State::Ringing { agents, somebody_busy } = &mut target.state {
+            agents.retain(|other| *other != agent);
+            *somebody_busy |= busy;
+        }
+        if target.look(out) {
+            out.push(Output::Update);
+        }
+    }
+
+    fn settle(&mut self, agent: A, outcome: RingState, out: &mut Vec<Output<A>>) {
+        let has =
+            |target: &&mut Target<A>| matches!(&target.state, State::Joining(one) if *one == agent);
+        if let Some(target) = self.targets.iter_mut().find(has) {
+            target.state = State::Done(outcome);
+            out.push(Output::Update);
+        }
+    }
+
+    fn stop_all(&mut self, outcome: RingState, reason: &EndReason, out: &mut Vec<Output<A>>) {
+        let mut changed = false;
+        for target in &mut self.targets {
+            if let State::Ringing { agents, .. } = &target.state {
+                out.extend(agents.iter().map(|agent| Output::Stop(*agent, reason.clone())));
+                target.state = State::Done(outcome);
+                changed = true;
+            }
+        }
+        if changed {
+            out.push(Output::Update);
+        }
+    }
+
+    /// Ends it once everybody has an outcome.
+    fn close(&mut self, out: &mut Vec<Output<A>>) {
+        let outcomes: Option<Vec<RingState>> = self.targets.iter().map(Target::outcome).collect();
+        let Some(outcomes) = outcomes.filter(|_| !self.over) else { return };
+        self.over = true;
+        out.push(Output::Over(if self.canceled { None } else { end(&outcomes) }));
+    }
+}
+
+impl<A: Copy + Eq> Target<A> {
+    fn rings_on(&self, agent: A) -> bool {
+        matches!(&self.state, State::Ringing { agents, .. } if agents.contains(&agent))
+    }
+
+    fn outcome(&self) -> Option<RingState> {
+        match self.state {
+            State::Done(state) => Some(state),
+            _ => None,
+        }
+    }
+
+    fn stop_others(&self, agent: A, reason: &EndReason, out: &mut Vec<Output<A>>) {
+        if let State::Ringing { agents, .. } = &self.state {
+            let others = agents.iter().filter(|other| **other != agent);
+            out.extend(others.map(|other| Output::Stop(*other, reason.clone())));
+        }
+    }
+
+    /// Gives up an identity that has no agent left. Whether it did.
+    fn look(&mut self, out: &mut Vec<Output<A>>) -> bool {
+        let State::Ringing { agents, somebody_busy } = &self.state else { return false };
+        if !agents.is_empty() {
+            return false;
+        }
+        if *somebody_busy {
+            self.state = State::Done(RingState::Busy);
+        } else {
+            self.state = State::Done(RingState::Unreachable);
+            out.push(Output::Unreachable(Arc::clone(&self.identity)));
+        }
+        true
+    }
+}
+
+/// Why the caller's call ends, if it does: the first of these that occurred.
+fn end(outcomes: &[RingState]) -> Option<EndReason> {
+    let occurred = |state: RingState| outcomes.contains(&state);
+    if occurred(RingState::Accepted) {
+        None
+    } else if occurred(RingState::Declined) {
+        Some(EndReason::declined())
+    } else if occurred(RingState::Busy) {
+        Some(EndReason::busy())
+    } else if occurred(RingState::TimedOut) {
+        Some(EndReason::not_answered())
+    } else if occurred(RingState::Unreachable) {
+        Some(EndReason::no_agent())
+    } else {
+        Some(EndReason::setup_failed())
+    }
+}
+
+#[cfg(test)]
+mod tests;

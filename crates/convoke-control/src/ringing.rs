@@ -1,0 +1,550 @@
+//! Calling people: which agents an identity has, what rings, and what becomes of it.
+//!
+//! Owns: the agents that are there, the calls that ring, their time, and what agents, callers and the
+//! host are told.
+//! Never: decides how a ring ends; [`Ring`] does. What it wants done is done while it is locked, so
+//! that everybody hears things in the order in which they happened.
+//!
+//! Locks are taken in the order: ring, then those of `calls`.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use convoke_node::core::LeaveReason;
+use convoke_protocol::{
+    AcceptCall, EndReason, ErrorCode, GroupId, IncomingCall, IncomingCallEnded, LobbyPolicy,
+    RejectCall, RingState, RingUpdated, ServerMessage, StartCall,
+};
+use dashmap::DashMap;
+use tokio::sync::broadcast;
+
+use crate::agent::Agent;
+use crate::config::millis;
+use crate::control::{Control, Inner};
+use crate::ids::AgentId;
+use crate::join::Wanted;
+use crate::refusal::Refusal;
+use crate::requests::{Answered, ack};
+use crate::ring::{Input, NotRinging, Output, Ring};
+use crate::session::Session;
+use crate::sync::lock;
+use crate::token::{MAX_NAME, check_name};
+
+/// Identities that one ring may call.
+const TARGETS: usize = 50;
+/// Calls that ring for one identity at once.
+const RINGS: usize = 8;
+/// Bytes of the caller's own context.
+const CONTEXT: usize = 2 * 1024;
+/// How long a call may ring.
+const TIMES: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(120);
+/// Events that a slow host may be behind; then it loses the oldest.
+const EVENTS: usize = 1_024;
+
+/// Somebody to call, on behalf of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingRequest {
+    /// The call that those who accept join; the first of them starts it if it does not run.
+    pub group: GroupId,
+    /// The identity that calls.
+    pub from: String,
+    /// Its name to show.
+    pub display_name: String,
+    /// Who is called: 1 to 50 identities, each once.
+    pub targets: Vec<String>,
+    /// For those who are called, at most 2 KiB.
+    pub custom_context: Option<String>,
+    /// How long to ring, 5 s to 120 s; the configured time when absent.
+    pub timeout: Option<Duration>,
+}
+
+/// What is wrong with a [`RingRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: {reason}")]
+pub struct RingError {
+    /// Which field.
+    pub field: String,
+    /// What is wrong with it, and how to mend it.
+    pub reason: String,
+}
+
+/// What happens to calls that ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RingEvent {
+    /// A call begins to ring.
+    Started {
+        /// The ring.
+        ring: String,
+        /// The call.
+        group: GroupId,
+        /// Who calls.
+        from: String,
+        /// Who is called.
+        targets: Vec<String>,
+    },
+    /// An identity has no agent connected (any more).
+    Unreachable {
+        /// The ring.
+        ring: String,
+        /// Who.
+        identity: String,
+        /// The call.
+        group: GroupId,
+        /// Who calls.
+        from: String,
+    },
+    /// It rings no more; the outcome of each identity.
+    Ended {
+        /// The ring.
+        ring: String,
+        /// The call.
+        group: GroupId,
+        /// Who, and how it ended.
+        targets: Vec<(String, RingState)>,
+    },
+}
+
+/// What is there and what rings.
+#[derive(Debug)]
+pub(crate) struct Ringing {
+    /// The agents of each identity.
+    present: DashMap<Arc<str>, Vec<AgentId>>,
+    by_id: DashMap<String, Arc<Call>>,
+    by_identity: DashMap<Arc<str>, Vec<Arc<Call>>>,
+    events: broadcast::Sender<RingEvent>,
+}
+
+/// One call that rings.
+pub(crate) struct Call {
+    id: String,
+    group: GroupId,
+    from: Arc<str>,
+    display_name: Arc<str>,
+    custom_context: Option<String>,
+    until: Instant,
+    /// The session of an agent that calls; a service has none.
+    caller: Option<Weak<Session>>,
+    ring: Mutex<Ring<AgentId>>,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Default for Ringing {
+    fn default() -> Self {
+        Self {
+            present: DashMap::new(),
+            by_id: DashMap::new(),
+            by_identity: DashMap::new(),
+            events: broadcast::Sender::new(EVENTS),
+        }
+    }
+}
+
+impl Ringing {
+    fn of(&self, identity: &str) -> Vec<Arc<Call>> {
+        self.by_identity.get(identity).map(|calls| calls.clone()).unwrap_or_default()
+    }
+
+    fn tell(&self, event: RingEvent) {
+        // Nobody may listen.
+        let _ = self.events.send(event);
+    }
+
+    /// Takes a call in, for those identities that do not have too many already; they are returned.
+    fn insert(&self, call: &Arc<Call>, targets: Vec<Arc<str>>) -> Vec<(Arc<str>, bool)> {
+        self.by_id.insert(call.id.clone(), Arc::clone(call));
+        let enter = |identity: Arc<str>| {
+            let mut calls = self.by_identity.entry(Arc::clone(&identity)).or_default();
+            let free = calls.len() < RINGS;
+            if free {
+                calls.push(Arc::clone(call));
+            }
+            (identity, free)
+        };
+        targets.into_iter().map(enter).collect()
+    }
+
+    fn remove(&self, call: &Arc<Call>, identities: &[Arc<str>]) {
+        self.by_id.remove(&call.id);
+        for identity in identities {
+            let none_left = |_: &Arc<str>, calls: &mut Vec<Arc<Call>>| {
+                calls.retain(|other| !Arc::ptr_eq(other, call));
+                calls.is_empty()
+            };
+            self.by_identity.remove_if_mut(identity, none_left);
+        }
+    }
+}
+
+impl Control {
+    /// Calls people on behalf of a service: every connected agent of each identity rings. The ring's
+    /// id, as its events name it.
+    ///
+    /// # Errors
+    /// When the request is out of its bounds; nothing rings.
+    pub fn ring(&self, request: RingRequest) -> Result<String, RingError> {
+        let RingRequest { group, from, display_name, targets, custom_context, timeout } = request;
+        let wrong = |field: &str, reason: String| RingError { field: field.to_owned(), reason };
+        check_name(&from).map_err(|reason| wrong("from", reason))?;
+        check_name(&display_name).map_err(|reason| wrong("displayName", reason))?;
+        let wishes = Wishes { targets, custom_context, timeout };
+        let wishes = wishes.check("").map_err(|(field, reason)| RingError { field, reason })?;
+        let caller = Caller { group, from: from.into(), display_name: display_name.into() };
+        Ok(self.inner.ring(caller, wishes, None))
+    }
+
+    /// What happens to calls that ring, from now on.
+    #[must_use]
+    pub fn ring_events(&self) -> broadcast::Receiver<RingEvent> {
+        self.inner.ringing.events.subscribe()
+    }
+
+    /// Calls that ring now.
+    #[must_use]
+    pub fn active_rings(&self) -> usize {
+        self.inner.ringing.by_id.len()
+    }
+}
+
+struct Caller {
+    group: GroupId,
+    from: Arc<str>,
+    display_name: Arc<str>,
+}
+
+/// Whom to ring, and how.
+struct Wishes {
+    targets: Vec<String>,
+    custom_context: Option<String>,
+    timeout: Option<Duration>,
+}
+
+impl Wishes {
+    /// Within the bounds, and calling nobody twice; or the field at fault and what is wrong.
+    fn check(self, own: &str) -> Result<Self, (String, String)> {
+        let wrong = |field: &str, reason: String| Err((field.to_owned(), reason));
+        if self.targets.is_empty() || self.targets.len() > TARGETS {
+            return wrong("targets", format!("name 1 to {TARGETS} identities"));
+        }
+        for (at, target) in self.targets.iter().enumerate() {
+            let field = format!("targets[{at}]");
+            if target.is_empty() || target.len() > MAX_NAME {
+                return wrong(&field, format!("an identity has 1 to {MAX_NAME} bytes"));
+            }
+            if target == own {
+                return wrong(&field, "nobody can call itself; leave it out".to_owned());
+            }
+            if self.targets.iter().take(at).any(|other| other == target) {
+                return wrong(&field, "is named twice; leave one out".to_owned());
+            }
+        }
+        if self.custom_context.as_ref().is_some_and(|context| context.len() > CONTEXT) {
+            return wrong("customContext", format!("at most {CONTEXT} bytes are passed on"));
+        }
+        if self.timeout.is_some_and(|timeout| !TIMES.contains(&timeout)) {
+            return wrong("timeoutMs", "must be from 5000 to 120000".to_owned());
+        }
+        Ok(self)
+    }
+}
+
+impl Agent {
+    pub(crate) async fn start_call(&mut self, message: StartCall) -> Answered {
+        let StartCall { request_id, targets, custom_context, timeout_ms, send, receive, tracks } =
+            message;
+        self.check_may_join()?;
+        let token = &self.fresh()?.token;
+        if !token.may_start() {
+            let text = "the token's `scp` has not `voip`, which starting calls needs";
+            return Err(Refusal::new(ErrorCode::ScopeMissing, text).field("token"));
+        }
+        if token.group_id.is_some() {
+            let text = "the token is for one group ID only; get one without `groupId`";
+            return Err(Refusal::new(ErrorCode::TokenWrongCall, text).field("token"));
+        }
+        let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+        let wishes = Wishes { targets, custom_context, timeout }.check(&token.identity);
+        let wishes = wishes.map_err(|(field, reason)| {
+            Refusal::new(ErrorCode::LimitExceeded, reason).field(field)
+        })?;
+        let (bearer, group) = (self.bearer()?, GroupId::random());
+        let caller = Caller {
+            group,
+            from: Arc::clone(&bearer.identity),
+            display_name: Arc::clone(&bearer.display_name),
+        };
+        let wanted = Wanted {
+            group,
+            may_start: true,
+            lobby: LobbyPolicy::Nobody,
+            invited: true,
+            bearer,
+            media: self.check_media(send, receive, tracks)?,
+        };
+        self.come_in(Arc::new(wanted), request_id).await?;
+        if let Some(session) = &self.session {
+            self.inner.ring(caller, wishes, Some(session));
+        }
+        Ok(None)
+    }
+
+    pub(crate) async fn accept_call(&mut self, message: AcceptCall) -> Answered {
+        let AcceptCall { request_id, incoming_call_id, send, receive, tracks } = message;
+        let call = self.inner.ringing.by_id.get(&incoming_call_id).map(|call| Arc::clone(&call));
+        let call = call.ok_or_else(not_ringing)?;
+        self.check_may_join()?;
+        let token = &self.fresh()?.token;
+        if token.group_id.is_some_and(|only| only != call.group) {
+            let text = "the token is for another group ID; get one for this call";
+            return Err(Refusal::new(ErrorCode::TokenWrongCall, text).field("token"));
+        }
+        if !token.may_join() {
+            let text = "the token's `scp` has neither `voip` nor `voip.join`";
+            return Err(Refusal::new(ErrorCode::ScopeMissing, text).field("token"));
+        }
+        let wanted = Wanted {
+            group: call.group,
+            // Whom a service calls may come first.
+            may_start: call.caller.is_none(),
+            lobby: self.inner.config.lobby,
+            invited: true,
+            bearer: self.bearer()?,
+            media: self.check_media(send, receive, tracks)?,
+        };
+        self.inner.feed(&call, Input::Accept(self.id)).map_err(|_| not_ringing())?;
+        let mut accepted = Accepted { inner: &Arc::clone(&self.inner), call, agent: Some(self.id) };
+        self.come_in(Arc::new(wanted), request_id).await?;
+        accepted.joined();
+        Ok(None)
+    }
+
+    pub(crate) fn reject_call(&mut self, message: &RejectCall) -> Answered {
+        let calls = &self.inner.ringing.by_id;
+        let call = calls.get(&message.incoming_call_id).map(|call| Arc::clone(&call));
+        let call = call.ok_or_else(not_ringing)?;
+        let input = if message.busy { Input::Busy(self.id) } else { Input::Decline(self.id) };
+        self.inner.feed(&call, input).map_err(|_| not_ringing())?;
+        ack(message.request_id)
+    }
+
+    /// After its first `hello`: what rings for its identity rings here, too. Must come after
+    /// `welcome` has gone out.
+    pub(crate) fn came(&self) {
+        let Some(known) = &self.known else { return };
+        let identity: Arc<str> = known.token.identity.as_str().into();
+        self.inner.ringing.present.entry(Arc::clone(&identity)).or_default().push(self.id);
+        for call in self.inner.ringing.of(&identity) {
+            let input = Input::Came { identity: Arc::clone(&identity), agent: self.id };
+            // It rings no more: nothing to do.
+            let _ = self.inner.feed(&call, input);
+        }
+    }
+
+    /// Its WebSocket is gone.
+    pub(crate) fn gone(&self) {
+        let Some(known) = &self.known else { return };
+        let identity = known.token.identity.as_str();
+        let none_left = |_: &Arc<str>, agents: &mut Vec<AgentId>| {
+            agents.retain(|agent| *agent != self.id);
+            agents.is_empty()
+        };
+        self.inner.ringing.present.remove_if_mut(identity, none_left);
+        for call in self.inner.ringing.of(identity) {
+            let _ = self.inner.feed(&call, Input::Gone(self.id));
+        }
+    }
+}
+
+fn not_ringing() -> Refusal {
+    let text = "this call does not ring on this device (any more)";
+    Refusal::new(ErrorCode::IncomingCallNotFound, text).field("incomingCallId")
+}
+
+/// An agent has the call and joins it; dropped before that is done, it has failed.
+struct Accepted<'a> {
+    inner: &'a Arc<Inner>,
+    call: Arc<Call>,
+    agent: Option<AgentId>,
+}
+
+impl Accepted<'_> {
+    fn joined(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            let _ = self.inner.feed(&self.call, Input::Joined(agent));
+        }
+    }
+}
+
+impl Drop for Accepted<'_> {
+    fn drop(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            let _ = self.inner.feed(&self.call, Input::Failed(agent));
+        }
+    }
+}
+
+impl Inner {
+    /// Begins to ring; the ring's id.
+    fn ring(
+        self: &Arc<Self>,
+        caller: Caller,
+        wishes: Wishes,
+        session: Option<&Arc<Session>>,
+    ) -> String {
+        let timeout = wishes.timeout.unwrap_or(self.config.times.ring);
+        let id = format!("i{:016x}", rand::random::<u64>());
+        let call = Arc::new(Call {
+            id: id.clone(),
+            group: caller.group,
+            from: caller.from,
+            display_name: caller.display_name,
+            custom_context: wishes.custom_context,
+            until: Instant::now() + timeout,
+            caller: session.map(Arc::downgrade),
+            ring: Mutex::new(Ring::start(Vec::new()).0),
+        });
+        self.ringing.tell(RingEvent::Started {
+            ring: id.clone(),
+            group: call.group,
+            from: call.from.to_string(),
+            targets: wishes.targets.clone(),
+        });
+        {
+            // Whoever comes or goes meanwhile waits for this, and is not forgotten.
+            let mut ring = lock(&call.ring);
+            let targets = wishes.targets.into_iter().map(Arc::from).collect();
+            let entered = self.ringing.insert(&call, targets);
+            let too_many: Vec<Arc<str>> =
+                entered.iter().filter(|(_, free)| !free).map(|(id, _)| Arc::clone(id)).collect();
+            let agents = |identity: &Arc<str>| {
+                self.ringing.present.get(identity).map(|agents| agents.clone()).unwrap_or_default()
+            };
+            let with_agents = entered.into_iter().map(|(identity, _)| {
+                let agents = agents(&identity);
+                (identity, agents)
+            });
+            let (started, out) = Ring::start_but(with_agents.collect(), &too_many);
+            *ring = started;
+            self.carry_out(&call, &ring, out);
+        }
+        if let Some(session) = session {
+            session.set_ring(&call);
+            if session.is_ended() {
+                let _ = self.feed(&call, Input::Cancel);
+            }
+        }
+        let (this, call) = (Arc::clone(self), Arc::downgrade(&call));
+        tokio::spawn(async move {
+            tokio::time::sleep(timeout).await;
+            if let Some(call) = call.upgrade() {
+                let _ = this.feed(&call, Input::Timeout);
+            }
+        });
+        id
+    }
+
+    /// The session that called is over.
+    pub(crate) fn caller_gone(self: &Arc<Self>, session: &Session) {
+        if let Some(call) = session.ring() {
+            let _ = self.feed(&call, Input::Cancel);
+        }
+    }
+
+    /// Tells a ring what happened, and carries out what it wants.
+    fn feed(self: &Arc<Self>, call: &Arc<Call>, input: Input<AgentId>) -> Result<(), NotRinging> {
+        let mut ring = lock(&call.ring);
+        let out = ring.handle(input)?;
+        self.carry_out(call, &ring, out);
+        Ok(())
+    }
+
+    fn carry_out(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        ring: &Ring<AgentId>,
+        out: Vec<Output<AgentId>>,
+    ) {
+        for output in out {
+            match output {
+                Output::Ring(agent) => self.tell_agent(agent, &incoming(call)),
+                Output::Stop(agent, reason) => {
+                    let incoming_call_id = call.id.clone();
+                    let ended = IncomingCallEnded { incoming_call_id, reason };
+                    self.tell_agent(agent, &ServerMessage::IncomingCallEnded(ended));
+                }
+                Output::Update => {
+                    if let Some(session) = call.caller() {
+                        let call_id = session.call().wire_id().to_owned();
+                        let updated = RingUpdated { call_id, targets: ring.targets() };
+                        self.tell(&session, &ServerMessage::RingUpdated(updated));
+                    }
+                }
+                Output::Unreachable(identity) => self.ringing.tell(RingEvent::Unreachable {
+                    ring: call.id.clone(),
+                    identity: identity.to_string(),
+                    group: call.group,
+                    from: call.from.to_string(),
+                }),
+                Output::Over(reason) => self.ring_over(call, ring, reason),
+            }
+        }
+    }
+
+    fn ring_over(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        ring: &Ring<AgentId>,
+        reason: Option<EndReason>,
+    ) {
+        let identities: Vec<Arc<str>> = ring.identities().cloned().collect();
+        self.ringing.remove(call, &identities);
+        let targets = ring.targets().into_iter().map(|target| (target.identity, target.state));
+        tracing::info!(ring = call.id, "rings no more");
+        self.ringing.tell(RingEvent::Ended {
+            ring: call.id.clone(),
+            group: call.group,
+            targets: targets.collect(),
+        });
+        let Some((reason, session)) = reason.zip(call.caller()) else { return };
+        if session.call().sessions().len() > 1 {
+            // Somebody came by the group ID: the call has a use.
+            return;
+        }
+        // Not here, where the ring is locked.
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            this.end_session(&session, reason);
+            this.take_out(&session, LeaveReason::RoomClosed).await;
+        });
+    }
+
+    fn tell_agent(&self, agent: AgentId, message: &ServerMessage) {
+        if let Some(outlet) = self.agents.get(&agent) {
+            // An agent too slow for it is closed by its outlet.
+            let _ = outlet.send(message);
+        }
+    }
+}
+
+impl Call {
+    fn caller(&self) -> Option<Arc<Session>> {
+        self.caller.as_ref()?.upgrade()
+    }
+}
+
+fn incoming(call: &Call) -> ServerMessage {
+    ServerMessage::IncomingCall(IncomingCall {
+        incoming_call_id: call.id.clone(),
+        group_id: call.group.to_string(),
+        from: call.from.to_string(),
+        display_name: call.display_name.to_string(),
+        custom_context: call.custom_context.clone(),
+        timeout_ms: millis(call.until.saturating_duration_since(Instant::now())),
+    })
+}
