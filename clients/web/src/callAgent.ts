@@ -6,10 +6,12 @@
  */
 import type { Backoff } from './backoff.js';
 import { Call, type JoinCallOptions } from './call/call.js';
+import type { Entry } from './call/session.js';
 import type { Environment } from './environment.js';
 import { ConvokeError } from './errors.js';
 import { Emitter } from './events.js';
-import type { Scope } from './generated/protocol.js';
+import type { Scope, ServerMessage } from './generated/protocol.js';
+import { IncomingCall } from './incomingCall.js';
 import type { DeviceManager } from './local/deviceManager.js';
 import type { KeeperTimings } from './media/transportKeeper.js';
 import type { AgentConnection, AgentConnectionState } from './signalling/agentConnection.js';
@@ -19,7 +21,16 @@ export interface GroupLocator {
   readonly groupId: string;
 }
 
+/** How to call. */
+export interface StartCallOptions extends JoinCallOptions {
+  /** Of the app's own, for those who are called; at most 2 KiB. */
+  readonly customContext?: string;
+  /** How long to ring; the server's own time when absent. */
+  readonly ringTimeoutMs?: number;
+}
+
 export interface CallAgentEvents {
+  incomingCall: { readonly incomingCall: IncomingCall };
   callsUpdated: { readonly added: readonly Call[]; readonly removed: readonly Call[] };
   connectionStateChanged: undefined;
 }
@@ -36,6 +47,7 @@ export interface CallAgentDependencies {
 export class CallAgent extends Emitter<CallAgentEvents> {
   readonly #dependencies: CallAgentDependencies;
   readonly #calls = new Set<Call>();
+  readonly #incoming = new Map<string, IncomingCall>();
 
   /** @internal */
   constructor(dependencies: CallAgentDependencies) {
@@ -44,6 +56,9 @@ export class CallAgent extends Emitter<CallAgentEvents> {
     dependencies.connection.on('stateChanged', () =>
       this.emit('connectionStateChanged', undefined),
     );
+    dependencies.connection.on('message', this.#onMessage);
+    // What still rings, rings anew on the next connection.
+    dependencies.connection.on('lost', () => this.#incoming.clear());
   }
 
   /** Calls that have not ended. */
@@ -75,10 +90,36 @@ export class CallAgent extends Emitter<CallAgentEvents> {
    * state `None`; a refusal shows as `Disconnected` with `callEndReason` and `error`.
    */
   join(locator: GroupLocator, options: JoinCallOptions = {}): Call {
+    const { lobby } = options;
+    const { groupId } = locator;
+    return this.#enter(
+      { type: 'join', groupId, ...(lobby === undefined ? {} : { lobby }) },
+      options,
+    );
+  }
+
+  /**
+   * Calls identities: each rings on all its devices. How far that is says `call.ringing`; when
+   * nobody answers the call ends by itself, with the reason.
+   */
+  startCall(identities: readonly string[], options: StartCallOptions = {}): Call {
+    const { customContext, ringTimeoutMs } = options;
+    return this.#enter(
+      {
+        type: 'startCall',
+        targets: [...identities],
+        ...(customContext === undefined ? {} : { customContext }),
+        ...(ringTimeoutMs === undefined ? {} : { timeoutMs: ringTimeoutMs }),
+      },
+      options,
+    );
+  }
+
+  #enter(entry: Entry, options: JoinCallOptions): Call {
     if (this.connectionState === 'Disconnected') {
       throw new ConvokeError('disposed', 'The agent is disconnected; make another.');
     }
-    const call = new Call(locator.groupId, options, this.#dependencies);
+    const call = new Call(entry, options, this.#dependencies);
     this.#calls.add(call);
     call.on('stateChanged', () => {
       if (call.state !== 'Disconnected') return;
@@ -88,6 +129,29 @@ export class CallAgent extends Emitter<CallAgentEvents> {
     this.emit('callsUpdated', { added: [call], removed: [] });
     return call;
   }
+
+  readonly #onMessage = (message: ServerMessage): void => {
+    if (message.type === 'incomingCall') {
+      const incomingCall = new IncomingCall(message, {
+        accept: (call, options) => {
+          this.#incoming.delete(call.id);
+          return this.#enter({ type: 'acceptCall', incomingCallId: call.id }, options);
+        },
+        reject: async (call, busy) => {
+          this.#incoming.delete(call.id);
+          const incomingCallId = call.id;
+          await this.#dependencies.connection.request({ type: 'rejectCall', incomingCallId, busy });
+        },
+      });
+      this.#incoming.set(incomingCall.id, incomingCall);
+      this.emit('incomingCall', { incomingCall });
+    } else if (message.type === 'incomingCallEnded') {
+      const call = this.#incoming.get(message.incomingCallId);
+      this.#incoming.delete(message.incomingCallId);
+      const { code, subCode } = message;
+      call?.end({ code, subCode, message: message.message });
+    }
+  };
 
   /** Leaves every call and closes the connection. */
   async dispose(): Promise<void> {

@@ -90,6 +90,8 @@ const STATUS: Partial<Record<ConvokeErrorCode, number>> = {
   tokenWrongCall: 403,
   scopeMissing: 403,
   notAllowed: 403,
+  removedFromCall: 403,
+  incomingCallNotFound: 404,
   callNotFound: 404,
   connectionFailed: 408,
   connectionLost: 408,

@@ -7,8 +7,10 @@
 export type { Backoff } from './backoff.js';
 export type { CallEndReason, CallEvents, CallState, JoinCallOptions } from './call/call.js';
 export { Call } from './call/call.js';
+export type { Who } from './call/moderation.js';
+export { Lobby, RaisedHands, Spotlight } from './call/moderation.js';
 export type { CallConnectionState } from './call/session.js';
-export type { CallAgentEvents, GroupLocator } from './callAgent.js';
+export type { CallAgentEvents, GroupLocator, StartCallOptions } from './callAgent.js';
 export { CallAgent } from './callAgent.js';
 export type { CallAgentOptions, CallClientOptions } from './callClient.js';
 export { CallClient, SDK_VERSION } from './callClient.js';
@@ -25,13 +27,21 @@ export { ConvokeError } from './errors.js';
 export type { Listener } from './events.js';
 export { Emitter } from './events.js';
 export type {
+  Capabilities,
+  Capability,
+  CapabilityReason,
   DataCloseReason,
   EncodingDemand,
   EncodingExplanation,
   Explanation,
   Follow,
   Layer,
+  LobbyParticipant,
+  LobbyPolicy,
   MediaKind,
+  RingState,
+  RingTarget,
+  Role,
   Scope,
   SlotExplanation,
   SlotReason,
@@ -39,6 +49,8 @@ export type {
   Source,
   TrackExplanation,
 } from './generated/protocol.js';
+export type { CallerInfo, IncomingCallEvents } from './incomingCall.js';
+export { IncomingCall } from './incomingCall.js';
 export type {
   AudioDeviceInfo,
   DeviceManagerEvents,

@@ -33,6 +33,10 @@ describe('call IDs', () => {
     );
     expect(options).toEqual({
       callId: ID,
+      identity: undefined,
+      role: undefined,
+      guest: false,
+      lobby: undefined,
       name: 'Ada L',
       autojoin: true,
       microphone: false,

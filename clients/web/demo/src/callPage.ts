@@ -12,6 +12,7 @@ import { h, toggle } from './dom.js';
 import { icon } from './icons.js';
 import { linkTo } from './link.js';
 import { Notices } from './notices.js';
+import { PeoplePanel } from './peoplePanel.js';
 import { applyAudioChoice, type Picked, Pickers } from './pickers.js';
 import { StageView } from './stageView.js';
 import { StatsOverlay } from './statsOverlay.js';
@@ -31,6 +32,7 @@ export class CallPage {
   readonly #stats: StatsOverlay;
   readonly #chat: ChatPanel;
   readonly #controls: Controls;
+  readonly #people: PeoplePanel;
   readonly #notices = new Notices();
   readonly #pickers: Pickers;
   readonly #settings: HTMLDialogElement;
@@ -62,6 +64,7 @@ export class CallPage {
       onChange: () => this.#show(),
       onProblem: (problem) => this.#notices.problem(problem),
     });
+    this.#people = new PeoplePanel(call, { try: (action) => this.#try(action) });
     this.#controls = new Controls(
       {
         microphone: () => this.#try(() => (call.isMuted ? call.unmute() : call.mute())),
@@ -69,6 +72,11 @@ export class CallPage {
         screen: () => this.#try(() => this.#toggleScreen()),
         copyLink: () => this.#copyLink(),
         chat: () => this.#chat.toggle(),
+        people: () => this.#people.open(),
+        hand: () =>
+          this.#try(() =>
+            this.#handIsUp ? call.raisedHands.lowerHand() : call.raisedHands.raiseHand(),
+          ),
         stats: () => {
           this.#stats.toggle();
           this.#show();
@@ -128,6 +136,7 @@ export class CallPage {
       this.#notices.element,
       this.#controls.element,
       this.#settings,
+      this.#people.element,
     );
   }
 
@@ -179,6 +188,9 @@ export class CallPage {
       'connectionStateChanged',
       'audioPlaybackBlocked',
       'audioPlaybackResumed',
+      'roleChanged',
+      'capabilitiesChanged',
+      'ringingChanged',
     ] as const) {
       call.on(name, () => this.#show());
     }
@@ -187,8 +199,33 @@ export class CallPage {
       for (const { displayName } of removed) this.#notices.say(`${displayName || 'Guest'} left`);
       this.#show();
     });
+    this.#listenToModeration();
     call.on('decryptionFailed', ({ participantId }) => this.#undecipherable(participantId));
     call.on('microphoneFailed', (error) => this.#notices.problem(explain(error)));
+  }
+
+  #listenToModeration(): void {
+    const call = this.#call;
+    let waited = 0;
+    call.lobby.on('lobbyParticipantsUpdated', () => {
+      const waiting = call.lobby.participants.length;
+      if (waiting > waited) this.#notices.say('Someone waits in the lobby');
+      waited = waiting;
+      this.#show();
+    });
+    call.spotlight.on('spotlightChanged', () => this.#show());
+    call.raisedHands.on('raisedHandsChanged', () => this.#show());
+    call.on('roleChanged', () => {
+      if (call.role !== undefined) this.#notices.say(`You are ${call.role} now`);
+    });
+    call.on('mutedByOthers', ({ by }) => {
+      const who = call.remoteParticipants.find((one) => one.participantId === by);
+      this.#notices.say(`${who?.displayName || 'The host'} muted you`);
+    });
+  }
+
+  get #handIsUp(): boolean {
+    return this.#call.raisedHands.participantIds.includes(this.#call.participantId);
   }
 
   /** Said once of each person: it goes on as long as the keys differ. */
@@ -208,17 +245,27 @@ export class CallPage {
       screen: call.isScreenSharingOn,
       stats: this.#stats.open,
       chat: this.#chat.open,
+      hand: this.#handIsUp,
+      waiting: call.lobby.participants.length,
       unread: this.#chat.unread,
     });
     const others = call.remoteParticipants.length;
     this.#count.textContent = String(others + 1);
     toggle(this.#alone, others === 0 && !call.isScreenSharingOn);
+    const rings = call.ringing.some((target) => target.state === 'ringing');
+    this.element.dataset.ringing = String(rings);
+    if (this.#people.element.open) this.#people.show();
     toggle(this.#sound, call.isAudioPlaybackBlocked);
     const state = call.connectionState;
-    this.#banner.textContent = state === 'Reconnecting' ? 'Reconnecting…' : 'Connecting…';
+    this.#banner.textContent =
+      state === 'Reconnecting'
+        ? 'Reconnecting…'
+        : state === 'Connecting'
+          ? 'Connecting…'
+          : 'Ringing…';
     this.#banner.dataset.state = state;
     this.element.dataset.connection = state;
-    toggle(this.#banner, state === 'Connecting' || state === 'Reconnecting');
+    toggle(this.#banner, state === 'Connecting' || state === 'Reconnecting' || rings);
   }
 
   #tick(): void {

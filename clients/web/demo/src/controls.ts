@@ -13,6 +13,8 @@ export interface ControlActions {
   screen(): Promise<void>;
   copyLink(): Promise<void>;
   chat(): void;
+  people(): void;
+  hand(): Promise<void>;
   stats(): void;
   settings(): void;
   leave(): Promise<void>;
@@ -24,6 +26,9 @@ export interface ControlState {
   readonly screen: boolean;
   readonly stats: boolean;
   readonly chat: boolean;
+  readonly hand: boolean;
+  /** How many wait in the lobby. */
+  readonly waiting: number;
   /** Messages that came while the chat was closed. */
   readonly unread: number;
 }
@@ -40,6 +45,8 @@ export class Controls {
   readonly #screen: Button;
   readonly #stats: Button;
   readonly #chat: Button;
+  readonly #people: Button;
+  readonly #hand: Button;
 
   constructor(actions: ControlActions, canShareScreen: boolean) {
     this.#microphone = button('mute-button', 'm', () => actions.microphone());
@@ -47,6 +54,8 @@ export class Controls {
     this.#screen = button('screen-button', 's', () => actions.screen());
     this.#chat = button('chat-button', 'c', () => actions.chat());
     this.#stats = button('stats-button', 'i', () => actions.stats());
+    this.#people = button('people-button', 'p', () => actions.people());
+    this.#hand = button('hand-button', 'h', () => actions.hand());
     const link = button('copy-link-button', undefined, () => actions.copyLink());
     link.set('Copy link to this call', 'link', 'plain');
     const settings = button('settings-button', undefined, () => actions.settings());
@@ -63,6 +72,8 @@ export class Controls {
       this.#screen.element,
       h('span', { class: 'divider', 'aria-hidden': 'true' }),
       link.element,
+      this.#people.element,
+      this.#hand.element,
       this.#chat.element,
       this.#stats.element,
       settings.element,
@@ -88,7 +99,11 @@ export class Controls {
       state.screen ? 'screenStop' : 'screen',
       state.screen ? 'on' : 'plain',
     );
-    const { unread } = state;
+    const { unread, waiting } = state;
+    const people = waiting > 0 ? `People, ${waiting} waiting` : 'People';
+    this.#people.set(people, 'people', waiting > 0 ? 'on' : 'plain');
+    this.#people.element.dataset.unread = waiting > 0 ? String(Math.min(waiting, 99)) : '';
+    this.#hand.set(state.hand ? 'Lower hand' : 'Raise hand', 'hand', state.hand ? 'on' : 'plain');
     const label = state.chat ? 'Hide chat' : 'Show chat';
     this.#chat.set(
       unread > 0 ? `${label}, ${unread} unread` : label,

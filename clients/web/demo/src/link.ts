@@ -5,7 +5,7 @@
  * Never: puts a token into a link.
  */
 
-import type { VideoCodec, VideoPublishOptions } from '@convoke/client';
+import type { LobbyPolicy, Role, VideoCodec, VideoPublishOptions } from '@convoke/client';
 
 const GUID = /[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}/i;
 
@@ -36,15 +36,24 @@ export interface PageOptions {
   readonly camera: boolean;
   /** How the camera is sent. */
   readonly video: VideoPublishOptions;
+  /** Of the demo's own: who this is, so that others can call it. */
+  readonly identity: string | undefined;
+  readonly role: Role | undefined;
+  readonly guest: boolean;
+  /** Who waits in the lobby of calls that this page starts. */
+  readonly lobby: LobbyPolicy | undefined;
   /** Encrypts end to end with a key made of it. */
   readonly passphrase: string | undefined;
 }
 
+const ROLES: readonly Role[] = ['Presenter', 'Collaborator', 'Attendee', 'Consumer'];
+const LOBBIES: readonly LobbyPolicy[] = ['nobody', 'guests', 'everyone'];
 const CODECS: readonly VideoCodec[] = ['VP8', 'VP9', 'H264', 'AV1'];
 
 /**
  * Reads `/?call=…&name=…&autojoin=1&mic=off&camera=off`, or `/#…` for the ID alone; and
- * `codec=VP9&svc=L3T3_KEY` to try out ways of sending, `e2ee=…` to encrypt end to end. Behind `#`
+ * `identity=bob` to be called by that name; `role=Presenter`, `guest=1` and `lobby=guests` for calls
+ * with roles and a lobby; `codec=VP9&svc=L3T3_KEY` to try out ways of sending, `e2ee=…` to encrypt end to end. Behind `#`
  * the passphrase stays in the browser.
  */
 export function readAddress(address: string): PageOptions {
@@ -57,6 +66,10 @@ export function readAddress(address: string): PageOptions {
     microphone: query.get('mic') !== 'off',
     camera: query.get('camera') !== 'off',
     video: videoOptions(query),
+    identity: query.get('identity') || undefined,
+    role: ROLES.find((role) => role === query.get('role')),
+    guest: query.get('guest') === '1',
+    lobby: LOBBIES.find((policy) => policy === query.get('lobby')),
     passphrase:
       query.get('e2ee') ?? new URLSearchParams(url.hash.slice(1)).get('e2ee') ?? undefined,
   };

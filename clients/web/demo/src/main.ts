@@ -17,7 +17,9 @@ import {
 import { CallPage } from './callPage.js';
 import { chosenCamera } from './camera.js';
 import { endPage } from './endPage.js';
+import { Incoming } from './incoming.js';
 import { linkTo, readAddress } from './link.js';
+import { lobbyPage } from './lobbyPage.js';
 import { applyAudioChoice } from './pickers.js';
 import { applyTheme, preferences } from './preferences.js';
 import { type JoinRequest, StartPage } from './startPage.js';
@@ -38,12 +40,14 @@ const address = readAddress(location.href);
 let startPage: StartPage | undefined;
 let token = '';
 let askToken = false;
+let incoming: Incoming | undefined;
 
 window.convoke = { client, agent: undefined, call: undefined };
 applyTheme();
 window.addEventListener('pagehide', () => void window.convoke.call?.hangUp());
 if (address.autojoin && address.callId !== undefined) await autojoin(address.callId);
 else showStart(address.callId);
+if (address.identity !== undefined && !address.autojoin) await beReachable();
 
 function showStart(callId: string | undefined, problem?: Explanation): void {
   startPage?.dispose();
@@ -81,6 +85,7 @@ async function join(request: JoinRequest): Promise<void> {
     const call = agent.join(
       { groupId: request.callId },
       {
+        ...(address.lobby === undefined ? {} : { lobby: address.lobby }),
         audioOptions: { muted: !request.microphone },
         videoOptions: {
           localVideoStreams: request.camera === undefined ? [] : [request.camera],
@@ -110,7 +115,8 @@ async function encryptionKeys(callId: string): Promise<EncryptionKeyring | undef
 
 async function connect({ name, token: pasted }: JoinRequest): Promise<CallAgent> {
   try {
-    const tokens = await tokensFor(name, pasted);
+    const { identity, role, guest } = address;
+    const tokens = await tokensFor(name, pasted, { identity, role, guest });
     return await client.createCallAgent(tokens, { displayName: name });
   } catch (error) {
     if (!(error instanceof TokenNeeded)) throw error;
@@ -123,6 +129,7 @@ async function connect({ name, token: pasted }: JoinRequest): Promise<CallAgent>
 function connected(call: Call): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = () => {
+      if (call.state === 'InLobby') app.replaceChildren(lobbyPage(call));
       if (call.state === 'Connected') resolve();
       else if (call.state === 'Disconnected') {
         reject(call.error ?? new ConvokeError('callEnded', call.callEndReason?.message ?? ''));
@@ -169,6 +176,40 @@ async function rejoin(request: JoinRequest): Promise<void> {
   } catch (error) {
     showStart(request.callId, explain(known(error)));
   }
+}
+
+/** Waits for calls on the start page, and makes some. */
+async function beReachable(): Promise<void> {
+  const { identity, role, guest } = address;
+  const name = address.name ?? (preferences.name || identity || 'Guest');
+  const tokens = await tokensFor(name, '', { identity, role, guest }).catch(() => undefined);
+  if (tokens === undefined) return;
+  const agent = await client.createCallAgent(tokens, { displayName: name });
+  window.convoke = { client, agent, call: undefined };
+  const options = { audioOptions: { muted: !address.microphone } };
+  const enter = async (call: Call): Promise<void> => {
+    window.convoke = { client, agent, call };
+    try {
+      await connected(call);
+      incoming?.dispose();
+      showCall(agent, call, request(call.groupId));
+    } catch (error) {
+      startPage?.showProblem(explain(known(error)));
+    }
+  };
+  const request = (callId: string): JoinRequest => ({
+    name,
+    callId,
+    token: '',
+    microphone: address.microphone,
+    camera: undefined,
+  });
+  incoming = new Incoming({
+    agent,
+    onAccept: (ringing) => void enter(ringing.accept(options)),
+    onCall: (whom) => void enter(agent.startCall([whom], options)),
+  });
+  app.append(incoming.element);
 }
 
 function known(error: unknown): ConvokeError {

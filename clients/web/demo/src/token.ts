@@ -4,7 +4,7 @@
  * Owns: the two ways: a development server makes one, or the person pastes one.
  * Never: stores a token, or puts it in a URL.
  */
-import { ConvokeError, type TokenCredential, type TokenSource } from '@convoke/client';
+import { ConvokeError, type Role, type TokenCredential, type TokenSource } from '@convoke/client';
 
 /** The server does not make tokens by itself. */
 export class TokenNeeded extends Error {}
@@ -14,13 +14,20 @@ interface DevToken {
   readonly identity: string;
 }
 
-async function request(displayName: string, identity: string | undefined): Promise<DevToken> {
+/** What a development token says beyond the name. */
+export interface Claims {
+  readonly identity?: string | undefined;
+  readonly role?: Role | undefined;
+  readonly guest?: boolean | undefined;
+}
+
+async function request(displayName: string, claims: Claims): Promise<DevToken> {
   let response: Response;
   try {
     response = await fetch('/dev/token', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(identity === undefined ? { displayName } : { displayName, identity }),
+      body: JSON.stringify({ displayName, ...claims }),
     });
   } catch {
     throw new ConvokeError('connectionFailed', 'The server could not be reached.');
@@ -33,12 +40,15 @@ async function request(displayName: string, identity: string | undefined): Promi
 }
 
 /** A token from the development server, renewed for the same identity as long as the page lives. */
-export async function devTokens(displayName: string): Promise<TokenCredential> {
-  let next: DevToken | undefined = await request(displayName, undefined);
+export async function devTokens(
+  displayName: string,
+  claims: Claims = {},
+): Promise<TokenCredential> {
+  let next: DevToken | undefined = await request(displayName, claims);
   const { identity } = next;
   return {
     async getToken() {
-      const token = next ?? (await request(displayName, identity));
+      const token = next ?? (await request(displayName, { ...claims, identity }));
       next = undefined;
       return token;
     },
@@ -46,7 +56,11 @@ export async function devTokens(displayName: string): Promise<TokenCredential> {
 }
 
 /** The pasted token, if there is one, else one from the development server. */
-export async function tokensFor(displayName: string, pasted: string): Promise<TokenSource> {
+export async function tokensFor(
+  displayName: string,
+  pasted: string,
+  claims: Claims = {},
+): Promise<TokenSource> {
   const token = pasted.trim();
-  return token === '' ? devTokens(displayName) : token;
+  return token === '' ? devTokens(displayName, claims) : token;
 }

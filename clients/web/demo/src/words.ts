@@ -94,6 +94,18 @@ const TEXTS: Record<ConvokeErrorCode, Explanation> = {
     title: 'You may not do this in this call',
     advice: 'Ask whoever runs the call for permission.',
   },
+  participantNotFound: {
+    title: 'They are not here any more',
+    advice: 'Nothing needs to be done.',
+  },
+  removedFromCall: {
+    title: 'You were removed from this call',
+    advice: 'Ask whoever runs the call.',
+  },
+  incomingCallNotFound: {
+    title: 'That call does not ring any more',
+    advice: 'Call back, if you like.',
+  },
   malformedMessage: {
     title: 'The server did not understand this page',
     advice: 'Reload the page to get the version that fits the server.',
@@ -174,7 +186,13 @@ const TEXTS: Record<ConvokeErrorCode, Explanation> = {
 const REASONS: Record<number, Explanation> = {
   0: { title: 'You left the call', advice: 'You can join again at any time.' },
   5000: { title: 'The call was ended', advice: 'It was ended for everyone.' },
+  3111: { title: 'You could not be let in', advice: 'Reload the page, then join again.' },
+  4097: { title: 'The call was ended', advice: 'It was ended for everyone.' },
+  4507: { title: 'Your access has expired', advice: 'Get a new access token, then join again.' },
   5300: { title: 'You were removed from the call', advice: 'Ask whoever runs the call.' },
+  10003: { title: 'The call was accepted on another device', advice: 'It goes on there.' },
+  10004: { title: 'Nobody answered', advice: 'Call again later.' },
+  10037: { title: 'They cannot be reached', advice: 'None of their devices is connected.' },
   10057: {
     title: 'Sound and picture could not get through',
     advice: 'A firewall may block them. Try another network, then join again.',

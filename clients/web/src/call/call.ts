@@ -11,7 +11,15 @@ import type { EncryptionKeyring } from '../encryption/keyring.js';
 import type { Environment } from '../environment.js';
 import { ConvokeError } from '../errors.js';
 import { Emitter } from '../events.js';
-import type { EndReason, Explanation, MediaKind } from '../generated/protocol.js';
+import type {
+  Capabilities,
+  EndReason,
+  Explanation,
+  LobbyPolicy,
+  MediaKind,
+  RingTarget,
+  Role,
+} from '../generated/protocol.js';
 import type { DeviceManager } from '../local/deviceManager.js';
 import { LocalMedia, type LocalMediaEvents } from '../local/localMedia.js';
 import type { LocalVideoStream } from '../local/localVideoStream.js';
@@ -28,9 +36,23 @@ import { SELF, SpeakingMonitor } from '../remote/speaking.js';
 import { ViewKeeper, type ViewWish } from '../remote/viewKeeper.js';
 import type { AgentConnection } from '../signalling/agentConnection.js';
 import { slotsOfKind } from '../signalling/slotTable.js';
-import { type CallConnectionState, CallSession } from './session.js';
+import {
+  type Lobby,
+  Moderation,
+  type RaisedHands,
+  type Spotlight,
+  type Who,
+} from './moderation.js';
+import { type CallConnectionState, CallSession, type Entry } from './session.js';
 
-export type CallState = 'None' | 'Connecting' | 'Connected' | 'Disconnecting' | 'Disconnected';
+export type CallState =
+  | 'None'
+  | 'Connecting'
+  /** Waits until someone in the call lets us in. */
+  | 'InLobby'
+  | 'Connected'
+  | 'Disconnecting'
+  | 'Disconnected';
 
 /** As in ACS: `code` is SIP-like, `subCode` refines it. */
 export type CallEndReason = EndReason;
@@ -44,6 +66,8 @@ export interface JoinCallOptions {
     readonly screen?: VideoPublishOptions;
   };
   readonly audioOptions?: { readonly muted?: boolean };
+  /** Who shall wait in the lobby, if this join starts the call; the server's default when absent. */
+  readonly lobby?: LobbyPolicy;
   /**
    * Encrypts all that is sent end to end, and shows only what these keys open. `join` throws
    * `notSupported` where the browser cannot, and for the codec H264.
@@ -56,6 +80,14 @@ export interface CallEvents extends LocalMediaEvents {
   stateChanged: undefined;
   connectionStateChanged: undefined;
   remoteParticipantsUpdated: ParticipantsUpdated;
+  /** What we are in the call. */
+  roleChanged: undefined;
+  /** What we may do in the call. */
+  capabilitiesChanged: undefined;
+  /** How far the ringing that `startCall` began is. */
+  ringingChanged: undefined;
+  /** Someone muted us; `by` is its `participantId`, undefined for a service. */
+  mutedByOthers: { readonly by: string | undefined };
   /** Whether our own microphone hears us speak. */
   isSpeakingChanged: undefined;
   /** Another participant, or nobody, has the floor. */
@@ -83,6 +115,7 @@ export interface CallDependencies {
 export class Call extends Emitter<CallEvents> {
   /** Messages between the apps of the call. */
   readonly data: CallData;
+  readonly #moderation: Moderation;
   readonly #session: CallSession;
   readonly #publications: Publications;
   readonly #local: LocalMedia;
@@ -102,7 +135,7 @@ export class Call extends Emitter<CallEvents> {
   #statsBefore: { nowMs: number; counters: Counters } | undefined;
 
   /** @internal */
-  constructor(groupId: string, options: JoinCallOptions, dependencies: CallDependencies) {
+  constructor(entry: Entry, options: JoinCallOptions, dependencies: CallDependencies) {
     super();
     const { connection, environment, devices, backoff, keeper } = dependencies;
     this.#devices = devices;
@@ -113,7 +146,7 @@ export class Call extends Emitter<CallEvents> {
     const send = { camera, screen, encrypted: encryption !== undefined };
     this.#local = new LocalMedia(devices, this.#publications, send);
     this.#session = new CallSession({
-      groupId,
+      entry,
       connection,
       environment,
       publications: this.#publications,
@@ -145,6 +178,10 @@ export class Call extends Emitter<CallEvents> {
           ...(slots === undefined ? {} : { slots }),
         });
       },
+    });
+    this.#moderation = new Moderation({
+      callId: () => this.#session.callId,
+      request: (message) => this.#session.request(message),
     });
     this.data = new CallData({
       callId: () => this.#session.callId,
@@ -196,6 +233,36 @@ export class Call extends Emitter<CallEvents> {
   /** The error that ended the call, where one did. */
   get error(): ConvokeError | undefined {
     return this.#error;
+  }
+
+  /** What we are in the call; undefined for no role in particular. */
+  get role(): Role | undefined {
+    return this.#moderation.role;
+  }
+
+  /** What we may do, as the server says; undefined before it has. */
+  get capabilities(): Capabilities | undefined {
+    return this.#moderation.capabilities;
+  }
+
+  /** Those who wait before coming in. */
+  get lobby(): Lobby {
+    return this.#moderation.lobby;
+  }
+
+  /** Whom everybody should see large. */
+  get spotlight(): Spotlight {
+    return this.#moderation.spotlight;
+  }
+
+  /** Who asks to speak. */
+  get raisedHands(): RaisedHands {
+    return this.#moderation.raisedHands;
+  }
+
+  /** How far the ringing that `startCall` began is, for each identity. */
+  get ringing(): readonly RingTarget[] {
+    return this.#moderation.ringing;
   }
 
   get remoteParticipants(): readonly RemoteParticipant[] {
@@ -282,9 +349,36 @@ export class Call extends Emitter<CallEvents> {
     return this.#audio.resume();
   }
 
-  /** Leaves the call. */
-  async hangUp(): Promise<void> {
+  /** Mutes the microphones of these; they hear by whom, and may unmute. */
+  muteParticipants(...who: readonly Who[]): Promise<void> {
+    return this.#moderation.mute(who);
+  }
+
+  muteAllRemoteParticipants(): Promise<void> {
+    return this.#moderation.mute(undefined);
+  }
+
+  /** Removes an identity on all its devices; it cannot come back while the call runs. */
+  removeParticipant(who: Who): Promise<void> {
+    return this.#moderation.remove(who);
+  }
+
+  /** Gives another's identity a role, at once and while the call runs. */
+  setRole(who: Who, role: Role): Promise<void> {
+    return this.#moderation.setRole(who, role);
+  }
+
+  /** Leaves the call, or ends it for everyone: that rejects where it is not allowed. */
+  async hangUp(options: { readonly forEveryone?: boolean } = {}): Promise<void> {
     if (this.#state === 'Disconnecting' || this.#state === 'Disconnected') return;
+    if (options.forEveryone) {
+      await this.#session.request({
+        type: 'leave',
+        callId: this.#session.callId,
+        forEveryone: true,
+      });
+      return;
+    }
     this.#setState('Disconnecting');
     await this.#session.leave();
   }
@@ -362,7 +456,7 @@ export class Call extends Emitter<CallEvents> {
   #listenToSession(): void {
     const session = this.#session;
     session.on('joined', ({ fresh }) => {
-      if (this.#state === 'Connecting') {
+      if (this.#state === 'Connecting' || this.#state === 'InLobby') {
         this.emit('idChanged', undefined);
         this.#setState('Connected');
         this.#speaking.start();
@@ -374,6 +468,14 @@ export class Call extends Emitter<CallEvents> {
       }
       void this.#publications.sync();
     });
+    session.on('inLobby', () => {
+      this.emit('idChanged', undefined);
+      if (this.#state === 'Connecting') this.#setState('InLobby');
+    });
+    // What is empty is not told; what is comes right behind.
+    session.on('adopted', () => this.#moderation.reset());
+    session.on('moderation', (message) => this.#moderation.handle(message));
+    this.#listenToModeration();
     session.on('changed', () => this.#update());
     session.on('speakers', ({ dominant }) => this.#setDominantSpeaker(dominant));
     session.on('demand', ({ clientId, encodings }) => this.#local.setDemand(clientId, encodings));
@@ -382,6 +484,25 @@ export class Call extends Emitter<CallEvents> {
     session.on('dataFrame', ({ reliability, frame }) => this.data.handleFrame(reliability, frame));
     session.on('connectionStateChanged', () => this.emit('connectionStateChanged', undefined));
     session.on('ended', ({ reason, error }) => this.#onEnded(reason, error));
+  }
+
+  #listenToModeration(): void {
+    const moderation = this.#moderation;
+    moderation.on('roleChanged', () => this.emit('roleChanged', undefined));
+    moderation.on('ringingChanged', () => this.emit('ringingChanged', undefined));
+    moderation.on('mutedByOthers', (event) => {
+      void this.#local.mute();
+      this.emit('mutedByOthers', event);
+    });
+    moderation.on('capabilitiesChanged', () => {
+      const { turnVideoOn, unmuteMic, shareScreen } = moderation.capabilities ?? {};
+      void this.#local.restrict({
+        camera: turnVideoOn?.isPresent ?? true,
+        microphone: unmuteMic?.isPresent ?? true,
+        screen: shareScreen?.isPresent ?? true,
+      });
+      this.emit('capabilitiesChanged', undefined);
+    });
   }
 
   #setDominantSpeaker(participantId: string | undefined): void {

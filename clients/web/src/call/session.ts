@@ -15,7 +15,9 @@ import type {
   DataClosed,
   EncodingDemand,
   EndReason,
+  InLobby,
   Joined,
+  LobbyPolicy,
   Reliability,
   Resumed,
   ServerMessage,
@@ -35,11 +37,28 @@ import { applySlots, NO_SLOTS, type SlotTable, slotTableFrom } from '../signalli
 
 export type CallConnectionState = 'Connecting' | 'Connected' | 'Reconnecting' | 'Disconnected';
 
+/** How to come into the call for the first time; later by its group ID. */
+export type Entry =
+  | { readonly type: 'join'; readonly groupId: string; readonly lobby?: LobbyPolicy }
+  | {
+      readonly type: 'startCall';
+      readonly targets: string[];
+      readonly customContext?: string;
+      readonly timeoutMs?: number;
+    }
+  | { readonly type: 'acceptCall'; readonly incomingCallId: string };
+
 interface SessionEvents {
   /** In the call; `fresh` when as a new participant, false after a resume. */
   joined: { readonly fresh: boolean };
+  /** The server's whole picture was taken; later messages go on from there. */
+  adopted: undefined;
   /** Roster or slots changed. */
   changed: undefined;
+  /** Waits in the lobby; `joined` or `ended` follows. */
+  inLobby: undefined;
+  /** About roles, moderation, the lobby or ringing. */
+  moderation: ServerMessage;
   connectionStateChanged: undefined;
   /** The server says who has the floor. */
   speakers: { readonly dominant: string | undefined };
@@ -53,7 +72,7 @@ interface SessionEvents {
 }
 
 export interface SessionOptions {
-  readonly groupId: string;
+  readonly entry: Entry;
   readonly connection: AgentConnection;
   readonly environment: Environment;
   readonly publications: Publications;
@@ -90,7 +109,8 @@ interface Transports {
 
 export class CallSession extends Emitter<SessionEvents> {
   readonly #options: SessionOptions;
-  #phase: 'joining' | 'joined' | 'ended' = 'joining';
+  #phase: 'joining' | 'lobby' | 'joined' | 'ended' = 'joining';
+  #admitted: ((joined: ServerMessage) => void) | undefined;
   #everJoined = false;
   #transports: Transports | undefined;
   #mediaWasUp = false;
@@ -108,7 +128,7 @@ export class CallSession extends Emitter<SessionEvents> {
   constructor(options: SessionOptions) {
     super();
     this.#options = options;
-    this.#groupId = options.groupId;
+    this.#groupId = options.entry.type === 'join' ? options.entry.groupId : '';
     const { connection } = options;
     connection.on('message', this.#onMessage);
     connection.on('lost', this.#onLost);
@@ -171,6 +191,7 @@ export class CallSession extends Emitter<SessionEvents> {
 
   /** Says good-bye if it can, and ends. */
   async leave(): Promise<void> {
+    if (this.#phase === 'lobby') this.#leaveQuietly(this.#callId);
     if (this.#phase === 'joined') {
       const answered = this.request({ type: 'leave', callId: this.#callId }).catch(() => undefined);
       // The media stops at once; the server's answer changes nothing any more.
@@ -200,21 +221,22 @@ export class CallSession extends Emitter<SessionEvents> {
         this.#options.attachLocal(send),
       ]);
       if (!current()) return;
-      const reply = await this.#options.connection.request(
+      const first = await this.#options.connection.request(
         {
-          type: 'join',
-          groupId: this.#options.groupId,
+          ...this.#entry(),
           send: { sdp: sendOffer },
           receive: { sdp: receiveOffer },
           tracks: this.#options.publications.declarations((source) => send.mid(source)),
         },
         (message) => {
           // An answer that comes after we hung up: undo what the server has just done.
-          if (message.type !== 'joined') return;
-          if (current()) this.#adopt(message);
-          else this.#leaveQuietly(message.callId);
+          if (message.type !== 'joined' && message.type !== 'inLobby') return;
+          if (!current()) this.#leaveQuietly(message.callId);
+          else if (message.type === 'joined') this.#adopt(message);
+          else this.#wait(message);
         },
       );
+      const reply = first.type === 'inLobby' ? await this.#untilAdmitted() : first;
       if (reply.type !== 'joined' || !current()) return;
       await Promise.all([
         answer(send.pc, reply.send && { sdp: send.adapted(reply.send.sdp) }),
@@ -229,6 +251,37 @@ export class CallSession extends Emitter<SessionEvents> {
       for (const keeper of keepers) if (keeper.pc.connectionState === 'failed') keeper.restart();
     } catch (cause) {
       if (current()) await this.#joinFailed(ConvokeError.from(cause));
+    }
+  }
+
+  /** The first part of a join: where to. */
+  #entry(): Entry {
+    const { entry } = this.#options;
+    return this.#everJoined ? { type: 'join', groupId: this.#groupId } : entry;
+  }
+
+  #wait({ callId, groupId, participantId }: InLobby): void {
+    this.#phase = 'lobby';
+    this.#callId = callId;
+    this.#groupId = groupId;
+    this.#participantId = participantId;
+    this.emit('inLobby', undefined);
+  }
+
+  /** The answers to our offers; never, where we are not let in. */
+  #untilAdmitted(): Promise<ServerMessage> {
+    return new Promise((resolve) => {
+      this.#admitted = resolve;
+    });
+  }
+
+  #onLobbyMessage(message: ServerMessage): void {
+    if (message.type === 'joined') {
+      this.#adopt(message);
+      this.#admitted?.(message);
+    } else if (message.type === 'ended') {
+      const { code, subCode } = message;
+      this.#end({ code, subCode, message: message.message }, undefined);
     }
   }
 
@@ -300,13 +353,17 @@ export class CallSession extends Emitter<SessionEvents> {
     this.#participantId = message.participantId;
     this.#resumeToken = message.resumeToken;
     this.#replace(message);
+    this.emit('adopted', undefined);
     this.#updateState();
   }
 
   #replace(snapshot: Pick<Snapshot, 'version' | 'participants' | 'slots'>): void {
     this.#roster = rosterFrom(snapshot);
     this.#slots = slotTableFrom(snapshot);
-    this.#options.publications.confirm(this.#ownTracks());
+    const muted = this.#options.publications.confirm(this.#ownTracks());
+    if (muted.includes('microphone')) {
+      this.emit('moderation', { type: 'mutedByOthers', callId: this.#callId });
+    }
   }
 
   #ownTracks(): readonly Track[] {
@@ -364,8 +421,13 @@ export class CallSession extends Emitter<SessionEvents> {
   }
 
   readonly #onMessage = (message: ServerMessage): void => {
-    if (this.#phase !== 'joined') return;
     if (!('callId' in message) || message.callId !== this.#callId) return;
+    // The answer to a request is taken where that is made.
+    if (this.#phase === 'lobby') {
+      this.#onLobbyMessage(message);
+      return;
+    }
+    if (this.#phase !== 'joined') return;
     switch (message.type) {
       case 'participantJoined':
       case 'participantLeft':
@@ -395,6 +457,15 @@ export class CallSession extends Emitter<SessionEvents> {
         return;
       case 'dataClosed':
         this.emit('dataClosed', message);
+        return;
+      case 'roleChanged':
+      case 'capabilitiesChanged':
+      case 'spotlightChanged':
+      case 'raisedHandsChanged':
+      case 'lobbyParticipantsUpdated':
+      case 'mutedByOthers':
+      case 'ringUpdated':
+        this.emit('moderation', message);
         return;
       case 'demand':
         this.emit('demand', { clientId: message.clientId, encodings: message.encodings });
@@ -475,7 +546,9 @@ export class CallSession extends Emitter<SessionEvents> {
 
   #currentState(): CallConnectionState {
     if (this.#phase === 'ended') return 'Disconnected';
-    if (this.#phase === 'joining') return this.#everJoined ? 'Reconnecting' : 'Connecting';
+    if (this.#phase === 'joining' || this.#phase === 'lobby') {
+      return this.#everJoined ? 'Reconnecting' : 'Connecting';
+    }
     if (this.#resuming || this.#options.connection.state !== 'Connected') return 'Reconnecting';
     const up = this.#transports?.keepers.every((keeper) => keeper.healthy) ?? false;
     if (up) {

@@ -173,6 +173,19 @@ export class LocalMedia extends Emitter<LocalMediaEvents> {
     await Promise.all([this.#unpublish('screen'), this.#unpublish('screenAudio')]);
   }
 
+  /** Stops what may not be sent (any more): the server has taken it away already. */
+  async restrict(may: { camera: boolean; microphone: boolean; screen: boolean }): Promise<void> {
+    const stopping: Promise<void>[] = [];
+    if (!may.camera && this.#camera !== undefined) stopping.push(this.stopVideo(this.#camera));
+    if (!may.screen) stopping.push(this.stopScreenSharing());
+    if (!may.microphone && this.#tracks.has('microphone')) {
+      this.#tracks.get('microphone')?.stop();
+      this.#setMuted(true);
+      stopping.push(this.#unpublish('microphone'));
+    }
+    await Promise.all(stopping);
+  }
+
   /** Opens the microphone at join; a failure is an event. */
   async startMicrophone(): Promise<void> {
     try {

@@ -97,10 +97,23 @@ export class Publications {
     return [...this.#wanted.values()].map((w) => ({ ...w, mid: midOf(w.source) }));
   }
 
-  /** Takes the server's word for what is published. */
-  confirm(tracks: readonly Track[]): void {
+  /**
+   * Takes the server's word for what is published. What somebody else muted while we did not hear of
+   * it stays muted; its sources are returned.
+   */
+  confirm(tracks: readonly Track[]): Source[] {
+    const muted: Source[] = [];
+    for (const { clientId, source, muted: isMuted } of tracks) {
+      const wanted = this.#wanted.get(source);
+      const wasOpen = this.#confirmed.get(clientId) === false;
+      if (isMuted && wasOpen && wanted?.clientId === clientId && !wanted.muted) {
+        this.setMuted(source, true);
+        muted.push(source);
+      }
+    }
     this.#confirmed.clear();
     for (const track of tracks) this.#confirmed.set(track.clientId, track.muted);
+    return muted;
   }
 
   /** Why the server refused a track, once. */

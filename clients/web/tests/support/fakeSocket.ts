@@ -126,6 +126,12 @@ export class FakeServer {
     this.socket.say({ callId: 'call-1', version: this.version, ...message });
   }
 
+  /** As if a moderator had muted all that the client publishes. */
+  muteAll(): void {
+    const tracks = this.#self.tracks.map((track) => ({ ...track, muted: true }));
+    this.#self = { ...this.#self, tracks };
+  }
+
   #answer(socket: FakeSocket, message: ClientMessage): void {
     if (this.silent) return;
     const { requestId } = message;
