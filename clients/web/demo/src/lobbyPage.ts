@@ -19,7 +19,11 @@ export function lobbyPage(call: Call): HTMLElement {
       icon('people'),
       h('h1', {}, 'You are in the lobby'),
       h('p', {}, 'Someone in the call will let you in. Nobody sees or hears you yet.'),
-      h('button', { type: 'button', 'data-testid': 'leave-lobby', onclick: leave }, 'Leave'),
+      h(
+        'button',
+        { type: 'button', class: 'secondary', 'data-testid': 'leave-lobby', onclick: leave },
+        'Leave',
+      ),
     ),
   );
 }

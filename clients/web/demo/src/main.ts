@@ -209,7 +209,7 @@ async function beReachable(): Promise<void> {
     onAccept: (ringing) => void enter(ringing.accept(options)),
     onCall: (whom) => void enter(agent.startCall([whom], options)),
   });
-  app.append(incoming.element);
+  app.prepend(incoming.element);
 }
 
 function known(error: unknown): ConvokeError {

@@ -142,6 +142,10 @@ export class PeoplePanel {
 
   #button(testId: string, text: string, act: () => Promise<void>): HTMLElement {
     const onclick = () => void this.#actions.try(act);
-    return h('button', { type: 'button', 'data-testid': testId, onclick }, text);
+    return h(
+      'button',
+      { type: 'button', class: 'secondary', 'data-testid': testId, onclick },
+      text,
+    );
   }
 }
