@@ -8,7 +8,8 @@ use convoke_client::media::{
     Input as PeerInput, MediaConfig, MediaError, MediaEvent, MediaPeer, Offers, Received, SendLine,
 };
 use convoke_core::{
-    EncodingDemand, Layer, MediaKind, ParticipantId, RoomId, SlotState, SlotView, Snapshot,
+    EncodingDemand, Layer, MediaKind, ParticipantId, Permissions, RoomId, SlotState, SlotView,
+    Snapshot,
 };
 use convoke_protocol::{MediaKind as WireKind, Source, TransportRole};
 
@@ -81,6 +82,12 @@ pub(crate) struct Actor {
     pub(crate) was_cut: bool,
     pub(crate) next_address: u8,
     pub(crate) next_client_id: u32,
+    /// What it may do.
+    pub(crate) permissions: Permissions,
+    /// It waits in the lobby.
+    pub(crate) waits: bool,
+    /// It was removed.
+    pub(crate) removed: bool,
 }
 
 pub(crate) fn role_index(role: TransportRole) -> usize {

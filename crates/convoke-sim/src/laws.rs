@@ -267,6 +267,7 @@ mod tests {
         let participant = |id, tracks| ModelParticipant {
             id: ParticipantId(id),
             reachable: true,
+            receives: true,
             tracks,
             wishes: vec![],
         };

@@ -18,6 +18,7 @@ mod actor;
 mod laws;
 mod link;
 mod model;
+mod moderated;
 mod named;
 mod playing;
 mod random;
@@ -28,6 +29,7 @@ mod tables;
 
 pub use link::{Burst, Link, LinkConfig, Sent, Usage};
 pub use model::{ModelParticipant, ModelRoom, ModelTrack, SlotTable};
+pub use moderated::moderated;
 pub use named::{named, names};
 pub use random::random;
 pub use report::{Report, SlotLine};
@@ -37,8 +39,12 @@ pub use scenario::{
 pub use sim::{run, run_traced};
 pub use tables::{CAMERAS, Camera, NETWORKS, Network};
 
-/// The scenario of this name: one of [`names`], or `random`, which the seed decides.
+/// The scenario of this name: one of [`names`], or `random` or `moderated`, which the seed decides.
 #[must_use]
 pub fn scenario(name: &str, seed: u64) -> Option<Scenario> {
-    if name == "random" { Some(random(seed)) } else { named(name) }
+    match name {
+        "random" => Some(random(seed)),
+        "moderated" => Some(moderated(seed)),
+        name => named(name),
+    }
 }

@@ -28,6 +28,8 @@ pub struct ModelParticipant {
     pub id: ParticipantId,
     /// Whether its signalling is attached.
     pub reachable: bool,
+    /// Whether it may receive.
+    pub receives: bool,
     /// What it publishes.
     pub tracks: Vec<ModelTrack>,
     /// Its video slots' wishes.
@@ -90,6 +92,10 @@ impl ModelRoom {
         let Some(participant) = self.participants.iter().find(|p| p.id == me) else {
             return vec![format!("{me} is not in the room")];
         };
+        if !participant.receives {
+            let held = slots.iter().filter(|slot| slot.assigned.is_some());
+            return held.map(|slot| format!("{me} may not receive {:?}", slot.assigned)).collect();
+        }
         for kind in [MediaKind::Audio, MediaKind::Video] {
             let of_kind: Vec<&SlotView> = slots.iter().filter(|s| s.kind == kind).collect();
             let wishes: &[SlotWish] = match kind {
@@ -250,6 +256,7 @@ mod tests {
         let participant = |id, tracks| ModelParticipant {
             id: ParticipantId(id),
             reachable: true,
+            receives: true,
             tracks,
             wishes: Vec::new(),
         };

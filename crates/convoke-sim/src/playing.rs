@@ -55,6 +55,8 @@ pub(crate) struct Playing {
     /// Keyframes that were asked for, of each encoding.
     pub(crate) asked: Vec<u64>,
     pub(crate) since: Instant,
+    /// The server has taken it away, and it goes on all the same.
+    pub(crate) ghost: bool,
 }
 
 pub(crate) fn core_source(source: Source) -> convoke_core::Source {
@@ -148,7 +150,7 @@ pub(crate) fn playing(
         player.as_source().set_paused(now, true);
     }
     let (wanted, asked) = (Vec::new(), Vec::new());
-    Playing { line, client_id, spec: spec.clone(), player, wanted, asked, since: now }
+    Playing { line, client_id, spec: spec.clone(), player, wanted, asked, since: now, ghost: false }
 }
 
 fn layered(spec: &PublishSpec, track: u16, plain: LayeredConfig) -> LayeredConfig {

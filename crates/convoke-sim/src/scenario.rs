@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use convoke_client::media::Codec;
 use convoke_client::source::{EncodingConfig, PausedClock, Scalability};
+use convoke_core::Permissions;
 use convoke_protocol::Source;
 
 use crate::link::LinkConfig;
@@ -278,6 +279,15 @@ pub enum Act {
     Reachable(bool),
     /// The server closes its room.
     CloseRoom,
+    /// What it may do changes, also for its later presences. It goes on sending what it may no longer
+    /// send, as a client might that does not listen.
+    Permit(Permissions),
+    /// The server removes it; from then on it cannot join.
+    Remove,
+    /// Wants to join, and is kept waiting in the lobby; cannot join by itself.
+    Knock,
+    /// Is let in from the lobby.
+    Admit,
     /// Its downlink has another capacity from now on, in bit/s; none for no limit.
     DownRate(Option<u64>),
     /// Its uplink has another capacity from now on.

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use convoke_sim::{named, names, random, run};
+use convoke_sim::{moderated, named, names, random, run};
 
 /// Random scenarios of one test run.
 const SEEDS: u64 = 200;
@@ -89,4 +89,21 @@ fn a_failure_says_how_to_repeat_it() {
     let text = report.failure().expect("broken");
     assert!(text.contains("cargo run --release -p convoke-sim -- run --scenario two --seed 9"));
     assert!(text.contains("a law"));
+}
+
+/// Random histories of permissions, lobby and removals of one test run.
+const MODERATED: u64 = 40;
+
+/// A participant's media flows exactly when the model says that it may, down to packets, whatever
+/// its client goes on sending.
+#[test]
+fn moderated_calls_keep_every_law() {
+    let received = AtomicU64::new(0);
+    all(MODERATED, |index| {
+        let seed = index + 1;
+        let report = run(&moderated(seed), seed);
+        received.fetch_add(report.received, Ordering::Relaxed);
+        report.failure()
+    });
+    assert!(received.into_inner() > 0, "nothing was forwarded in any of them");
 }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use convoke_core::{
-    Action, CommandError, JoinRequest, LeaveReason, Mid, ParticipantId, Permissions, Reply, RoomId,
-    Show, SlotWish,
+    Action, CommandError, JoinRequest, LeaveReason, Mid, ParticipantId, Reply, RoomId, Show,
+    SlotWish,
 };
 use convoke_protocol::{Source, TransportRole};
 
@@ -21,9 +21,13 @@ impl Sim {
         let present = self.actors[who].live.as_ref().is_some_and(|l| l.fate == Fate::In);
         match (act, present) {
             (Act::Join, false) => {
-                if self.actors[who].live.is_none() {
+                let actor = &self.actors[who];
+                if actor.live.is_none() && !actor.waits && !actor.removed {
                     self.join(who);
                 }
+            }
+            (act @ (Act::Permit(_) | Act::Remove | Act::Knock | Act::Admit), _) => {
+                self.moderate(who, &act);
             }
             (Act::Restore, _) => self.restore(who),
             (Act::Join, true) | (_, false) => {}
@@ -61,11 +65,12 @@ impl Sim {
             Act::DownRate(rate) => self.actors[who].down.set_rate(self.now, rate),
             Act::UpRate(rate) => self.actors[who].up.set_rate(self.now, rate),
             Act::Join | Act::Restore => {}
+            Act::Permit(_) | Act::Remove | Act::Knock | Act::Admit => {}
         }
     }
 
     /// The id of a present actor, its room, and itself.
-    fn present(&mut self, who: usize) -> Option<(ParticipantId, RoomId, &mut Live)> {
+    pub(super) fn present(&mut self, who: usize) -> Option<(ParticipantId, RoomId, &mut Live)> {
         let live = self.actors[who].live.as_mut()?;
         Some((live.id, live.room, live))
     }
@@ -81,6 +86,7 @@ impl Sim {
         // Any number but 0 will do; these look like what a control plane gives.
         let id = ParticipantId(self.next_participant << 16 | 0x2a);
         let local = self.actors[who].addresses(who);
+        let permissions = self.actors[who].permissions;
         let (actor, seed) = (&mut self.actors[who], self.random.u64(..));
         let (peer, offers) = match actor.peer(local, seed, self.now) {
             Ok(made) => made,
@@ -91,6 +97,7 @@ impl Sim {
             .publish
             .clone()
             .into_iter()
+            .filter(|spec| permissions.may_publish(playing::core_source(spec.source)))
             .map(|spec| {
                 let client_id = actor.client_id(spec.source);
                 (spec, client_id)
@@ -104,14 +111,15 @@ impl Sim {
             participant: id,
             identity: format!("user-{who}").into(),
             display_name: format!("User {who}").into(),
-            permissions: Permissions::ALL,
+            permissions,
             send_offer: offers.send.clone(),
             receive_offer: offers.receive.clone(),
             tracks,
         };
         // In the room before the first event about it.
-        let participant =
-            ModelParticipant { id, reachable: true, tracks: Vec::new(), wishes: Vec::new() };
+        let (reachable, receives) = (true, permissions.receive);
+        let (tracks, wishes) = (Vec::new(), Vec::new());
+        let participant = ModelParticipant { id, reachable, receives, tracks, wishes };
         self.model(room).participants.push(participant);
         let reply = self.command(room, Action::Join(request));
         let Ok(Reply::Joined { send_answer, receive_answer, snapshot }) = reply else {
@@ -200,7 +208,7 @@ impl Sim {
         self.must_be_done(&reply);
     }
 
-    fn must_be_done(&mut self, reply: &Result<Reply, CommandError>) {
+    pub(super) fn must_be_done(&mut self, reply: &Result<Reply, CommandError>) {
         if !matches!(reply, Ok(Reply::Done)) {
             self.broken(format!("refused: {reply:?}"));
         }
@@ -234,8 +242,9 @@ impl Sim {
         };
         let spec = &offered.clone().find(simulcast).unwrap_or(spec).clone();
         let client_id = self.actors[who].client_id(spec.source);
+        let allowed = self.actors[who].permissions.may_publish(playing::core_source(spec.source));
         let Some((participant, room, live)) = self.present(who) else { return };
-        let taken = live.playing.iter().any(|p| p.spec.source == spec.source);
+        let taken = live.playing.iter().any(|p| p.spec.source == spec.source && !p.ghost);
         let Some(track) = playing::declaration(spec, &client_id, &live.offers.send_mids) else {
             return;
         };
@@ -244,12 +253,17 @@ impl Sim {
             (Ok(Reply::Published(track)), false) => {
                 self.model_track(room, participant, track, &client_id, spec);
                 let (seed, start, now) = (self.random.u64(..), self.start, self.now);
+                if !allowed {
+                    self.broken(format!("{client_id} was published, but may not be"));
+                }
                 if let Some((_, _, live)) = self.present(who) {
+                    live.playing.retain(|p| p.spec.source != spec.source);
                     let playing = playing::playing(spec, client_id, participant, start, now, seed);
                     live.playing.push(playing);
                 }
             }
             (Err(CommandError::Track { .. }), true) => {}
+            (Err(CommandError::NotAllowed(_)), _) if !allowed => {}
             (reply, _) => self.broken(format!("publishing {client_id}: {reply:?}")),
         }
     }
@@ -258,6 +272,9 @@ impl Sim {
         let Some((participant, room, live)) = self.present(who) else { return };
         let Some(at) = live.playing.iter().position(|p| p.spec.source == source) else { return };
         let playing = live.playing.remove(at);
+        if playing.ghost {
+            return;
+        }
         let client_id: Arc<str> = playing.client_id.as_str().into();
         let model = self.model(room);
         if let Some(participant) = model.participant(participant) {
@@ -270,7 +287,7 @@ impl Sim {
     fn mute(&mut self, who: usize, source: Source, muted: bool) {
         let now = self.now;
         let Some((participant, room, live)) = self.present(who) else { return };
-        let playing = live.playing.iter().find(|p| p.spec.source == source);
+        let playing = live.playing.iter().find(|p| p.spec.source == source && !p.ghost);
         let Some(client_id) = playing.map(|p| p.client_id.clone()) else { return };
         live.set_paused(now, source, muted);
         let model = self.model(room);

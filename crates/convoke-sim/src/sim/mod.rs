@@ -6,6 +6,7 @@
 
 mod acts;
 mod check;
+mod moderate;
 mod quality;
 mod queue;
 mod span;
@@ -18,8 +19,8 @@ use std::time::{Duration, Instant};
 use convoke_client::check::{Delays, WireChecker, rtp_numbers};
 use convoke_client::media::Input as PeerInput;
 use convoke_core::{
-    Action, Command, CommandError, Entropy, Event, Input, Outbox, ParticipantId, Reply, RequestId,
-    RoomChange, RoomId, TransportState, Worker, WorkerConfig,
+    Action, Command, CommandError, Entropy, Event, Input, Outbox, ParticipantId, Permissions,
+    Reply, RequestId, RoomChange, RoomId, TransportState, Worker, WorkerConfig,
 };
 use convoke_protocol::TransportRole;
 
@@ -143,6 +144,9 @@ impl Sim {
             was_cut: false,
             next_address: 0,
             next_client_id: 0,
+            permissions: Permissions::ALL,
+            waits: false,
+            removed: false,
         });
         let actors: Vec<Actor> = actors.collect();
         let report = Report {
