@@ -60,11 +60,19 @@ impl Path {
     /// Whether what is sent now is carried without loss or queue.
     pub(super) fn is_clean(&self, now: Instant) -> bool {
         let fresh = self.reported.is_some_and(|at| now.saturating_duration_since(at) < FRESH);
-        let rtt = self.rtt.map(|rtt| self.before.map_or(rtt, |before| before.min(rtt)));
-        let queue = rtt.zip(self.least).map(|(rtt, (least, _))| rtt.saturating_sub(least));
         fresh
             && self.loss.is_some_and(|loss| loss <= LOSS_MAX)
-            && queue.is_some_and(|queue| queue <= QUEUE_MAX)
+            && self.queue().is_some_and(|queue| queue <= QUEUE_MAX)
+    }
+
+    /// Whether packets queue on the way, by the latest report.
+    pub(super) fn is_congested(&self) -> bool {
+        self.queue().is_some_and(|queue| queue > QUEUE_MAX)
+    }
+
+    fn queue(&self) -> Option<Duration> {
+        let rtt = self.rtt.map(|rtt| self.before.map_or(rtt, |before| before.min(rtt)));
+        rtt.zip(self.least).map(|(rtt, (least, _))| rtt.saturating_sub(least))
     }
 
     /// The estimate by which is allocated, for the estimator's own and what is sent at `spent_bps`:
