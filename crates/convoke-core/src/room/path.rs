@@ -146,4 +146,18 @@ mod tests {
         clean(&mut path);
         assert_eq!(path.believe(start + FRESH, 200 * K, 500 * K), 200 * K);
     }
+
+    #[test]
+    fn a_path_is_congested_while_packets_queue_not_when_one_is_late_or_lost() {
+        let start = Instant::now();
+        let mut path = Path::default();
+        assert!(!path.is_congested());
+        let mut congested = |rtt: u32, loss| {
+            path.report(start, Some(rtt * MS), Some(loss));
+            path.is_congested()
+        };
+        assert!(![congested(20, 0.0), congested(25, 0.3), congested(300, 0.0)].contains(&true));
+        assert!(congested(250, 0.0));
+        assert!(!congested(30, 0.1));
+    }
 }
