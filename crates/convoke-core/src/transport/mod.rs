@@ -159,6 +159,8 @@ pub(crate) struct Transport {
     rtc: Rtc,
     pub(crate) role: TransportRole,
     pub(crate) lines: Vec<Line>,
+    /// Whether packets queue on their way to the peer.
+    congested: bool,
     ufrag: String,
     ssrcs: FxHashMap<u32, Option<(usize, Option<Rid>)>>,
     deadline: Instant,

@@ -15,16 +15,11 @@ use str0m::rtp::Extension;
 use str0m::{Candidate, IceCreds, Rtc};
 
 use super::answer::{Rewrite, SlotLine};
+use super::egress::begin_retransmission;
 use super::{Codec, Crypto, Line, Transport, descriptor};
 use crate::api::{MediaKind, TransportRole};
 use crate::ids::{Mid, Rid};
 
-/// Packets kept for retransmission per video slot: 1 s of a 2.5 Mbit/s stream at 1,100 B fits, and
-/// an idle slot costs nothing.
-const RTX_CACHE_PACKETS: usize = 512;
-const RTX_CACHE_AGE: Duration = Duration::from_secs(1);
-/// Retransmissions may be this share of what is sent; above it str0m drops all queued ones.
-const RTX_RATIO_CAP: f32 = 0.5;
 /// Sender and receiver reports: often enough for lip-sync after a switch, seldom enough that
 /// declared but idle slots cost little.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
@@ -69,6 +64,7 @@ impl Transport {
             role,
             lines: Vec::new(),
             ufrag: credentials.0,
+            congested: false,
             ssrcs: FxHashMap::default(),
             deadline: now,
             touched: true,
@@ -203,7 +199,7 @@ impl Transport {
         let mut api = self.rtc.direct_api();
         let stream = api.stream_tx_by_mid(mid, None)?;
         if kind == MediaKind::Video {
-            stream.set_rtx_cache(RTX_CACHE_PACKETS, RTX_CACHE_AGE, Some(RTX_RATIO_CAP));
+            begin_retransmission(stream, self.congested);
         }
         Some(stream.ssrc())
     }
