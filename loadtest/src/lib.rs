@@ -9,6 +9,7 @@ pub mod engine;
 pub mod figures;
 pub mod key;
 pub mod meter;
+pub mod peers;
 pub mod plan;
 pub mod probe;
 pub mod report;

@@ -7,18 +7,22 @@
 #![expect(clippy::print_stdout, reason = "a program that reports to its user")]
 
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand};
-use convoke_loadtest::key::minter;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use convoke_loadtest::key::{DevFile, minter};
+use convoke_loadtest::peers;
 use convoke_loadtest::probe::Probe;
-use convoke_loadtest::report::Report;
+use convoke_loadtest::report::{Comparison, Report};
 use convoke_loadtest::run::{Outcome, RunOptions, run};
 use convoke_loadtest::scenario::{SHIPPED, Scenario};
 use convoke_loadtest::server::Server;
 use convoke_loadtest::target::convoke::Convoke;
+use convoke_loadtest::target::janus::Janus;
+use convoke_loadtest::target::mediasoup::Mediasoup;
+use convoke_loadtest::units::VideoCodec;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -40,6 +44,8 @@ struct Cli {
 enum Command {
     /// Carries out a scenario and writes a report
     Run(RunArgs),
+    /// Carries out a scenario on several servers, one after the other, and compares them
+    Compare(CompareArgs),
     /// Lists the scenarios that come with the load test, or prints one
     Scenarios {
         /// The scenario to print
@@ -49,8 +55,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// A scenario file, or the name of a shipped one
-    scenario: PathBuf,
+    #[command(flatten)]
+    common: Common,
     /// The server's URL; without it one is started
     #[arg(long, value_name = "URL", requires = "key_file")]
     target: Option<String>,
@@ -69,6 +75,13 @@ struct RunArgs {
     /// Load goes to loopback only, unless this names the target's host
     #[arg(long, value_name = "HOST")]
     i_own_this_target: Option<String>,
+}
+
+/// What both commands take.
+#[derive(Debug, Args)]
+struct Common {
+    /// A scenario file, or the name of a shipped one
+    scenario: PathBuf,
     /// The server to start; otherwise CONVOKE_BIN, or the one beside this program
     #[arg(long, value_name = "FILE")]
     server_binary: Option<PathBuf>,
@@ -81,6 +94,36 @@ struct RunArgs {
     /// No progress bar
     #[arg(long)]
     quiet: bool,
+}
+
+#[derive(Debug, Args)]
+struct CompareArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Which servers, in this order
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "convoke,janus,mediasoup")]
+    targets: Vec<Name>,
+    /// The folder with what peers/install.sh installed; that of the source when absent
+    #[arg(long, value_name = "DIR")]
+    peers: Option<PathBuf>,
+}
+
+/// A server that can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    Convoke,
+    Janus,
+    Mediasoup,
+}
+
+impl Name {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Convoke => "convoke",
+            Self::Janus => "janus",
+            Self::Mediasoup => "mediasoup",
+        }
+    }
 }
 
 /// What went wrong, with its exit code.
@@ -106,6 +149,7 @@ fn main() -> ExitCode {
     let result = match (Cli::parse().command, runtime) {
         (Command::Scenarios { name }, _) => scenarios(name.as_deref()),
         (Command::Run(args), Ok(runtime)) => runtime.block_on(command_run(args)),
+        (Command::Compare(args), Ok(runtime)) => runtime.block_on(command_compare(args)),
         (_, Err(error)) => Err(Failure::running(error)),
     };
     match result {
@@ -149,8 +193,9 @@ fn check_host(url: &str, vouched: Option<&str>) -> Result<(), Failure> {
     )))
 }
 
-async fn command_run(args: RunArgs) -> Result<u8, Failure> {
-    let (name, scenario) = Scenario::load(&args.scenario).map_err(Failure::usage)?;
+/// The scenario, and enough open files for it.
+fn prepare(common: &Common) -> Result<(String, Arc<Scenario>), Failure> {
+    let (name, scenario) = Scenario::load(&common.scenario).map_err(Failure::usage)?;
     // Two sockets for each participant, and what else a process needs.
     let files = scenario.participants() as u64 * 4 + 1_024;
     if rlimit::increase_nofile_limit(files).unwrap_or(0) < files {
@@ -158,44 +203,111 @@ async fn command_run(args: RunArgs) -> Result<u8, Failure> {
             "the system allows fewer than {files} open files; raise `ulimit -n`"
         )));
     }
-    let outcome = measure_convoke(&args, Arc::new(scenario.clone())).await?;
+    Ok((name, Arc::new(scenario)))
+}
+
+async fn command_run(args: RunArgs) -> Result<u8, Failure> {
+    let (name, scenario) = prepare(&args.common)?;
+    let outcome = match (&args.target, &args.key_file) {
+        (Some(url), Some(file)) => measure_target(&args, url, file, scenario.clone()).await?,
+        _ => measure_own(&args.common, scenario.clone()).await?,
+    };
     let report = Report::new("convoke", &name, &scenario, &outcome);
     tell(&report);
-    if let Some(folder) = &args.report {
+    if let Some(folder) = &args.common.report {
         report.write(folder).map_err(|error| Failure::running(format!("--report: {error}")))?;
         println!("report: {}", folder.join("report.html").display());
     }
     Ok(verdict(&report))
 }
 
-async fn measure_convoke(args: &RunArgs, scenario: Arc<Scenario>) -> Result<Outcome, Failure> {
-    let mut own = None;
-    let (url, signer, mut probe) = match (&args.target, &args.key_file) {
-        (Some(url), Some(file)) => {
-            check_host(url, args.i_own_this_target.as_deref())?;
-            let signer = minter(file, &args.kid).map_err(Failure::usage)?;
-            let told = convoke_loadtest::key::DevFile::read(file).ok();
-            let metrics_url = told.and_then(|told| told.metrics_url);
-            (url.clone(), signer, Probe { metrics_url, ..Probe::default() })
+async fn command_compare(args: CompareArgs) -> Result<u8, Failure> {
+    let (name, scenario) = prepare(&args.common)?;
+    let source = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/peers"));
+    let folder = args.peers.clone().unwrap_or_else(source);
+    let mut comparison = Comparison::new(&name);
+    for target in &args.targets {
+        let measured = match target {
+            Name::Convoke => measure_own(&args.common, scenario.clone()).await.map_err(|f| f.1),
+            _ => measure_peer(*target, &folder, &args.common, scenario.clone()).await,
+        };
+        match measured {
+            Ok(outcome) => {
+                let report = Report::new(target.text(), &name, &scenario, &outcome);
+                tell(&report);
+                comparison.add(report);
+            }
+            Err(reason) => {
+                println!("{}: not measured: {reason}", target.text());
+                comparison.add_absent(target.text(), reason);
+            }
         }
-        _ => {
-            let workers = scenario.server.workers.map(|count| count.0);
-            let starting = Server::start(args.server_binary.as_deref(), workers);
-            let server = own.insert(starting.await.map_err(Failure::running)?);
-            let signer = server.dev.minter().map_err(Failure::running)?;
-            let metrics_url = server.dev.metrics_url.clone();
-            let pids = server.pid().into_iter().collect();
-            (server.dev.url.clone(), signer, Probe { pids, metrics_url })
-        }
+    }
+    if let Some(folder) = &args.common.report {
+        comparison.write(folder).map_err(|e| Failure::running(format!("--report: {e}")))?;
+        println!("report: {}", folder.join("report.html").display());
+    }
+    Ok(comparison.reports().iter().map(|report| verdict(report)).max().unwrap_or(1))
+}
+
+fn options(common: &Common) -> RunOptions {
+    RunOptions { threads: common.threads, progress: !common.quiet }
+}
+
+/// Measures a Convoke that runs already.
+async fn measure_target(
+    args: &RunArgs,
+    url: &str,
+    file: &Path,
+    scenario: Arc<Scenario>,
+) -> Result<Outcome, Failure> {
+    check_host(url, args.i_own_this_target.as_deref())?;
+    let signer = minter(file, &args.kid).map_err(Failure::usage)?;
+    let told = DevFile::read(file).ok().and_then(|told| told.metrics_url);
+    let metrics_url = args.metrics_url.clone().or(told);
+    let probe = Probe { pids: args.pid.into_iter().collect(), metrics_url };
+    let target = Convoke::new(url.to_owned(), signer, bind_address(url));
+    run(target, scenario, probe, options(&args.common)).await.map_err(Failure::running)
+}
+
+/// Measures a Convoke that is started for it.
+async fn measure_own(common: &Common, scenario: Arc<Scenario>) -> Result<Outcome, Failure> {
+    let workers = scenario.server.workers.map(|count| count.0);
+    let starting = Server::start(common.server_binary.as_deref(), workers);
+    let server = starting.await.map_err(Failure::running)?;
+    let signer = server.dev.minter().map_err(Failure::running)?;
+    let metrics_url = server.dev.metrics_url.clone();
+    let probe = Probe { pids: server.pid().into_iter().collect(), metrics_url };
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let target = Convoke::new(server.dev.url.clone(), signer, loopback);
+    run(target, scenario, probe, options(common)).await.map_err(Failure::running)
+}
+
+/// Measures another server that is started for it; an error says why it was not.
+async fn measure_peer(
+    name: Name,
+    folder: &Path,
+    common: &Common,
+    scenario: Arc<Scenario>,
+) -> Result<Outcome, String> {
+    if scenario.video.enabled
+        && (scenario.video.encodings.len() > 1 || scenario.video.codec != VideoCodec::Vp8)
+    {
+        return Err("callers send it VP8 in one encoding only; see the scenario `compare`".into());
+    }
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let starting = match name {
+        Name::Mediasoup => peers::mediasoup(folder).await,
+        _ => peers::janus(folder).await,
     };
-    probe.pids.extend(args.pid);
-    probe.metrics_url = args.metrics_url.clone().or(probe.metrics_url);
-    let bind = bind_address(&url);
-    let options = RunOptions { threads: args.threads, progress: !args.quiet };
-    let target = Convoke::new(url, signer, bind);
-    let outcome = run(target, scenario, probe, options).await.map_err(Failure::running);
-    drop(own);
-    outcome
+    let peer = starting.map_err(|absent| absent.to_string())?;
+    let probe = Probe { pids: peer.pids.clone(), metrics_url: None };
+    let (url, options) = (peer.url.clone(), options(common));
+    let outcome = match name {
+        Name::Mediasoup => run(Mediasoup::new(url, loopback), scenario, probe, options).await,
+        _ => run(Janus::new(url, loopback), scenario, probe, options).await,
+    };
+    outcome.map_err(|error| error.to_string())
 }
 
 /// The address of the callers' sockets.

@@ -311,3 +311,6 @@ impl AudioSlot {
         self.late = late;
     }
 }
+
+#[cfg(test)]
+mod tests;

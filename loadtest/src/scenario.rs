@@ -414,3 +414,6 @@ impl Scenario {
         self.calls.rooms.0 * self.calls.participants.0 + storm
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,7 +111,8 @@ impl Batch {
         }
     }
 
-    /// Reads once and hands each datagram on; `false` when the socket is empty.
+    /// Reads once and hands each datagram on; `false` when the socket is empty: fewer came than
+    /// there is room for, and the poller tells of those that come from now on.
     pub(super) fn read(
         &mut self,
         socket: &CallerSocket,
@@ -131,6 +132,6 @@ impl Batch {
             let joined = buffer.get(..meta.len).unwrap_or_default();
             joined.chunks(meta.stride.max(1)).for_each(|datagram| each(meta.addr, datagram));
         }
-        true
+        filled == BATCH_SIZE
     }
 }

@@ -3,6 +3,7 @@
 //! Owns: the shape of `report.json`, which changes only by additions, and the summary's figures.
 //! Never: measures, or decides what is good; the scenario's expectations do.
 
+mod comparison;
 mod html;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::probe::ServerFigures;
 use crate::run::{Outcome, Second};
 use crate::scenario::Scenario;
 
+pub use comparison::{Compared, Comparison};
 pub use html::page;
 
 /// The version of the report's shape.
@@ -469,3 +471,6 @@ pub(crate) fn write(folder: &Path, json: &str, html: &str) -> io::Result<()> {
     std::fs::write(folder.join("report.json"), json)?;
     std::fs::write(folder.join("report.html"), html)
 }
+
+#[cfg(test)]
+mod tests;

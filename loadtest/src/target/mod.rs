@@ -7,6 +7,8 @@
 //! answers (WHEP), or both, with more of the latter as others come.
 
 pub mod convoke;
+pub mod janus;
+pub mod mediasoup;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
