@@ -62,11 +62,13 @@ impl Comparison {
     /// Those that were measured.
     #[must_use]
     pub fn reports(&self) -> Vec<&Report> {
-        let report = |compared| match compared {
-            &Compared::Measured { ref report, .. } => Some(&**report),
-            Compared::Absent { .. } => None,
-        };
-        self.targets.values().filter_map(report).collect()
+        let mut found = Vec::new();
+        for compared in self.targets.values() {
+            if let Compared::Measured { report, .. } = compared {
+                found.push(&**report);
+            }
+        }
+        found
     }
 
     /// Writes `report.json` and `report.html` into a folder, which is made.

@@ -79,9 +79,9 @@ fn bounds_of_what_was_not_measured_do_not_hold() {
     let report = sample();
     let holds: BTreeMap<&str, bool> =
         report.expectations.iter().map(|v| (v.name.as_str(), v.holds)).collect();
-    assert_eq!(holds["freezes_max"], true);
-    assert_eq!(holds["participants_joined_min"], true);
-    assert_eq!(holds["server_rss_bytes_max"], false);
+    assert!(holds["freezes_max"]);
+    assert!(holds["participants_joined_min"]);
+    assert!(!holds["server_rss_bytes_max"]);
     assert!(!report.holds());
 }
 
