@@ -29,6 +29,9 @@ const LAG_MS_MAX: f64 = 20.0;
 /// The same for its busiest thread, as a share of the time.
 const BUSY_MAX: f64 = 0.95;
 
+/// A shorter piece of time is not shown, only counted; in seconds.
+const MOMENT_LEAST: f64 = 0.2;
+
 /// How a run is made.
 #[derive(Debug, Clone, Copy)]
 pub struct RunOptions {
@@ -314,7 +317,10 @@ impl Clerk {
             self.outcome.figures.merge(&second.figures);
         }
         self.show(&second);
-        self.outcome.timeline.push(second);
+        // What is left over at a border says nothing of a second.
+        if second.seconds >= MOMENT_LEAST {
+            self.outcome.timeline.push(second);
+        }
     }
 
     fn show(&self, second: &Second) {
