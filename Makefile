@@ -1,6 +1,7 @@
 # Convoke's commands. `make run` and `make test` do all the set-up they need.
 #
 # CARGO_PROFILE  debug (default) or release: how `make run` and the browser tests build the server
+# SCENARIO       smoke (default): what `make loadtest` carries out
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,8 +16,9 @@ NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 WEB := clients/web
 E2E := tests/e2e
 DATA_DIR ?= data
+SCENARIO ?= smoke
 
-.PHONY: help run test lint fmt web web-test rust-test e2e server browser bench bench-join
+.PHONY: help run test lint fmt web web-test rust-test e2e server browser bench bench-join loadtest
 
 help: ## lists the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,6 +74,12 @@ bench: web ## measures the server with native clients (release build)
 bench-join: browser $(E2E)/node_modules/.package-lock.json ## measures joins in Chromium (release build)
 	$(MAKE) server CARGO_PROFILE=release
 	cd $(E2E) && CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) node bench/join-time.mjs
+
+loadtest: ## a short load test of a server of its own; SCENARIO=meeting for another one (release build)
+	$(MAKE) server CARGO_PROFILE=release
+	cargo build --locked --release --package convoke-loadtest
+	CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) $(TARGET_DIR)/release/convoke-loadtest \
+	  run $(SCENARIO) --report $(DATA_DIR)/loadtest
 
 # Debian's Chromium, Firefox and a font, from Debian's own archive, only where they are absent.
 browser:

@@ -16,7 +16,6 @@
 
 mod actor;
 mod laws;
-mod link;
 mod model;
 mod named;
 mod playing;
@@ -26,7 +25,8 @@ mod scenario;
 mod sim;
 mod tables;
 
-pub use link::{Burst, Link, LinkConfig, Sent, Usage};
+use convoke_client::link;
+pub use convoke_client::link::{Burst, Link, LinkConfig, Sent, Usage};
 pub use model::{ModelParticipant, ModelRoom, ModelTrack, SlotTable};
 pub use named::{named, names};
 pub use random::random;

@@ -7,13 +7,14 @@ mod agent;
 mod call;
 mod data;
 mod driver;
+mod seat;
 mod socket;
 mod state;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use convoke_protocol::{ClientMessage, ErrorReply, ServerMessage, Welcome};
+use convoke_protocol::{ClientMessage, ErrorReply, Join, Joined, ServerMessage, Welcome};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use agent::{Agent, Answer, ToAgent};
@@ -23,6 +24,7 @@ pub use call::{
     TrackHandle, WriteError,
 };
 pub use data::{CallData, CallDataReceived, DataError};
+pub use seat::{Seat, SeatEvent};
 pub use socket::ConnectError;
 pub use state::{CallChange, CallState};
 
@@ -191,6 +193,15 @@ impl Client {
     /// When media sockets cannot be had or the server refuses; nothing is left behind.
     pub async fn join(&self, group_id: &str, options: JoinOptions) -> Result<Call, JoinError> {
         call::join(self, group_id, options).await
+    }
+
+    /// Joins with offers that the app made itself, and leaves the media to it: for programs that
+    /// drive many [`crate::media::MediaPeer`]s together.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be asked.
+    pub async fn join_bare(&self, join: Join) -> Result<(Joined, Seat), RequestError> {
+        seat::join(self, join).await
     }
 }
 
