@@ -46,8 +46,8 @@ impl Transport {
         if self.dead || !self.connected {
             return false;
         }
+        let Some(ssrc) = self.used_stream(line) else { return false };
         let Some(line) = self.lines.get(line) else { return false };
-        let Some(ssrc) = line.ssrc else { return false };
         let redundancy = redundant_audio(line, &outgoing);
         let mut api = self.rtc.direct_api();
         let Some(stream) = api.stream_tx(&ssrc) else { return false };
@@ -74,6 +74,7 @@ impl Transport {
         .csrc(&[outgoing.csrc])
         .ext_vals(ext);
         stream.write_rtp(write);
+        self.timing.queued += 1;
         self.touched = true;
         true
     }
