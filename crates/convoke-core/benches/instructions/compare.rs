@@ -11,7 +11,8 @@ use crate::scenarios::SCENARIOS;
 const BAND: f64 = 4.0;
 
 fn baseline() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions/instructions.txt")
+    let name = if cfg!(debug_assertions) { "tests.txt" } else { "release.txt" };
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions").join(name)
 }
 
 /// Instructions for a unit of `name`.

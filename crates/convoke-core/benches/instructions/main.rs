@@ -1,12 +1,15 @@
 //! What the core costs, in instructions: they do not depend on what else the machine does.
 //!
 //! `cargo bench -p convoke-core --bench instructions` runs every scenario under valgrind's callgrind
-//! and compares with `instructions.txt` beside this file; `-- --save` writes it anew; `-- --time NAME`
-//! runs one scenario without valgrind and tells its time. `make bench-instructions` does the first.
+//! and compares with what was committed beside this file, for this profile; `-- --save` writes that anew;
+//! `-- --time NAME`
+//! runs one scenario without valgrind and tells its time. `make bench-instructions` does the first, with
+//! the profile of the tests, so that nothing is built for it alone.
 //!
 //! Valgrind has no AVX-512: AES-GCM counts about three times what it takes on a processor that has.
 
 #![expect(clippy::print_stdout, reason = "a program that reports to its user")]
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 mod compare;
 mod scenarios;

@@ -125,10 +125,10 @@ impl World {
         for transmit in std::mem::take(&mut self.on_the_way) {
             self.deliver(&transmit);
         }
-        if let (Some(video), Some(peer)) = (&mut self.video, self.peers.first_mut()) {
-            if let Some(packet) = video.take(self.now) {
-                peer.write(self.now, 0, packet).expect("writes");
-            }
+        if let (Some(video), Some(peer)) = (&mut self.video, self.peers.first_mut())
+            && let Some(packet) = video.take(self.now)
+        {
+            peer.write(self.now, 0, packet).expect("writes");
         }
         let mut sent = Vec::new();
         for peer in &mut self.peers {

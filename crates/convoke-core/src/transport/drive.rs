@@ -246,7 +246,7 @@ fn sent(transmit: str0m::net::Transmit) -> Transmit {
 }
 
 /// The SSRC of a datagram that is RTP, not RTCP (RFC 5761 §4).
-fn rtp_ssrc(datagram: &[u8]) -> Option<u32> {
+pub(super) fn rtp_ssrc(datagram: &[u8]) -> Option<u32> {
     match *datagram {
         [128..=191, kind, _, _, _, _, _, _, a, b, c, d, ..]
             if !(64..96).contains(&(kind & 0x7f)) =>

@@ -41,7 +41,7 @@ pub(crate) use codec::H264Profile;
 pub use data::DATA_PAYLOAD_BYTES_MAX;
 pub(crate) use data::{DataHeard, Written};
 pub(crate) use descriptor::DescriptorBytes;
-use drive::Timing;
+use drive::{Timing, rtp_ssrc};
 pub(crate) use dtls::Crypto;
 pub(crate) use egress::Outgoing;
 pub(crate) use negotiate::{NegotiateError, Settings};
@@ -162,6 +162,8 @@ pub(crate) struct Transport {
     rtc: Rtc,
     pub(crate) role: TransportRole,
     pub(crate) lines: Vec<Line>,
+    /// Whether packets queue on their way to the peer.
+    congested: bool,
     ufrag: String,
     ssrcs: FxHashMap<u32, Option<(usize, Option<Rid>)>>,
     /// Outgoing SSRCs that something was sent with.
@@ -224,6 +226,12 @@ impl Transport {
                 .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
         };
         catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
+    }
+
+    /// Of which kind a media packet is, if it is of a stream that was heard before.
+    pub(crate) fn kind_of(&self, datagram: &[u8]) -> Option<MediaKind> {
+        let (line, _) = (*self.ssrcs.get(&rtp_ssrc(datagram)?)?)?;
+        self.lines.get(line).map(|line| line.kind)
     }
 
     /// Takes one datagram and drains what follows from it.

@@ -11,21 +11,16 @@ use std::time::{Duration, Instant};
 use rustc_hash::{FxHashMap, FxHashSet};
 use str0m::bwe::Bitrate;
 use str0m::change::SdpOffer;
-use str0m::rtp::{Extension, StreamTx};
+use str0m::rtp::Extension;
 use str0m::{Candidate, IceCreds, Rtc};
 
 use super::answer::{Rewrite, SlotLine};
 use super::drive::Timing;
+use super::egress::begin_retransmission;
 use super::{Codec, Crypto, Line, SendStream, Transport, descriptor};
 use crate::api::{MediaKind, TransportRole};
 use crate::ids::{Mid, Rid};
 
-/// Packets kept for retransmission per video slot: 1 s of a 2.5 Mbit/s stream at 1,100 B fits, and
-/// an idle slot costs nothing.
-const RTX_CACHE_PACKETS: usize = 512;
-const RTX_CACHE_AGE: Duration = Duration::from_secs(1);
-/// Retransmissions may be this share of what is sent; above it str0m drops all queued ones.
-const RTX_RATIO_CAP: f32 = 0.5;
 /// Sender and receiver reports: often enough for lip-sync after a switch, seldom enough that
 /// declared but idle slots cost little.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
@@ -71,6 +66,7 @@ impl Transport {
             role,
             lines: Vec::new(),
             ufrag: credentials.0,
+            congested: false,
             ssrcs: FxHashMap::default(),
             used_ssrcs: FxHashSet::default(),
             timing: Timing::new(now, paced),
@@ -201,7 +197,9 @@ impl Transport {
     fn send_stream(&mut self, mid: str0m::media::Mid, kind: MediaKind) -> Option<SendStream> {
         let mut api = self.rtc.direct_api();
         let stream = api.stream_tx_by_mid(mid, None)?;
-        keep_packets(stream, kind);
+        if kind == MediaKind::Video {
+            begin_retransmission(stream, self.congested);
+        }
         let (ssrc, rtx) = (stream.ssrc(), stream.rtx());
         let used = self.used_ssrcs.contains(&*ssrc);
         Some(SendStream { ssrc, rtx, declared: true, used })
@@ -229,6 +227,7 @@ impl Transport {
 
     /// The SSRC of a line that sends, declared to str0m if it was not yet.
     fn declared_stream(&mut self, line: usize) -> Option<str0m::rtp::Ssrc> {
+        let congested = self.congested;
         let line = self.lines.get_mut(line)?;
         let stream = line.stream.as_mut()?;
         if !stream.declared {
@@ -237,7 +236,9 @@ impl Transport {
             stream.declared = true;
             let mut api = self.rtc.direct_api();
             let declared = api.declare_stream_tx(stream.ssrc, stream.rtx, line.theirs, None);
-            keep_packets(declared, line.kind);
+            if line.kind == MediaKind::Video {
+                begin_retransmission(declared, congested);
+            }
         }
         Some(stream.ssrc)
     }
@@ -261,13 +262,6 @@ impl Transport {
         for line in 0..self.lines.len() {
             let _ = self.declared_stream(line);
         }
-    }
-}
-
-/// Of video, for retransmission.
-fn keep_packets(stream: &mut StreamTx, kind: MediaKind) {
-    if kind == MediaKind::Video {
-        stream.set_rtx_cache(RTX_CACHE_PACKETS, RTX_CACHE_AGE, Some(RTX_RATIO_CAP));
     }
 }
 
