@@ -18,7 +18,8 @@ E2E := tests/e2e
 DATA_DIR ?= data
 SCENARIO ?= smoke
 
-.PHONY: help run test lint fmt web web-test rust-test e2e server browser bench bench-join loadtest
+.PHONY: help run test lint fmt web web-test rust-test e2e server browser bench bench-join valgrind \
+  bench-instructions bench-instructions-save bench-floor loadtest
 
 help: ## lists the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,7 +27,7 @@ help: ## lists the commands
 run: server ## builds everything and starts a server to try out, with the demo at /
 	$(BINARY) serve --dev --data-dir $(DATA_DIR)
 
-test: lint web-test rust-test e2e ## runs every check and test there is
+test: lint web-test rust-test bench-instructions e2e ## runs every check and test there is
 
 lint: web ## formatting, clippy and documentation, warnings refused
 	cargo fmt --all --check
@@ -71,6 +72,18 @@ e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in r
 bench: web ## measures the server with native clients (release build)
 	cargo bench --locked --package convoke --bench participants
 
+# With the tests' profile, so that nothing is built for it alone.
+INSTRUCTIONS := cargo bench --locked --profile dev --package convoke-core --bench instructions
+
+bench-instructions: valgrind ## compares instruction counts with the committed ones
+	$(INSTRUCTIONS)
+
+bench-instructions-save: valgrind ## commits to the present instruction counts
+	$(INSTRUCTIONS) -- --save
+
+bench-floor: ## what a forwarded packet takes on this machine at least
+	cargo bench --locked --package convoke-node --bench floor
+
 bench-join: browser $(E2E)/node_modules/.package-lock.json ## measures joins in Chromium (release build)
 	$(MAKE) server CARGO_PROFILE=release
 	cd $(E2E) && CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) node bench/join-time.mjs
@@ -80,6 +93,10 @@ loadtest: ## a short load test of a server of its own; SCENARIO=meeting for anot
 	cargo build --locked --release --package convoke-loadtest
 	CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) $(TARGET_DIR)/release/convoke-loadtest \
 	  run $(SCENARIO) --report $(DATA_DIR)/loadtest
+
+valgrind:
+	@command -v valgrind >/dev/null || \
+	  $(if $(filter 0,$(shell id -u)),,sudo )apt-get install --yes --no-install-recommends valgrind
 
 # Debian's Chromium, Firefox and a font, from Debian's own archive, only where they are absent.
 browser:

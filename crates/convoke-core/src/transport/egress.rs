@@ -61,8 +61,8 @@ impl Transport {
     /// picture begins.
     pub(crate) fn forget_sent(&mut self, line: usize) {
         let Some(line) = self.lines.get(line) else { return };
-        if let Some(ssrc) = line.ssrc
-            && let Some(stream) = self.rtc.direct_api().stream_tx(&ssrc)
+        if let Some(stream) = line.stream.filter(|stream| stream.declared)
+            && let Some(stream) = self.rtc.direct_api().stream_tx(&stream.ssrc)
         {
             begin_retransmission(stream, self.congested);
         }
@@ -87,8 +87,8 @@ impl Transport {
         if self.dead || !self.connected {
             return false;
         }
+        let Some(ssrc) = self.used_stream(line) else { return false };
         let Some(line) = self.lines.get(line) else { return false };
-        let Some(ssrc) = line.ssrc else { return false };
         let redundancy = redundant_audio(line, &outgoing);
         let mut api = self.rtc.direct_api();
         let Some(stream) = api.stream_tx(&ssrc) else { return false };
@@ -115,6 +115,7 @@ impl Transport {
         .csrc(&[outgoing.csrc])
         .ext_vals(ext);
         stream.write_rtp(write);
+        self.timing.queued += 1;
         self.touched = true;
         true
     }
