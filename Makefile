@@ -94,9 +94,10 @@ loadtest: ## a short load test of a server of its own; SCENARIO=meeting for anot
 	CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) $(TARGET_DIR)/release/convoke-loadtest \
 	  run $(SCENARIO) --report $(DATA_DIR)/loadtest
 
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo )
 valgrind:
-	@command -v valgrind >/dev/null || \
-	  $(if $(filter 0,$(shell id -u)),,sudo )apt-get install --yes --no-install-recommends valgrind
+	@command -v valgrind >/dev/null || { $(AS_ROOT)apt-get update -qq && \
+	  $(AS_ROOT)apt-get install --yes --no-install-recommends valgrind; }
 
 # Debian's Chromium, Firefox and a font, from Debian's own archive, only where they are absent.
 browser:
