@@ -6,6 +6,7 @@
  */
 import type { Backoff } from './backoff.js';
 import { Call, type JoinCallOptions } from './call/call.js';
+import type { Locator } from './call/locator.js';
 import type { Environment } from './environment.js';
 import { ConvokeError } from './errors.js';
 import { Emitter } from './events.js';
@@ -13,11 +14,6 @@ import type { Scope } from './generated/protocol.js';
 import type { DeviceManager } from './local/deviceManager.js';
 import type { KeeperTimings } from './media/transportKeeper.js';
 import type { AgentConnection, AgentConnectionState } from './signalling/agentConnection.js';
-
-/** Which group call to join: a GUID in any usual spelling. */
-export interface GroupLocator {
-  readonly groupId: string;
-}
 
 export interface CallAgentEvents {
   callsUpdated: { readonly added: readonly Call[]; readonly removed: readonly Call[] };
@@ -71,14 +67,14 @@ export class CallAgent extends Emitter<CallAgentEvents> {
   }
 
   /**
-   * Joins a group call, or starts it where the token allows that. Returns at once, with the call in
+   * Joins a group call or the call of a scheduled room, or starts it where the token allows that. Returns at once, with the call in
    * state `None`; a refusal shows as `Disconnected` with `callEndReason` and `error`.
    */
-  join(locator: GroupLocator, options: JoinCallOptions = {}): Call {
+  join(locator: Locator, options: JoinCallOptions = {}): Call {
     if (this.connectionState === 'Disconnected') {
       throw new ConvokeError('disposed', 'The agent is disconnected; make another.');
     }
-    const call = new Call(locator.groupId, options, this.#dependencies);
+    const call = new Call(locator, options, this.#dependencies);
     this.#calls.add(call);
     call.on('stateChanged', () => {
       if (call.state !== 'Disconnected') return;

@@ -11,26 +11,30 @@ use convoke_node::core::{
 };
 use convoke_node::{HandleError, Joined};
 use convoke_protocol::{
-    self as wire, ErrorCode, GroupId, Join, Resume, ServerMessage, SessionDescription, encode,
+    self as wire, ErrorCode, GroupIdError, Join, Resume, ServerMessage, SessionDescription, encode,
 };
 
 use crate::agent::{Agent, Known};
-use crate::calls::EnterError;
+use crate::calls::{EnterError, Locator};
 use crate::config::millis;
 use crate::convert;
 use crate::ids::{ResumeHash, ResumeToken};
 use crate::metrics::count;
 use crate::refusal::Refusal;
 use crate::requests::{Answered, unexpected};
+use crate::scheduled::{Admission, permissions};
 use crate::session::Session;
+use crate::token::{TokenError, check_name};
 
 /// How often a join is tried whose call ends under its hands, or whose random id is taken.
 const JOIN_TRIES: u32 = 4;
 
 /// A join whose every part was found good.
 struct Wanted {
-    group: GroupId,
+    locator: Locator,
     may_start: bool,
+    /// In a scheduled room.
+    admission: Option<Admission>,
     send: Option<String>,
     receive: Option<String>,
     tracks: Vec<TrackDeclaration>,
@@ -52,7 +56,11 @@ impl Agent {
     }
 
     async fn try_join(&mut self, join: Join, request_id: Option<u32>) -> Result<(), Refusal> {
-        let wanted = self.check_join(join)?;
+        let mut wanted = self.check_join(join)?;
+        if let Locator::Room(room) = &wanted.locator {
+            let identity = self.fresh()?.token.identity.as_str();
+            wanted.admission = Some(self.inner.admission(room, identity).await?);
+        }
         for _ in 0..JOIN_TRIES {
             let session = match self.enter(&wanted) {
                 Ok(session) => session,
@@ -61,7 +69,10 @@ impl Agent {
                 Err(EnterError::TooManyCalls) => return Err(self.full()),
             };
             if let Admitted::Yes = self.admit(&session, &wanted, request_id).await? {
-                self.session = Some(session);
+                self.session = Some(Arc::clone(&session));
+                if let Some(admission) = &wanted.admission {
+                    self.inner.recheck(&session, admission).await;
+                }
                 return Ok(());
             }
         }
@@ -76,11 +87,8 @@ impl Agent {
         }
         self.check_free()?;
         let token = &self.fresh()?.token;
-        let group: GroupId = join.group_id.parse().map_err(|error| {
-            let text = format!("{error}");
-            Refusal::new(ErrorCode::GroupIdInvalid, text).field("groupId")
-        })?;
-        if token.group_id.is_some_and(|only| only != group) {
+        let locator = read_locator(&join.group_id, join.room_id)?;
+        if token.group_id.is_some_and(|only| Locator::Group(only) != locator) {
             let text = "the token is for another group ID; get one for this";
             return Err(Refusal::new(ErrorCode::TokenWrongCall, text).field("groupId"));
         }
@@ -102,7 +110,7 @@ impl Agent {
         }
         let read = |(at, track)| convert::read_declaration(track, &format!("tracks[{at}]"));
         let tracks = join.tracks.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
-        Ok(Wanted { group, may_start, send, receive, tracks })
+        Ok(Wanted { locator, may_start, admission: None, send, receive, tracks })
     }
 
     /// Whether this agent is in no call.
@@ -123,6 +131,9 @@ impl Agent {
         let Some(known) = &self.known else { return Err(unexpected()) };
         let leeway = self.inner.config.keys.rules().leeway;
         known.token.check_expiry(leeway, SystemTime::now())?;
+        if self.inner.is_revoked(&known.token) {
+            return Err(TokenError::Revoked.into());
+        }
         Ok(known)
     }
 
@@ -156,9 +167,14 @@ impl Agent {
             started = true;
             inner.handle.new_room()
         };
-        let session = inner.calls.enter(wanted.group, wanted.may_start, new_room, |call| {
+        let locator = wanted.locator.clone();
+        let session = inner.calls.enter(locator, wanted.may_start, new_room, |call| {
             Session::new(Arc::clone(call), participant, identity, outlet, held)
         })?;
+        if let Some(admission) = &wanted.admission {
+            session.call().set_times(admission.times);
+            session.swap_role(admission.role);
+        }
         if started {
             count(&inner.counters.calls_started);
             tracing::info!(call = session.call().wire_id(), "call begins");
@@ -178,7 +194,7 @@ impl Agent {
             participant: session.participant(),
             identity: Arc::clone(session.identity()),
             display_name: display_name.unwrap_or_default(),
-            permissions: Permissions::ALL,
+            permissions: wanted.admission.map_or(Permissions::ALL, |a| permissions(a.role)),
             send_offer: wanted.send.clone(),
             receive_offer: wanted.receive.clone(),
             tracks: wanted.tracks.clone(),
@@ -203,6 +219,11 @@ impl Agent {
                 return Err(convert::busy(inner.config.times.retry_after));
             }
         };
+        if self.fresh().is_err() {
+            // Revoked during the join; whoever revoked it may not have found this session yet.
+            inner.remove_for(session, wire::EndReason::token_revoked()).await;
+            return Err(TokenError::Revoked.into());
+        }
         if session.call().is_over() {
             // The call was ended for all during the join: whoever comes now is in a fresh one.
             inner.remove(session, convoke_node::core::LeaveReason::Failed).await;
@@ -236,6 +257,7 @@ impl Agent {
         };
         let (call, participant) = (session.call().wire_id(), session.wire_id());
         tracing::info!(call, participant, "joined");
+        inner.recorder.joined(session);
         self.refresh_if(delivered.stale, session);
         Ok(Admitted::Yes)
     }
@@ -243,7 +265,9 @@ impl Agent {
     fn give_up(&self, session: &Arc<Session>) {
         let nobody_hears_this = wire::EndReason::server_failed();
         session.finish(nobody_hears_this);
-        self.inner.calls.leave(session);
+        if self.inner.calls.leave(session) {
+            self.inner.recorder.ended(session.call());
+        }
     }
 
     fn full(&self) -> Refusal {
@@ -316,6 +340,33 @@ impl Agent {
     }
 }
 
+/// What is to be joined: exactly one of a group ID and a room.
+fn read_locator(group_id: &str, room_id: Option<String>) -> Result<Locator, Refusal> {
+    match room_id {
+        Some(room) if group_id.is_empty() && check_name(&room).is_ok() && !room.is_empty() => {
+            Ok(Locator::Room(room.into()))
+        }
+        Some(_) if group_id.is_empty() => {
+            Err(Refusal::new(ErrorCode::RoomNotFound, "there is no such room").field("roomId"))
+        }
+        Some(_) => {
+            let text = "give either `groupId` or `roomId`, not both";
+            Err(Refusal::new(ErrorCode::GroupIdInvalid, text).field("groupId"))
+        }
+        None => group_id.parse().map(Locator::Group).map_err(|error: GroupIdError| {
+            Refusal::new(ErrorCode::GroupIdInvalid, error.to_string()).field("groupId")
+        }),
+    }
+}
+
+/// The group ID and the room, as clients are told.
+fn names(session: &Session) -> (String, Option<String>) {
+    match session.call().locator() {
+        Locator::Group(group) => (group.to_string(), None),
+        Locator::Room(room) => (String::new(), Some(room.to_string())),
+    }
+}
+
 /// The result as it is counted.
 fn outcome(result: &Result<(), Refusal>) -> Result<(), ErrorCode> {
     match result {
@@ -346,11 +397,14 @@ fn joined_message(
     grace: u32,
     request_id: Option<u32>,
 ) -> ServerMessage {
+    let (group_id, room_id) = names(session);
     let description = |sdp: Option<String>| sdp.map(|sdp| SessionDescription { sdp });
     ServerMessage::Joined(wire::Joined {
         request_id,
         call_id: session.call().wire_id().to_owned(),
-        group_id: session.call().group().to_string(),
+        group_id,
+        room_id,
+        role: session.role(),
         participant_id: session.wire_id().to_owned(),
         resume_token: token.expose(),
         resume_grace_ms: grace,
@@ -368,10 +422,13 @@ fn resumed_message(
     token: ResumeToken,
     request_id: Option<u32>,
 ) -> ServerMessage {
+    let (group_id, room_id) = names(session);
     ServerMessage::Resumed(wire::Resumed {
         request_id,
         call_id: session.call().wire_id().to_owned(),
-        group_id: session.call().group().to_string(),
+        group_id,
+        room_id,
+        role: session.role(),
         participant_id: session.wire_id().to_owned(),
         resume_token: token.expose(),
         version: snapshot.version,

@@ -25,22 +25,34 @@ mod data;
 mod dispatch;
 mod http;
 mod ids;
+mod issuers;
 mod join;
 mod keys;
 mod limiter;
 mod metrics;
 mod mint;
+mod outbound;
 mod outlet;
+mod recorder;
 mod refusal;
 mod requests;
+mod rest;
+mod revocations;
+mod scheduled;
+mod services;
 mod session;
 mod sync;
 mod token;
+mod webhooks;
 
 pub use config::{ControlConfig, Limits, Origins, Slots, Times};
 pub use control::{Control, PermissionError};
+pub use convoke_store as store;
+pub use issuers::{ExternalIssuer, Jwks};
 pub use keys::{
     Key, KeyError, KeySet, MAX_KEYS, MAX_KID, MAX_LEEWAY, MIN_SECRET, Secret, TokenRules,
 };
 pub use mint::{LIFETIME, MintError, Minter, TokenRequest};
+pub use services::{Issuer, Role, ServiceKey, ServiceKeys, ServiceLimits, Services};
 pub use token::{AccessToken, MAX_NAME, MAX_TOKEN, TokenError};
+pub use webhooks::{Webhook, WebhookError};

@@ -19,7 +19,7 @@ use crate::config::millis;
 use crate::convert;
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::token::{MAX_NAME, check_name};
+use crate::token::{MAX_NAME, TokenError, check_name};
 
 /// `None`: the session has answered, or will.
 pub(crate) type Answered = Result<Option<ServerMessage>, Refusal>;
@@ -28,7 +28,7 @@ impl Agent {
     /// Carries out a request.
     pub(crate) async fn answer(&mut self, message: ClientMessage) -> Answered {
         match message {
-            ClientMessage::Hello(hello) => self.hello(hello),
+            ClientMessage::Hello(hello) => self.hello(hello).await,
             _ if self.known.is_none() => {
                 let text = "send `hello` with an access token first";
                 Err(Refusal::new(ErrorCode::NotAuthenticated, text))
@@ -49,16 +49,23 @@ impl Agent {
         }
     }
 
-    fn hello(&mut self, hello: Hello) -> Answered {
+    async fn hello(&mut self, hello: Hello) -> Answered {
         if hello.protocol != PROTOCOL_VERSION {
             let text = format!("this server speaks protocol {PROTOCOL_VERSION}; update the client");
             return Err(Refusal::new(ErrorCode::ProtocolVersion, text).field("protocol"));
         }
         let config = &self.inner.config;
-        let token = config.keys.verify(&hello.token, SystemTime::now())?;
+        let token = self.inner.verify(&hello.token, SystemTime::now()).await?;
         if self.known.as_ref().is_some_and(|known| known.token.identity != token.identity) {
             let text = "the token is of another identity; open another WebSocket for it";
             return Err(Refusal::new(ErrorCode::NotAllowed, text).field("token"));
+        }
+        // Known first, checked then: whoever revokes it later finds this agent.
+        if let Some(entry) = self.inner.agents.get(&self.id) {
+            entry.identify(&token.identity);
+        }
+        if self.inner.is_revoked(&token) {
+            return Err(TokenError::Revoked.into());
         }
         let own_name = hello.display_name.unwrap_or_default();
         check_name(&own_name).map_err(|reason| {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::extract::ws::Utf8Bytes;
 use convoke_node::core::{ParticipantId, RoomId};
-use convoke_protocol::{EndReason, Ended, ServerMessage, close};
+use convoke_protocol::{EndReason, Ended, Role, ServerMessage, close};
 
 use crate::calls::Call;
 use crate::convert;
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     room: AtomicU64,
     wire_id: String,
     identity: Arc<str>,
+    /// As what it is in a scheduled room.
+    role: Mutex<Option<Role>>,
     /// Changes held back while a snapshot is under way, at most.
     most_held: usize,
     state: Mutex<State>,
@@ -122,6 +124,7 @@ impl Session {
             participant,
             wire_id: convert::participant_id(participant),
             identity,
+            role: Mutex::default(),
             most_held,
             state: Mutex::new(state),
             reach: tokio::sync::Mutex::new(()),
@@ -149,6 +152,16 @@ impl Session {
     /// The participant's id on the wire.
     pub(crate) fn wire_id(&self) -> &str {
         &self.wire_id
+    }
+
+    /// As what it is in a scheduled room.
+    pub(crate) fn role(&self) -> Option<Role> {
+        *lock(&self.role)
+    }
+
+    /// Gives it another role; the former one.
+    pub(crate) fn swap_role(&self, role: Role) -> Option<Role> {
+        lock(&self.role).replace(role)
     }
 
     pub(crate) fn identity(&self) -> &Arc<str> {

@@ -31,12 +31,12 @@ pub use explain::{EncodingExplanation, Explanation, SlotExplanation, TrackExplan
 pub use group_id::{GroupId, GroupIdError};
 pub use server::{
     Ack, Answer, Demand, Ended, Explained, Joined, ParticipantJoined, ParticipantLeft,
-    ParticipantUpdated, Pong, Resumed, ServerMessage, SlotsChanged, Snapshot, Speakers,
-    TrackPublished, TrackUnpublished, TrackUpdated, Welcome,
+    ParticipantUpdated, Pong, Resumed, RoleChanged, ServerMessage, SlotsChanged, Snapshot,
+    Speakers, TrackPublished, TrackUnpublished, TrackUpdated, Welcome,
 };
 pub use types::{
     Connection, Encoding, EncodingDemand, Follow, IceServer, Layer, Limits, MediaKind, Participant,
-    Scope, SessionDescription, Slot, SlotReason, SlotState, SlotWish, Source, Track,
+    Role, Scope, SessionDescription, Slot, SlotReason, SlotState, SlotWish, Source, Track,
     TrackDeclaration, TransportRole,
 };
 

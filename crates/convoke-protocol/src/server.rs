@@ -13,8 +13,8 @@ use crate::end::EndReason;
 use crate::error::ErrorReply;
 use crate::explain::Explanation;
 use crate::types::{
-    Connection, EncodingDemand, IceServer, Limits, Participant, Scope, SessionDescription, Slot,
-    Track, TransportRole,
+    Connection, EncodingDemand, IceServer, Limits, Participant, Role, Scope, SessionDescription,
+    Slot, Track, TransportRole,
 };
 
 macro_rules! server_messages {
@@ -80,6 +80,8 @@ server_messages! {
     Data(Data) = "data",
     /// The server closed a data channel of this client's.
     DataClosed(DataClosed) = "dataClosed",
+    /// What this client may do in its scheduled room changed.
+    RoleChanged(RoleChanged) = "roleChanged",
     /// The client's part in the call is over.
     Ended(Ended) = "ended",
     /// Something was refused.
@@ -148,8 +150,18 @@ reply! {
     Joined {
         /// The server's id of the call; every later message names it.
         call_id: String,
-        /// The group ID, in canonical form (lower case with hyphens).
+        /// The group ID, in canonical form (lower case with hyphens); absent in a scheduled room.
+        #[ts(as = "Option<String>", optional)]
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         group_id: String,
+        /// The id of the scheduled room, where that is what was joined.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        room_id: Option<String>,
+        /// As what this client is in the room, where it is in one.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        role: Option<Role>,
         /// This client's own id in the call.
         participant_id: String,
         /// Secret; opens `resume` for this participant.
@@ -179,8 +191,18 @@ reply! {
     Resumed {
         /// The call.
         call_id: String,
-        /// The group ID, in canonical form.
+        /// The group ID, in canonical form; absent in a scheduled room.
+        #[ts(as = "Option<String>", optional)]
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         group_id: String,
+        /// The id of the scheduled room, where that is what was joined.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        room_id: Option<String>,
+        /// As what this client is in the room, where it is in one.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        role: Option<Role>,
         /// This client's own id in the call, as before.
         participant_id: String,
         /// Replaces the old resume token.
@@ -193,6 +215,17 @@ reply! {
         /// All of this client's slots.
         slots: Vec<Slot>,
     }
+}
+
+/// `roleChanged`: what this client may do in its scheduled room changed. What is no longer allowed
+/// has been unpublished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleChanged {
+    /// The call.
+    pub call_id: String,
+    /// As what this client is in it now.
+    pub role: Role,
 }
 
 reply! {

@@ -300,6 +300,19 @@ pub enum Scope {
     VoipJoin,
 }
 
+/// As what somebody is in a scheduled room (ACS words).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+pub enum Role {
+    /// May do everything.
+    Presenter,
+    /// May do everything but run the call.
+    Collaborator,
+    /// May speak, be seen and send data, but not share its screen.
+    Attendee,
+    /// May see and hear only.
+    Consumer,
+}
+
 /// Limits the client should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]

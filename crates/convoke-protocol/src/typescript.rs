@@ -12,10 +12,10 @@ use crate::{
     EncodingDemand, EncodingExplanation, EndReason, Ended, ErrorCode, ErrorReply, Explain,
     Explained, Explanation, Follow, Hello, IceServer, Join, Joined, Layer, Leave, Limits,
     MediaKind, Mute, OfferMessage, PROTOCOL_VERSION, Participant, ParticipantJoined,
-    ParticipantLeft, ParticipantUpdated, Ping, Pong, Publish, Reliability, Resume, Resumed,
-    SUBPROTOCOL, Scope, SendData, ServerMessage, SessionDescription, Slot, SlotExplanation,
-    SlotReason, SlotState, SlotWish, SlotsChanged, Snapshot, Source, Speakers, Track,
-    TrackDeclaration, TrackExplanation, TrackPublished, TrackUnpublished, TrackUpdated,
+    ParticipantLeft, ParticipantUpdated, Ping, Pong, Publish, Reliability, Resume, Resumed, Role,
+    RoleChanged, SUBPROTOCOL, Scope, SendData, ServerMessage, SessionDescription, Slot,
+    SlotExplanation, SlotReason, SlotState, SlotWish, SlotsChanged, Snapshot, Source, Speakers,
+    Track, TrackDeclaration, TrackExplanation, TrackPublished, TrackUnpublished, TrackUpdated,
     TransportRole, Unpublish, ViewMessage, Welcome, close,
 };
 
@@ -68,6 +68,8 @@ pub fn generate() -> String {
         DataClosed,
         DataCloseReason,
         Reliability,
+        RoleChanged,
+        Role,
         Ended,
         EndReason,
         ErrorReply,

@@ -28,6 +28,7 @@ import { SELF, SpeakingMonitor } from '../remote/speaking.js';
 import { ViewKeeper, type ViewWish } from '../remote/viewKeeper.js';
 import type { AgentConnection } from '../signalling/agentConnection.js';
 import { slotsOfKind } from '../signalling/slotTable.js';
+import type { Locator } from './locator.js';
 import { type CallConnectionState, CallSession } from './session.js';
 
 export type CallState = 'None' | 'Connecting' | 'Connected' | 'Disconnecting' | 'Disconnected';
@@ -102,7 +103,7 @@ export class Call extends Emitter<CallEvents> {
   #statsBefore: { nowMs: number; counters: Counters } | undefined;
 
   /** @internal */
-  constructor(groupId: string, options: JoinCallOptions, dependencies: CallDependencies) {
+  constructor(locator: Locator, options: JoinCallOptions, dependencies: CallDependencies) {
     super();
     const { connection, environment, devices, backoff, keeper } = dependencies;
     this.#devices = devices;
@@ -113,7 +114,7 @@ export class Call extends Emitter<CallEvents> {
     const send = { camera, screen, encrypted: encryption !== undefined };
     this.#local = new LocalMedia(devices, this.#publications, send);
     this.#session = new CallSession({
-      groupId,
+      locator,
       connection,
       environment,
       publications: this.#publications,
@@ -169,7 +170,7 @@ export class Call extends Emitter<CallEvents> {
     return this.#session.callId;
   }
 
-  /** The group call ID; in canonical form once connected. */
+  /** The group call ID; in canonical form once connected, and empty in a scheduled room. */
   get groupId(): string {
     return this.#session.groupId;
   }

@@ -32,6 +32,7 @@ import type { AgentConnection } from '../signalling/agentConnection.js';
 import type { ClientRequest } from '../signalling/agentSocket.js';
 import { applyChange, EMPTY_ROSTER, type Roster, rosterFrom } from '../signalling/roster.js';
 import { applySlots, NO_SLOTS, type SlotTable, slotTableFrom } from '../signalling/slotTable.js';
+import type { Locator } from './locator.js';
 
 export type CallConnectionState = 'Connecting' | 'Connected' | 'Reconnecting' | 'Disconnected';
 
@@ -53,7 +54,7 @@ interface SessionEvents {
 }
 
 export interface SessionOptions {
-  readonly groupId: string;
+  readonly locator: Locator;
   readonly connection: AgentConnection;
   readonly environment: Environment;
   readonly publications: Publications;
@@ -108,7 +109,7 @@ export class CallSession extends Emitter<SessionEvents> {
   constructor(options: SessionOptions) {
     super();
     this.#options = options;
-    this.#groupId = options.groupId;
+    this.#groupId = 'groupId' in options.locator ? options.locator.groupId : '';
     const { connection } = options;
     connection.on('message', this.#onMessage);
     connection.on('lost', this.#onLost);
@@ -203,7 +204,7 @@ export class CallSession extends Emitter<SessionEvents> {
       const reply = await this.#options.connection.request(
         {
           type: 'join',
-          groupId: this.#options.groupId,
+          ...this.#options.locator,
           send: { sdp: sendOffer },
           receive: { sdp: receiveOffer },
           tracks: this.#options.publications.declarations((source) => send.mid(source)),
@@ -296,7 +297,7 @@ export class CallSession extends Emitter<SessionEvents> {
     this.#phase = 'joined';
     this.#resuming = false;
     this.#callId = message.callId;
-    this.#groupId = message.groupId;
+    this.#groupId = message.groupId ?? '';
     this.#participantId = message.participantId;
     this.#resumeToken = message.resumeToken;
     this.#replace(message);

@@ -17,6 +17,8 @@ export const CLOSE = {
   NOT_TEXT: 4400,
   /** No `hello` was accepted in time. */
   NOT_AUTHENTICATED: 4401,
+  /** The token was revoked, or its identity deleted. */
+  TOKEN_REVOKED: 4403,
   /** Nothing was heard from the client for too long. */
   PING_TIMEOUT: 4408,
   /** The participant was resumed on a newer WebSocket. */
@@ -62,6 +64,7 @@ export type ServerMessage =
   | { "type": "speakers" } & Speakers
   | { "type": "data" } & Data
   | { "type": "dataClosed" } & DataClosed
+  | { "type": "roleChanged" } & RoleChanged
   | { "type": "ended" } & Ended
   | { "type": "error" } & ErrorReply
   | { "type": "pong" } & Pong;
@@ -84,8 +87,13 @@ export type Hello = {
 export type Join = {
   /** The client's number for this request; the reply repeats it. */
   requestId?: number,
-  /** The group call ID: a GUID in any usual spelling. */
-  groupId: string,
+  /**
+   * The group call ID: a GUID in any usual spelling. Exactly one of this and `roomId` is
+   * given.
+   */
+  groupId?: string,
+  /** The id of a scheduled room. */
+  roomId?: string,
   /** The offer of the send transport; absent for a viewer. */
   send?: SessionDescription,
   /** The offer of the receive transport (its m-lines are the slots); absent for a pure sender. */
@@ -231,8 +239,12 @@ export type Joined = {
   requestId?: number,
   /** The server's id of the call; every later message names it. */
   callId: string,
-  /** The group ID, in canonical form (lower case with hyphens). */
-  groupId: string,
+  /** The group ID, in canonical form (lower case with hyphens); absent in a scheduled room. */
+  groupId?: string,
+  /** The id of the scheduled room, where that is what was joined. */
+  roomId?: string,
+  /** As what this client is in the room, where it is in one. */
+  role?: Role,
   /** This client's own id in the call. */
   participantId: string,
   /** Secret; opens `resume` for this participant. */
@@ -257,8 +269,12 @@ export type Resumed = {
   requestId?: number,
   /** The call. */
   callId: string,
-  /** The group ID, in canonical form. */
-  groupId: string,
+  /** The group ID, in canonical form; absent in a scheduled room. */
+  groupId?: string,
+  /** The id of the scheduled room, where that is what was joined. */
+  roomId?: string,
+  /** As what this client is in the room, where it is in one. */
+  role?: Role,
   /** This client's own id in the call, as before. */
   participantId: string,
   /** Replaces the old resume token. */
@@ -469,6 +485,24 @@ export type Reliability =
   | "durable"
   | "lossy";
 
+/**
+ * `roleChanged`: what this client may do in its scheduled room changed. What is no longer allowed
+ * has been unpublished.
+ */
+export type RoleChanged = {
+  /** The call. */
+  callId: string,
+  /** As what this client is in it now. */
+  role: Role,
+};
+
+/** As what somebody is in a scheduled room (ACS words). */
+export type Role =
+  | "Presenter"
+  | "Collaborator"
+  | "Attendee"
+  | "Consumer";
+
 /** `ended`: the client's part in the call is over; its transports are closed. */
 export type Ended = {
   /** The `leave` that this answers, if it does. */
@@ -508,6 +542,8 @@ export type ErrorReply = {
   field?: string,
   /** How long to wait before trying again, where trying again helps. */
   retryAfterMs?: number,
+  /** The ACS code and sub-code, where ACS has them for this. */
+  reason?: EndReason,
 };
 
 /** Stable error codes. `PROTOCOL.md` says for each what to do. */
@@ -517,11 +553,16 @@ export type ErrorCode =
   | "tokenInvalid"
   | "tokenExpired"
   | "tokenNotYetValid"
+  | "tokenRevoked"
   | "tokenWrongCall"
   | "scopeMissing"
   | "protocolVersion"
   | "groupIdInvalid"
   | "callNotFound"
+  | "roomNotFound"
+  | "roomNotInvited"
+  | "roomNotOpen"
+  | "roomExpired"
   | "alreadyJoined"
   | "notInCall"
   | "sdpInvalid"

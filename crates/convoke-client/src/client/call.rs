@@ -290,13 +290,19 @@ pub struct Call {
     pub(super) channels: Arc<OpenChannels>,
 }
 
+/// What is joined.
+pub(super) enum Locator<'a> {
+    Group(&'a str),
+    Room(&'a str),
+}
+
 async fn bind(ip: IpAddr) -> std::io::Result<UdpSocket> {
     UdpSocket::bind(SocketAddr::new(ip, 0)).await
 }
 
 pub(super) async fn join(
     client: &Client,
-    group_id: &str,
+    locator: Locator<'_>,
     mut options: JoinOptions,
 ) -> Result<Call, JoinError> {
     let ip = client.local_ip.unwrap_or(IpAddr::from([127, 0, 0, 1]));
@@ -330,9 +336,14 @@ pub(super) async fn join(
         tracks.into_iter().unzip();
 
     let describe = |sdp: Option<String>| sdp.map(|sdp| SessionDescription { sdp });
+    let (group_id, room_id) = match locator {
+        Locator::Group(group) => (group.to_owned(), None),
+        Locator::Room(room) => (String::new(), Some(room.to_owned())),
+    };
     let message = ClientMessage::Join(Join {
         request_id: None,
-        group_id: group_id.to_owned(),
+        group_id,
+        room_id,
         send: describe(offers.send),
         receive: describe(offers.receive),
         tracks: declarations,

@@ -192,7 +192,15 @@ impl Client {
     /// # Errors
     /// When media sockets cannot be had or the server refuses; nothing is left behind.
     pub async fn join(&self, group_id: &str, options: JoinOptions) -> Result<Call, JoinError> {
-        call::join(self, group_id, options).await
+        call::join(self, call::Locator::Group(group_id), options).await
+    }
+
+    /// Joins the call of a scheduled room.
+    ///
+    /// # Errors
+    /// As [`Client::join`].
+    pub async fn join_room(&self, room_id: &str, options: JoinOptions) -> Result<Call, JoinError> {
+        call::join(self, call::Locator::Room(room_id), options).await
     }
 
     /// Joins with offers that the app made itself, and leaves the media to it: for programs that
