@@ -1,6 +1,7 @@
 # Convoke's commands. `make run` and `make test` do all the set-up they need.
 #
 # CARGO_PROFILE  debug (default) or release: how `make run` and the browser tests build the server
+# SCENARIO       smoke (default): what `make loadtest` carries out
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,9 +15,12 @@ BINARY := $(abspath $(TARGET_DIR)/$(CARGO_PROFILE)/convoke)
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 WEB := clients/web
 E2E := tests/e2e
+ACS := tests/acs
 DATA_DIR ?= data
+SCENARIO ?= smoke
 
-.PHONY: help run test lint fmt web web-test rust-test e2e server browser bench bench-join
+.PHONY: help run test lint fmt web web-test rust-test acs e2e server browser postgres bench bench-join \
+  valgrind bench-instructions bench-instructions-save bench-floor loadtest
 
 help: ## lists the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +28,7 @@ help: ## lists the commands
 run: server ## builds everything and starts a server to try out, with the demo at /
 	$(BINARY) serve --dev --data-dir $(DATA_DIR)
 
-test: lint web-test rust-test e2e ## runs every check and test there is
+test: lint web-test rust-test bench-instructions acs e2e ## runs every check and test there is
 
 lint: web ## formatting, clippy and documentation, warnings refused
 	cargo fmt --all --check
@@ -50,7 +54,7 @@ $(WEB)/dist-demo/index.html: $(WEB)/node_modules/.package-lock.json $(WEB_SOURCE
 web-test: web ## lints, types and tests of the web SDK and the demo
 	cd $(WEB) && npm run lint && npm run typecheck && npm test
 
-rust-test: web ## every Rust test, documentation examples included
+rust-test: web postgres ## every Rust test, documentation examples included
 	@if command -v cargo-nextest >/dev/null; then \
 	  set -x; \
 	  cargo nextest run --locked --workspace; \
@@ -63,15 +67,45 @@ rust-test: web ## every Rust test, documentation examples included
 server: web
 	cargo build $(CARGO_FLAGS) --package convoke --bin convoke
 
+acs: server $(ACS)/node_modules/.package-lock.json ## the public SDKs of Azure Communication Services
+	cd $(ACS) && CONVOKE_BIN=$(BINARY) npm test
+
 e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in real calls
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm test
 
 bench: web ## measures the server with native clients (release build)
 	cargo bench --locked --package convoke --bench participants
 
+# With the tests' profile, so that nothing is built for it alone.
+INSTRUCTIONS := cargo bench --locked --profile dev --package convoke-core --bench instructions
+
+bench-instructions: valgrind ## compares instruction counts with the committed ones
+	$(INSTRUCTIONS)
+
+bench-instructions-save: valgrind ## commits to the present instruction counts
+	$(INSTRUCTIONS) -- --save
+
+bench-floor: ## what a forwarded packet takes on this machine at least
+	cargo bench --locked --package convoke-node --bench floor
+
 bench-join: browser $(E2E)/node_modules/.package-lock.json ## measures joins in Chromium (release build)
 	$(MAKE) server CARGO_PROFILE=release
 	cd $(E2E) && CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) node bench/join-time.mjs
+
+loadtest: ## a short load test of a server of its own; SCENARIO=meeting for another one (release build)
+	$(MAKE) server CARGO_PROFILE=release
+	cargo build --locked --release --package convoke-loadtest
+	CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) $(TARGET_DIR)/release/convoke-loadtest \
+	  run $(SCENARIO) --report $(DATA_DIR)/loadtest
+
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo )
+valgrind:
+	@command -v valgrind >/dev/null || { $(AS_ROOT)apt-get update -qq && \
+	  $(AS_ROOT)apt-get install --yes --no-install-recommends valgrind; }
+
+# Debian's PostgreSQL, only where it is absent: tests start servers of their own with it.
+postgres:
+	@crates/convoke-store/install-postgres.sh
 
 # Debian's Chromium, Firefox and a font, from Debian's own archive, only where they are absent.
 browser:

@@ -6,6 +6,7 @@
  */
 import type { Backoff } from './backoff.js';
 import { Call, type JoinCallOptions } from './call/call.js';
+import type { Locator } from './call/locator.js';
 import type { Entry } from './call/session.js';
 import type { Environment } from './environment.js';
 import { ConvokeError } from './errors.js';
@@ -15,11 +16,6 @@ import { IncomingCall } from './incomingCall.js';
 import type { DeviceManager } from './local/deviceManager.js';
 import type { KeeperTimings } from './media/transportKeeper.js';
 import type { AgentConnection, AgentConnectionState } from './signalling/agentConnection.js';
-
-/** Which group call to join: a GUID in any usual spelling. */
-export interface GroupLocator {
-  readonly groupId: string;
-}
 
 /** How to call. */
 export interface StartCallOptions extends JoinCallOptions {
@@ -86,16 +82,13 @@ export class CallAgent extends Emitter<CallAgentEvents> {
   }
 
   /**
-   * Joins a group call, or starts it where the token allows that. Returns at once, with the call in
+   * Joins a group call or the call of a scheduled room, or starts it where the token allows that. Returns at once, with the call in
    * state `None`; a refusal shows as `Disconnected` with `callEndReason` and `error`.
    */
-  join(locator: GroupLocator, options: JoinCallOptions = {}): Call {
+  join(locator: Locator, options: JoinCallOptions = {}): Call {
     const { lobby } = options;
-    const { groupId } = locator;
-    return this.#enter(
-      { type: 'join', groupId, ...(lobby === undefined ? {} : { lobby }) },
-      options,
-    );
+    const entry = { type: 'join' as const, ...locator };
+    return this.#enter(lobby === undefined ? entry : { ...entry, lobby }, options);
   }
 
   /**

@@ -40,17 +40,24 @@ export class ConvokeError extends Error {
   readonly field: string | undefined;
   /** How long to wait before trying again, where trying again helps. */
   readonly retryAfterMs: number | undefined;
+  /** The ACS code and sub-code, where ACS has them for this. */
+  readonly reason: EndReason | undefined;
 
   constructor(
     code: ConvokeErrorCode,
     message: string,
-    details: { field?: string | undefined; retryAfterMs?: number | undefined } = {},
+    details: {
+      field?: string | undefined;
+      retryAfterMs?: number | undefined;
+      reason?: EndReason | undefined;
+    } = {},
   ) {
     super(message);
     this.name = 'ConvokeError';
     this.code = code;
     this.field = details.field;
     this.retryAfterMs = details.retryAfterMs;
+    this.reason = details.reason;
   }
 
   /** @internal */
@@ -87,12 +94,17 @@ const STATUS: Partial<Record<ConvokeErrorCode, number>> = {
   tokenInvalid: 401,
   tokenExpired: 401,
   tokenNotYetValid: 401,
+  tokenRevoked: 401,
   tokenWrongCall: 403,
   scopeMissing: 403,
   notAllowed: 403,
   removedFromCall: 403,
   incomingCallNotFound: 404,
+  roomNotInvited: 403,
+  roomExpired: 403,
+  roomNotOpen: 403,
   callNotFound: 404,
+  roomNotFound: 404,
   connectionFailed: 408,
   connectionLost: 408,
   requestTimeout: 408,
@@ -108,5 +120,6 @@ const STATUS: Partial<Record<ConvokeErrorCode, number>> = {
 
 /** How a call that an error ended says so. */
 export function endReasonOf(error: ConvokeError): EndReason {
+  if (error.reason !== undefined) return error.reason;
   return { code: STATUS[error.code] ?? 400, subCode: 0, message: error.message };
 }

@@ -7,10 +7,11 @@
 export type { Backoff } from './backoff.js';
 export type { CallEndReason, CallEvents, CallState, JoinCallOptions } from './call/call.js';
 export { Call } from './call/call.js';
+export type { GroupLocator, RoomLocator } from './call/locator.js';
 export type { Who } from './call/moderation.js';
 export { Lobby, RaisedHands, Spotlight } from './call/moderation.js';
 export type { CallConnectionState } from './call/session.js';
-export type { CallAgentEvents, GroupLocator, StartCallOptions } from './callAgent.js';
+export type { CallAgentEvents, StartCallOptions } from './callAgent.js';
 export { CallAgent } from './callAgent.js';
 export type { CallAgentOptions, CallClientOptions } from './callClient.js';
 export { CallClient, SDK_VERSION } from './callClient.js';

@@ -165,7 +165,7 @@ describe('the lobby', () => {
   it('ends with the reason when it is turned away, and leaves when it hangs up', async () => {
     const world = new World();
     const { call, socket } = await waiting(world);
-    const reason = { code: 403, subCode: 70003, message: 'turned away' };
+    const reason = { code: 403, subCode: 70005, message: 'turned away' };
     socket.say({ type: 'ended', callId: 'call-1', ...reason });
     await settle();
     expect(call.callEndReason).toEqual(reason);

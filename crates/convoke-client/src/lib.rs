@@ -1,8 +1,8 @@
 //! Convoke's native client.
 //!
 //! Owns: the client half of a participant ([`media`], sans-IO), synthetic media ([`source`]), the
-//! laws that received media must keep ([`check`]), and a ready client for tokio programs
-//! ([`Client`]).
+//! laws that received media must keep ([`check`]), networks to try it over ([`link`]), and a ready
+//! client for tokio programs ([`Client`]).
 //! Never: imports the server's core; it knows the server by its protocol only.
 
 #![forbid(unsafe_code)]
@@ -13,11 +13,13 @@
 
 pub mod check;
 mod client;
+pub mod link;
 pub mod media;
 pub mod source;
 
 pub use client::{
     Call, CallChange, CallData, CallDataReceived, CallEvent, CallState, Client, ClientOptions,
     ConnectError, DataError, Events, Incoming, JoinError, JoinOptions, Packets, Publication,
-    RequestError, SourceStart, Standing, StartCallOptions, TrackHandle, WriteError,
+    RequestError, Seat, SeatEvent, SourceStart, Standing, StartCallOptions, TrackHandle,
+    WriteError,
 };

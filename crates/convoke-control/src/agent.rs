@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{MissedTickBehavior, interval_at, timeout, timeout_at};
 use tracing::Instrument as _;
 
-use crate::control::Inner;
+use crate::control::{AgentEntry, Inner};
 use crate::ids::AgentId;
 use crate::limiter::Limiter;
 use crate::metrics::count;
@@ -60,7 +60,7 @@ async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId) {
     let limits = inner.config.limits;
     let (outlet, drain) = outlet(id, &limits);
     let (sink, mut stream) = socket.split();
-    inner.agents.insert(id, outlet.clone());
+    inner.agents.insert(id, AgentEntry::new(outlet.clone()));
     let times = inner.config.times;
     let mut writer = tokio::spawn(write(sink, drain, times.ping, times.farewell));
     let now = Instant::now();

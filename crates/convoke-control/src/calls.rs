@@ -1,6 +1,6 @@
 //! The calls that live now.
 //!
-//! Owns: which group ID is which call, who is in it, and its beginning and end. A call begins with
+//! Owns: which group ID or scheduled room is which call, who is in it, and its beginning and end. A call begins with
 //! the first join of a token that may start one, and ends when the last session has gone; a join
 //! under way keeps it, and so does someone in its lobby; a failed join leaves nothing.
 //! Never: waits, or talks to the core.
@@ -8,6 +8,7 @@
 //! Locks are taken in the order: table, moderation, members, session.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use convoke_node::core::{ParticipantId, RoomId};
@@ -19,13 +20,27 @@ use tokio::sync::watch;
 use crate::ids::CallId;
 use crate::join::Wanted;
 use crate::moderation::Moderation;
+use crate::recorder::CallLog;
+use crate::scheduled::RoomTimes;
 use crate::session::Session;
 use crate::sync::lock;
+
+/// What a call is joined by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Locator {
+    Group(GroupId),
+    /// A scheduled room, by its id.
+    Room(Arc<str>),
+}
 
 /// One live call.
 #[derive(Debug)]
 pub(crate) struct Call {
-    group: GroupId,
+    locator: Locator,
+    /// A scheduled room's times.
+    times: Mutex<Option<RoomTimes>>,
+    /// What was recorded of it.
+    pub(crate) log: Mutex<CallLog>,
     room: RoomId,
     wire_id: String,
     moderation: Mutex<Moderation>,
@@ -65,12 +80,33 @@ pub(crate) enum EnterError {
 
 /// Participants in one lobby, at most.
 const LOBBY: usize = 250;
+impl From<GroupId> for Locator {
+    fn from(group: GroupId) -> Self {
+        Self::Group(group)
+    }
+}
+
+impl fmt::Display for Locator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(group) => write!(f, "groups/{group}"),
+            Self::Room(room) => write!(f, "rooms/{room}"),
+        }
+    }
+}
 
 impl Call {
-    fn new(group: GroupId, room: RoomId) -> Self {
+    fn new(locator: Locator, room: RoomId) -> Self {
         let wire_id = CallId::random().to_string();
-        let (moderation, members) = (Mutex::default(), Mutex::default());
-        Self { group, room, wire_id, moderation, members }
+        Self {
+            locator,
+            times: Mutex::default(),
+            log: Mutex::default(),
+            room,
+            wire_id,
+            moderation: Mutex::default(),
+            members: Mutex::default(),
+        }
     }
 
     /// What is in force in it. While this is held nobody else is told of its moderation, so that
@@ -79,13 +115,22 @@ impl Call {
         lock(&self.moderation)
     }
 
+    /// The times of its scheduled room, if it is of one.
+    pub(crate) fn times(&self) -> Option<RoomTimes> {
+        *lock(&self.times)
+    }
+
+    pub(crate) fn set_times(&self, times: RoomTimes) {
+        *lock(&self.times) = Some(times);
+    }
+
     /// The call's id on the wire.
     pub(crate) fn wire_id(&self) -> &str {
         &self.wire_id
     }
 
-    pub(crate) fn group(&self) -> GroupId {
-        self.group
+    pub(crate) fn locator(&self) -> &Locator {
+        &self.locator
     }
 
     /// Its first room. A large call has others on other workers; each session knows its own.
@@ -175,7 +220,7 @@ impl Members {
 /// All calls.
 #[derive(Debug)]
 pub(crate) struct CallTable {
-    by_group: DashMap<GroupId, Arc<Call>>,
+    by_locator: DashMap<Locator, Arc<Call>>,
     /// By the number that all its rooms share.
     by_number: DashMap<u64, Arc<Call>>,
     count: watch::Sender<usize>,
@@ -185,7 +230,7 @@ pub(crate) struct CallTable {
 impl CallTable {
     pub(crate) fn new(most: usize) -> Self {
         let count = watch::Sender::new(0);
-        Self { by_group: DashMap::new(), by_number: DashMap::new(), count, most }
+        Self { by_locator: DashMap::new(), by_number: DashMap::new(), count, most }
     }
 
     /// How many calls live.
@@ -203,12 +248,12 @@ impl CallTable {
         self.by_number.get(&room.call()).map(|call| Arc::clone(&call))
     }
 
-    pub(crate) fn by_group(&self, group: GroupId) -> Option<Arc<Call>> {
-        self.by_group.get(&group).map(|call| Arc::clone(&call))
+    pub(crate) fn by_locator(&self, locator: &Locator) -> Option<Arc<Call>> {
+        self.by_locator.get(locator).map(|call| Arc::clone(&call))
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Call>> {
-        self.by_group.iter().map(|call| Arc::clone(&call)).collect()
+        self.by_locator.iter().map(|call| Arc::clone(&call)).collect()
     }
 
     /// Registers a session in the call that is wanted, which begins if need be and may be; in its
@@ -221,7 +266,7 @@ impl CallTable {
         session: impl FnOnce(&Arc<Call>) -> Session,
         in_lobby: impl FnOnce(&Session) -> ServerMessage,
     ) -> Result<Arc<Session>, EnterError> {
-        let entry = self.by_group.entry(wanted.group);
+        let entry = self.by_locator.entry(wanted.locator.clone());
         if let Entry::Occupied(occupied) = &entry {
             let call = occupied.get();
             let moderation = call.moderation();
@@ -242,7 +287,7 @@ impl CallTable {
         if self.count() >= self.most {
             return Err(EnterError::TooManyCalls);
         }
-        let call = Arc::new(Call::new(wanted.group, new_room()));
+        let call = Arc::new(Call::new(wanted.locator.clone(), new_room()));
         let session = Arc::new(session(&call));
         {
             let mut moderation = call.moderation();
@@ -275,7 +320,7 @@ impl CallTable {
     }
 
     fn remove_if(&self, call: &Arc<Call>, condition: impl Fn(&Members) -> bool) -> bool {
-        let removed = self.by_group.remove_if(&call.group, |_, found| {
+        let removed = self.by_locator.remove_if(&call.locator, |_, found| {
             let mut members = lock(&call.members);
             let ends = Arc::ptr_eq(found, call) && condition(&members);
             members.over |= ends;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use convoke_protocol::{IceServer, LobbyPolicy};
 
+use crate::issuers::ExternalIssuer;
 use crate::keys::KeySet;
 use crate::mint::Minter;
+use crate::services::Services;
 
 /// Settings of [`crate::Control`].
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ use crate::mint::Minter;
 pub struct ControlConfig {
     /// The keys of access tokens, and their rules.
     pub keys: KeySet,
+    /// Other issuers of access tokens, known by their published keys.
+    pub issuers: Vec<ExternalIssuer>,
     /// Development mode: lets anyone who reaches the server make tokens at `/dev/token`.
     pub dev_minter: Option<Minter>,
     /// Which web pages may connect, beside the server's own.
@@ -26,6 +30,8 @@ pub struct ControlConfig {
     pub slots: Slots,
     /// Who waits in the lobby of calls whose starter does not say: nobody.
     pub lobby: LobbyPolicy,
+    /// What app servers may ask for, and where it is kept: without it there is no REST.
+    pub services: Option<Services>,
     /// Time limits.
     pub times: Times,
     /// Bounds.
@@ -106,7 +112,9 @@ impl ControlConfig {
     pub fn new(keys: KeySet) -> Self {
         Self {
             keys,
+            issuers: Vec::new(),
             dev_minter: None,
+            services: None,
             origins: Origins::These(Vec::new()),
             ice_servers: Vec::new(),
             slots: Slots::default(),

@@ -4,8 +4,8 @@
 //! Never: speaks HTTP (`http` does) or to one client (`agent` does).
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use convoke_node::core::{Action, LeaveReason, Permissions, Reply, RoomId};
@@ -23,6 +23,7 @@ use crate::dispatch::dispatch;
 use crate::ids::{AgentId, ResumeHash};
 use crate::metrics::{Counters, count};
 use crate::outlet::Outlet;
+use crate::recorder::Recorder;
 use crate::ringing::Ringing;
 use crate::session::Session;
 
@@ -55,14 +56,39 @@ pub(crate) struct Inner {
     /// Sessions by what resumes them.
     pub(crate) resumable: DashMap<ResumeHash, Arc<Session>>,
     /// Every open WebSocket.
-    pub(crate) agents: DashMap<AgentId, Outlet>,
+    pub(crate) agents: DashMap<AgentId, AgentEntry>,
     /// Places for WebSockets.
     pub(crate) places: Arc<Semaphore>,
     /// All sessions want a new snapshot.
     pub(crate) refresh: tokio::sync::Notify,
     /// Which agents are there, and what rings.
     pub(crate) ringing: Ringing,
+    /// Changes of scheduled rooms so far.
+    pub(crate) room_changes: AtomicU64,
+    pub(crate) recorder: Recorder,
     draining: AtomicBool,
+}
+
+/// An open WebSocket, as others see it.
+pub(crate) struct AgentEntry {
+    pub(crate) outlet: Outlet,
+    identity: OnceLock<Arc<str>>,
+}
+
+impl AgentEntry {
+    pub(crate) fn new(outlet: Outlet) -> Self {
+        Self { outlet, identity: OnceLock::new() }
+    }
+
+    /// Who it acts for, once it has said so.
+    pub(crate) fn identity(&self) -> Option<&Arc<str>> {
+        self.identity.get()
+    }
+
+    /// An agent never changes its identity.
+    pub(crate) fn identify(&self, identity: &str) {
+        self.identity.get_or_init(|| identity.into());
+    }
 }
 
 /// A call or participant that is not there.
@@ -82,8 +108,11 @@ impl Control {
     /// the node stops.
     #[must_use]
     pub fn start(handle: Handle, events: Events, config: ControlConfig) -> Self {
+        let store = config.services.as_ref().map(|services| services.store.clone());
         let inner = Arc::new(Inner {
             handle,
+            room_changes: AtomicU64::new(0),
+            recorder: store.map(Recorder::start).unwrap_or_default(),
             calls: CallTable::new(config.limits.calls),
             counters: Counters::default(),
             resumable: DashMap::new(),
@@ -94,7 +123,15 @@ impl Control {
             draining: AtomicBool::new(false),
             config,
         });
-        tokio::spawn(dispatch(Arc::clone(&inner), events));
+        let (rooms, dispatcher) = (Arc::clone(&inner), Arc::clone(&inner));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = dispatch(dispatcher, events) => {}
+                () = rooms.watch_rooms() => {}
+                () = rooms.keep_tidy() => {}
+                () = rooms.tell_webhooks() => {}
+            }
+        });
         Self { inner }
     }
 
@@ -135,7 +172,7 @@ impl Control {
         if !stopped {
             return;
         }
-        inner.agents.iter().for_each(|agent| agent.close(close::GOING_AWAY));
+        inner.agents.iter().for_each(|agent| agent.outlet.close(close::GOING_AWAY));
         let farewell = inner.config.times.farewell + Duration::from_millis(500);
         let gone = async {
             while !inner.agents.is_empty() {
@@ -157,7 +194,8 @@ impl Control {
         identity: &str,
         permissions: Permissions,
     ) -> Result<(), PermissionError> {
-        let call = self.inner.calls.by_group(group).ok_or(PermissionError::NoSuchParticipant)?;
+        let call =
+            self.inner.calls.by_locator(&group.into()).ok_or(PermissionError::NoSuchParticipant)?;
         let mut sessions = call.sessions();
         sessions.retain(|session| &**session.identity() == identity && session.is_live());
         if sessions.is_empty() {
@@ -213,12 +251,23 @@ impl Inner {
         self.command(room, action()).await
     }
 
+    /// Ends one call for everyone.
+    pub(crate) async fn end_call(self: &Arc<Self>, call: &Arc<Call>, reason: EndReason) {
+        self.end_calls(&[Arc::clone(call)], &reason).await;
+    }
+
     /// Ends calls and tells everyone in them why.
     pub(crate) async fn end_calls(self: &Arc<Self>, calls: &[Arc<Call>], reason: &EndReason) {
+        // Before the calls go, and their rooms are forgotten.
+        let rooms: Vec<RoomId> =
+            calls.iter().flat_map(|call| self.handle.rooms_of(call.room())).collect();
         for call in calls {
-            self.calls.kill(call);
+            let over = self.calls.kill(call);
             for session in call.everyone() {
                 self.end_session(&session, reason.clone());
+            }
+            if over {
+                self.recorder.ended(call);
             }
         }
         let leave = convert::read_end_reason(reason);
@@ -226,7 +275,6 @@ impl Inner {
             // A worker that is gone has no room either.
             let _ = self.insist(room, || Action::CloseRoom { reason: leave }).await;
         };
-        let rooms = calls.iter().flat_map(|call| self.handle.rooms_of(call.room()));
         let closed = stream::iter(rooms).for_each_concurrent(CLOSE_AT_ONCE, close);
         let _ = tokio::time::timeout(self.config.times.command, closed).await;
     }
@@ -234,7 +282,8 @@ impl Inner {
     /// The one ending of a session, whatever it was that ended it.
     pub(crate) fn end_session(self: &Arc<Self>, session: &Arc<Session>, reason: EndReason) {
         let (code, sub_code) = (reason.code, reason.sub_code);
-        if let Some(void) = session.finish(reason) {
+        if let Some(void) = session.finish(reason.clone()) {
+            self.recorder.left(session, &reason);
             void.iter().for_each(|hash| drop(self.resumable.remove(hash)));
             let call = session.call().wire_id();
             tracing::info!(call, participant = session.wire_id(), code, sub_code, "left");
@@ -242,6 +291,7 @@ impl Inner {
         self.caller_gone(session);
         let waited = session.call().waiting().iter().any(|one| Arc::ptr_eq(&one.session, session));
         if self.calls.leave(session) {
+            self.recorder.ended(session.call());
             tracing::info!(call = session.call().wire_id(), "call ended");
         } else {
             self.forget(session, waited);

@@ -181,11 +181,16 @@ impl Inner {
     fn on_room_lost(self: &Arc<Self>, room: RoomId) {
         let Some(call) = self.calls.by_room(room) else { return };
         let lost = call.sessions_in(room);
+        let mut over = false;
         if lost.len() == call.sessions().len() {
             self.calls.kill(&call);
+            over = true;
         }
         for session in lost {
             self.end_session(&session, EndReason::server_failed());
+        }
+        if over {
+            self.recorder.ended(&call);
         }
     }
 

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, OriginalUri, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use convoke_node::WorkerStats;
@@ -25,18 +25,21 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use crate::agent;
 use crate::control::{Control, Inner};
 use crate::metrics::{Collect, Counters, Source, count};
+use crate::rest;
 use problem::Problem;
 
 impl Control {
-    /// The public side: `/agent`, `/healthz`, `/readyz`, `/dev/token` (in development mode) and the
-    /// demo. May be nested in another router at any path.
+    /// The public side: `/agent`, `/healthz`, `/readyz`, `/dev/token` (in development mode), what
+    /// app servers ask for (see `docs/REST.md`), and the demo. May be nested in another router at any path.
     pub fn router(&self) -> Router {
-        Router::new()
+        let services = self.inner.config.services.as_ref().map(rest::router);
+        services
+            .unwrap_or_default()
             .route("/agent", any(open_agent))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .route("/dev/token", post(dev::token).layer(DefaultBodyLimit::max(dev::MAX_BODY)))
-            .fallback(demo::file)
+            .fallback(missing)
             .method_not_allowed_fallback(wrong_method)
             .with_state(Arc::clone(&self.inner))
     }
@@ -128,9 +131,16 @@ async fn readyz(State(inner): State<Arc<Inner>>) -> Response {
     healthz(State(inner)).await
 }
 
-async fn wrong_method() -> Problem {
-    let text = "this path does not take this method";
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", text)
+/// Everything that is no route.
+async fn missing(method: Method, uri: Uri, original: OriginalUri, headers: HeaderMap) -> Response {
+    match rest::missing(&uri) {
+        Some(response) => response,
+        None => demo::file(method, uri, original, headers).await,
+    }
+}
+
+async fn wrong_method(uri: Uri) -> Response {
+    rest::wrong_method(&uri)
 }
 
 fn plain(text: &'static str) -> Response {

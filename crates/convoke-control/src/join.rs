@@ -11,12 +11,12 @@ use convoke_node::core::{
 };
 use convoke_node::{HandleError, Joined};
 use convoke_protocol::{
-    self as wire, ErrorCode, GroupId, InLobby, Join, LobbyPolicy, Resume, ServerMessage,
+    self as wire, ErrorCode, GroupIdError, InLobby, Join, LobbyPolicy, Resume, ServerMessage,
     SessionDescription, encode,
 };
 
 use crate::agent::{Agent, Known};
-use crate::calls::EnterError;
+use crate::calls::{EnterError, Locator};
 use crate::config::millis;
 use crate::control::Inner;
 use crate::convert;
@@ -25,7 +25,9 @@ use crate::metrics::count;
 use crate::moderation::Bearer;
 use crate::refusal::Refusal;
 use crate::requests::{Answered, unexpected};
+use crate::scheduled::Admission;
 use crate::session::Session;
+use crate::token::{AccessToken, TokenError, check_name};
 
 /// How often a join is tried whose call ends under its hands, or whose random id is taken.
 pub(crate) const JOIN_TRIES: u32 = 4;
@@ -33,8 +35,12 @@ pub(crate) const JOIN_TRIES: u32 = 4;
 /// A join whose every part was found good.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    pub(crate) group: GroupId,
+    pub(crate) locator: Locator,
     pub(crate) may_start: bool,
+    /// In a scheduled room.
+    pub(crate) admission: Option<Admission>,
+    /// What let it in: it may be revoked meanwhile.
+    pub(crate) token: AccessToken,
     /// Who waits, if this begins the call.
     pub(crate) lobby: LobbyPolicy,
     /// It was asked in: it does not wait.
@@ -46,11 +52,13 @@ pub(crate) struct Wanted {
 #[cfg(test)]
 impl Wanted {
     /// Of someone called alice, with nothing to offer.
-    pub(crate) fn test(group: GroupId, may_start: bool) -> Self {
+    pub(crate) fn test(locator: impl Into<Locator>, may_start: bool) -> Self {
         let (identity, display_name) = ("alice".into(), "".into());
         Self {
-            group,
+            locator: locator.into(),
             may_start,
+            admission: None,
+            token: AccessToken::test(),
             lobby: LobbyPolicy::Nobody,
             invited: false,
             bearer: Bearer { identity, display_name, role: None, guest: false },
@@ -84,7 +92,12 @@ impl Agent {
     }
 
     async fn try_join(&mut self, join: Join, request_id: Option<u32>) -> Result<(), Refusal> {
-        let wanted = self.check_join(join)?;
+        let mut wanted = self.check_join(join)?;
+        if let Locator::Room(room) = &wanted.locator {
+            let admission = self.inner.admission(room, &wanted.bearer.identity).await?;
+            wanted.bearer.role = Some(admission.role);
+            wanted.admission = Some(admission);
+        }
         self.come_in(Arc::new(wanted), request_id).await
     }
 
@@ -131,11 +144,8 @@ impl Agent {
     fn check_join(&mut self, join: Join) -> Result<Wanted, Refusal> {
         self.check_may_join()?;
         let token = &self.fresh()?.token;
-        let group: GroupId = join.group_id.parse().map_err(|error| {
-            let text = format!("{error}");
-            Refusal::new(ErrorCode::GroupIdInvalid, text).field("groupId")
-        })?;
-        if token.group_id.is_some_and(|only| only != group) {
+        let locator = read_locator(&join.group_id, join.room_id)?;
+        if token.group_id.is_some_and(|only| Locator::Group(only) != locator) {
             let text = "the token is for another group ID; get one for this";
             return Err(Refusal::new(ErrorCode::TokenWrongCall, text).field("groupId"));
         }
@@ -144,8 +154,10 @@ impl Agent {
             return Err(Refusal::new(ErrorCode::ScopeMissing, text).field("token"));
         }
         Ok(Wanted {
-            group,
+            locator,
             may_start: token.may_start(),
+            admission: None,
+            token: token.clone(),
             lobby: join.lobby.unwrap_or(self.inner.config.lobby),
             invited: false,
             bearer: self.bearer()?,
@@ -215,6 +227,9 @@ impl Agent {
         let Some(known) = &self.known else { return Err(unexpected()) };
         let leeway = self.inner.config.keys.rules().leeway;
         known.token.check_expiry(leeway, SystemTime::now())?;
+        if self.inner.is_revoked(&known.token) {
+            return Err(TokenError::Revoked.into());
+        }
         Ok(known)
     }
 
@@ -257,15 +272,20 @@ impl Agent {
         let timeout_ms = millis(inner.config.times.lobby);
         let in_lobby = |session: &Session| {
             waits = true;
+            let (group_id, room_id) = names(session);
             ServerMessage::InLobby(InLobby {
                 request_id,
                 call_id: session.call().wire_id().to_owned(),
-                group_id: session.call().group().to_string(),
+                group_id,
+                room_id,
                 participant_id: session.wire_id().to_owned(),
                 timeout_ms,
             })
         };
         let session = inner.calls.enter(wanted, new_room, new_session, in_lobby)?;
+        if let Some(admission) = &wanted.admission {
+            session.call().set_times(admission.times);
+        }
         if started {
             count(&inner.counters.calls_started);
             tracing::info!(call = session.call().wire_id(), "call begins");
@@ -372,6 +392,11 @@ impl Inner {
                 Err(_) => return Err(convert::busy(retry_after)),
             };
         *session.granted.lock().await = Some(permissions);
+        if self.is_revoked(&wanted.token) {
+            // During the join; whoever revoked it may not have found this session yet.
+            self.take_out(session, LeaveReason::Removed).await;
+            return Err(TokenError::Revoked.into());
+        }
         if session.call().is_over() {
             // The call was ended for all during the join: whoever comes now is in a fresh one.
             self.take_out(session, LeaveReason::Failed).await;
@@ -385,6 +410,9 @@ impl Inner {
         // What changed during the join.
         if let Err(error) = self.sync_permissions(session).await {
             tracing::warn!(%error, "permissions not told");
+        }
+        if let Some(admission) = &wanted.admission {
+            self.recheck(session, admission).await;
         }
         Ok(Admitted::Yes)
     }
@@ -408,6 +436,7 @@ impl Inner {
         };
         let (call, participant) = (session.call().wire_id(), session.wire_id());
         tracing::info!(call, participant, "joined");
+        self.recorder.joined(session);
         self.tell_standing(session, false);
         self.refresh_if(delivered.stale, session);
         true
@@ -416,7 +445,9 @@ impl Inner {
     /// Ends the session of a join that failed: its client is told by the answer.
     fn give_up(self: &Arc<Self>, session: &Arc<Session>) {
         session.finish(wire::EndReason::server_failed());
-        self.calls.leave(session);
+        if self.calls.leave(session) {
+            self.recorder.ended(session.call());
+        }
     }
 
     fn refresh_if(self: &Arc<Self>, stale: bool, session: &Arc<Session>) {
@@ -424,6 +455,33 @@ impl Inner {
             let (inner, session) = (Arc::clone(self), Arc::clone(session));
             tokio::spawn(async move { inner.refresh(&session).await });
         }
+    }
+}
+
+/// What is to be joined: exactly one of a group ID and a room.
+fn read_locator(group_id: &str, room_id: Option<String>) -> Result<Locator, Refusal> {
+    match room_id {
+        Some(room) if group_id.is_empty() && check_name(&room).is_ok() && !room.is_empty() => {
+            Ok(Locator::Room(room.into()))
+        }
+        Some(_) if group_id.is_empty() => {
+            Err(Refusal::new(ErrorCode::RoomNotFound, "there is no such room").field("roomId"))
+        }
+        Some(_) => {
+            let text = "give either `groupId` or `roomId`, not both";
+            Err(Refusal::new(ErrorCode::GroupIdInvalid, text).field("groupId"))
+        }
+        None => group_id.parse().map(Locator::Group).map_err(|error: GroupIdError| {
+            Refusal::new(ErrorCode::GroupIdInvalid, error.to_string()).field("groupId")
+        }),
+    }
+}
+
+/// The group ID and the room, as clients are told.
+fn names(session: &Session) -> (String, Option<String>) {
+    match session.call().locator() {
+        Locator::Group(group) => (group.to_string(), None),
+        Locator::Room(room) => (String::new(), Some(room.to_string())),
     }
 }
 
@@ -462,11 +520,14 @@ fn joined_message(
     grace: u32,
     request_id: Option<u32>,
 ) -> ServerMessage {
+    let (group_id, room_id) = names(session);
     let description = |sdp: Option<String>| sdp.map(|sdp| SessionDescription { sdp });
     ServerMessage::Joined(wire::Joined {
         request_id,
         call_id: session.call().wire_id().to_owned(),
-        group_id: session.call().group().to_string(),
+        group_id,
+        room_id,
+        role: session.role(),
         participant_id: session.wire_id().to_owned(),
         resume_token: token.expose(),
         resume_grace_ms: grace,
@@ -484,10 +545,13 @@ fn resumed_message(
     token: ResumeToken,
     request_id: Option<u32>,
 ) -> ServerMessage {
+    let (group_id, room_id) = names(session);
     ServerMessage::Resumed(wire::Resumed {
         request_id,
         call_id: session.call().wire_id().to_owned(),
-        group_id: session.call().group().to_string(),
+        group_id,
+        room_id,
+        role: session.role(),
         participant_id: session.wire_id().to_owned(),
         resume_token: token.expose(),
         version: snapshot.version,

@@ -17,6 +17,8 @@ use crate::token::TokenError;
 pub const MIN_SECRET: usize = 32;
 /// The fewest different bytes of an HS256 secret: fewer are a placeholder.
 const MIN_DIFFERENT: usize = 8;
+/// The fewest bytes of an RSA modulus (RFC 7518 §3.3).
+const MIN_RSA: usize = 256;
 /// The most keys of a set.
 pub const MAX_KEYS: usize = 64;
 /// The longest key id, in bytes.
@@ -96,6 +98,9 @@ pub enum KeyError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// Not an RSA public key that is long enough.
+    #[error("key {0:?}: not an RSA public key of at least 2048 bits")]
+    Rsa(String),
     /// The leeway is too large.
     #[error("the leeway for clocks must be at most {} s", MAX_LEEWAY.as_secs())]
     Leeway,
@@ -169,6 +174,19 @@ impl Key {
         }
     }
 
+    /// An RSA public key of at least 2048 bits as the `n` and `e` of a JWK (RFC 7518 §6.3), for RS256.
+    ///
+    /// # Errors
+    /// When the id or the key cannot be used.
+    pub fn rs256_jwk(kid: impl Into<String>, n: &str, e: &str) -> Result<Self, KeyError> {
+        let kid = check_kid(kid.into())?;
+        let long = URL_SAFE_NO_PAD.decode(n).is_ok_and(|modulus| modulus.len() >= MIN_RSA);
+        match DecodingKey::from_rsa_components(n, e) {
+            Ok(material) if long => Ok(Self { kid, algorithm: Algorithm::RS256, material }),
+            _ => Err(KeyError::Rsa(kid)),
+        }
+    }
+
     /// The key's id.
     #[must_use]
     pub fn kid(&self) -> &str {
@@ -197,6 +215,9 @@ impl Default for TokenRules {
     }
 }
 
+/// What a token claims.
+pub(crate) type Claims = serde_json::Map<String, serde_json::Value>;
+
 /// All keys that are accepted, and the rules. Several keys allow one to be replaced without a gap.
 #[derive(Debug, Clone)]
 pub struct KeySet {
@@ -224,17 +245,25 @@ impl KeySet {
         Ok(Self { keys, rules })
     }
 
+    /// No keys: all tokens are of other issuers (see [`crate::ExternalIssuer`]).
+    #[must_use]
+    pub fn none(rules: TokenRules) -> Self {
+        Self { keys: Vec::new(), rules }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kids(&self) -> Vec<&str> {
+        self.keys.iter().map(Key::kid).collect()
+    }
+
     /// The rules.
     #[must_use]
     pub fn rules(&self) -> &TokenRules {
         &self.rules
     }
 
-    /// The claims of `token`, after its signature held under the key that `kid` names.
-    pub(crate) fn open(
-        &self,
-        token: &str,
-    ) -> Result<serde_json::Map<String, serde_json::Value>, TokenError> {
+    /// The claims of `token`, after its signature held under the key that `kid` names, and that id.
+    pub(crate) fn open_named(&self, token: &str) -> Result<(&str, Claims), TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Header)?;
         if header.crit.is_some() {
             return Err(TokenError::Critical);
@@ -252,7 +281,8 @@ impl KeySet {
             return Err(refused());
         }
         let payload = message.split_once('.').and_then(|(_, p)| URL_SAFE_NO_PAD.decode(p).ok());
-        serde_json::from_slice(&payload.unwrap_or_default()).map_err(|_| TokenError::Payload)
+        let claims = serde_json::from_slice(&payload.unwrap_or_default());
+        Ok((key.kid(), claims.map_err(|_| TokenError::Payload)?))
     }
 
     fn choose(&self, header: &Header) -> Result<&Key, TokenError> {

@@ -96,7 +96,7 @@ impl Inner {
     pub(crate) fn watch_lobby(self: &Arc<Self>, session: &Arc<Session>) {
         let (call, participant) = (session.call().wire_id(), session.wire_id());
         tracing::info!(call, participant, "waits in the lobby");
-        self.tell_lobby(&session.call().moderation(), session.call(), None);
+        self.tell_lobby(&session.call().moderation(), session.call());
         let (this, session) = (Arc::clone(self), Arc::downgrade(session));
         tokio::spawn(async move {
             tokio::time::sleep(this.config.times.lobby).await;
@@ -113,7 +113,7 @@ impl Inner {
             for waiter in &admitted {
                 moderation.admit(waiter.session.identity());
             }
-            self.tell_lobby(&moderation, call, None);
+            self.tell_lobby(&moderation, call);
             admitted
         };
         for waiter in admitted {
@@ -136,8 +136,10 @@ impl Inner {
                 }
             }
         }
-        // Says nothing to one that was ended meanwhile.
-        self.end_session(session, EndReason::setup_failed());
+        // One that leaves or was ended meanwhile is told by that.
+        if session.is_outside() {
+            self.end_session(session, EndReason::setup_failed());
+        }
     }
 
     fn turn_away(self: &Arc<Self>, call: &Arc<Call>, who: Option<&[ParticipantId]>) {
@@ -148,17 +150,11 @@ impl Inner {
         }
     }
 
-    /// Tells those who manage the lobby who waits; of one identity only, where it is given.
-    pub(crate) fn tell_lobby(
-        self: &Arc<Self>,
-        moderation: &Moderation,
-        call: &Arc<Call>,
-        identity: Option<&str>,
-    ) {
+    /// Tells those who manage the lobby who waits.
+    pub(crate) fn tell_lobby(self: &Arc<Self>, moderation: &Moderation, call: &Arc<Call>) {
         let message = message(call);
         call.for_each(|session| {
-            let meant = identity.is_none_or(|identity| &**session.identity() == identity);
-            if meant && manages(moderation, session) {
+            if manages(moderation, session) {
                 self.tell(session, &message);
             }
         });

@@ -18,11 +18,12 @@ use convoke_protocol::ErrorCode;
 pub(crate) use collect::{Collect, Source};
 
 /// How a WebSocket ended, by close code; the last is any other.
-pub(crate) const CLOSES: [&str; 9] = [
+pub(crate) const CLOSES: [&str; 10] = [
     "going_away",
     "too_big",
     "not_text",
     "not_authenticated",
+    "token_revoked",
     "ping_timeout",
     "taken_over",
     "slow_reader",

@@ -137,6 +137,11 @@ impl Minter {
         }
     }
 
+    /// The id of its key.
+    pub(crate) fn kid(&self) -> &str {
+        &self.kid
+    }
+
     /// Makes a token.
     ///
     /// # Errors
@@ -165,9 +170,14 @@ impl Minter {
             iss: request.issuer.as_deref(),
             aud: request.audience.as_deref(),
         };
+        self.sign(&claims)
+    }
+
+    /// Signs claims that were found good.
+    pub(crate) fn sign(&self, claims: &impl Serialize) -> Result<String, MintError> {
         let mut header = Header::new(self.algorithm);
         header.kid = Some(self.kid.clone());
-        jsonwebtoken::encode(&header, &claims, &self.key)
+        jsonwebtoken::encode(&header, claims, &self.key)
             .map_err(|error| MintError::Key(error.to_string()))
     }
 }

@@ -127,7 +127,7 @@ impl Control {
     }
 
     pub(crate) fn call(&self, group: GroupId) -> Result<Arc<Call>, ModerationError> {
-        self.inner.calls.by_group(group).ok_or(ModerationError::NoSuchCall)
+        self.inner.calls.by_locator(&group.into()).ok_or(ModerationError::NoSuchCall)
     }
 }
 
@@ -253,7 +253,7 @@ impl Agent {
 }
 
 impl Inner {
-    async fn give_role(
+    pub(crate) async fn give_role(
         self: &Arc<Self>,
         call: &Arc<Call>,
         identity: &str,
@@ -261,14 +261,17 @@ impl Inner {
     ) -> Result<(), ModerationError> {
         {
             let mut moderation = call.moderation();
+            let sessions = call.sessions();
+            let own = sessions.iter().filter(|session| &**session.identity() == identity);
+            let before: Vec<_> = own.map(|one| (one, moderation.role(one.bearer()))).collect();
             moderation.set_role(identity, role)?;
-            call.for_each(|session| {
-                if &**session.identity() == identity {
+            for (session, before) in before {
+                if moderation.role(session.bearer()) != before {
                     self.tell(session, &role_message(&moderation, session));
+                    self.tell_capabilities_to(&moderation, session);
+                    self.tell_lobby_to(&moderation, session, true);
                 }
-            });
-            self.tell_capabilities(&moderation, call, identity);
-            self.tell_lobby(&moderation, call, Some(identity));
+            }
         }
         tracing::info!(call = call.wire_id(), ?identity, ?role, "role given");
         for session in call.sessions() {
@@ -392,7 +395,7 @@ impl Inner {
             self.tell_everyone(&moderation, call, &hands(&moderation, call));
         }
         if waited {
-            self.tell_lobby(&moderation, call, None);
+            self.tell_lobby(&moderation, call);
         }
     }
 }

@@ -5,10 +5,13 @@
 
 use std::time::Duration;
 
-use convoke_protocol::{ErrorCode, ErrorReply, ServerMessage};
+use convoke_protocol::{EndReason, ErrorCode, ErrorReply, ServerMessage};
 
 use crate::config::millis;
 use crate::token::TokenError;
+
+/// What clients are told to wait when their issuer's keys cannot be had.
+const ISSUER_WAIT: Duration = Duration::from_secs(10);
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,11 +20,12 @@ pub(crate) struct Refusal {
     message: String,
     pub(crate) field: Option<String>,
     retry_after: Option<Duration>,
+    reason: Option<EndReason>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None, retry_after: None }
+        Self { code, message: message.into(), field: None, retry_after: None, reason: None }
     }
 
     pub(crate) fn field(mut self, field: impl Into<String>) -> Self {
@@ -34,6 +38,17 @@ impl Refusal {
         self
     }
 
+    /// With the ACS code and sub-code.
+    pub(crate) fn reason(mut self, reason: EndReason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// How a call ends for this, where it has an ACS code.
+    pub(crate) fn end_reason(&self) -> Option<EndReason> {
+        self.reason.clone()
+    }
+
     pub(crate) fn into_message(self, request_id: Option<u32>) -> ServerMessage {
         ServerMessage::Error(ErrorReply {
             request_id,
@@ -41,12 +56,17 @@ impl Refusal {
             message: self.message,
             field: self.field,
             retry_after_ms: self.retry_after.map(millis),
+            reason: self.reason,
         })
     }
 }
 
 impl From<TokenError> for Refusal {
     fn from(error: TokenError) -> Self {
-        Self::new(error.code(), error.to_string()).field("token")
+        let refusal = Self::new(error.code(), error.to_string()).field("token");
+        match error {
+            TokenError::NoIssuerKeys => refusal.retry_after(ISSUER_WAIT),
+            _ => refusal,
+        }
     }
 }

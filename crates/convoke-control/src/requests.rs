@@ -21,7 +21,7 @@ use crate::convert;
 use crate::moderate::require;
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::token::{MAX_NAME, check_name};
+use crate::token::{MAX_NAME, TokenError, check_name};
 
 /// `None`: the session has answered, or will.
 pub(crate) type Answered = Result<Option<ServerMessage>, Refusal>;
@@ -30,7 +30,7 @@ impl Agent {
     /// Carries out a request.
     pub(crate) async fn answer(&mut self, message: ClientMessage) -> Answered {
         match message {
-            ClientMessage::Hello(hello) => self.hello(hello),
+            ClientMessage::Hello(hello) => self.hello(hello).await,
             _ if self.known.is_none() => {
                 let text = "send `hello` with an access token first";
                 Err(Refusal::new(ErrorCode::NotAuthenticated, text))
@@ -63,16 +63,23 @@ impl Agent {
         }
     }
 
-    fn hello(&mut self, hello: Hello) -> Answered {
+    async fn hello(&mut self, hello: Hello) -> Answered {
         if hello.protocol != PROTOCOL_VERSION {
             let text = format!("this server speaks protocol {PROTOCOL_VERSION}; update the client");
             return Err(Refusal::new(ErrorCode::ProtocolVersion, text).field("protocol"));
         }
         let config = &self.inner.config;
-        let token = config.keys.verify(&hello.token, SystemTime::now())?;
+        let token = self.inner.verify(&hello.token, SystemTime::now()).await?;
         if self.known.as_ref().is_some_and(|known| known.token.identity != token.identity) {
             let text = "the token is of another identity; open another WebSocket for it";
             return Err(Refusal::new(ErrorCode::NotAllowed, text).field("token"));
+        }
+        // Known first, checked then: whoever revokes it later finds this agent.
+        if let Some(entry) = self.inner.agents.get(&self.id) {
+            entry.identify(&token.identity);
+        }
+        if self.inner.is_revoked(&token) {
+            return Err(TokenError::Revoked.into());
         }
         let own_name = hello.display_name.unwrap_or_default();
         check_name(&own_name).map_err(|reason| {
@@ -207,6 +214,7 @@ impl Agent {
         if leave.for_everyone {
             require(&session, "hangUpForEveryOne", |able| able.hang_up_for_every_one)?;
         }
+        let outside = session.is_outside();
         session.begin_leave(leave.request_id).map_err(|_| not_in_call())?;
         if leave.for_everyone {
             let calls = [Arc::clone(session.call())];
@@ -217,7 +225,8 @@ impl Agent {
         let participant = session.participant();
         let reason = LeaveReason::Left;
         let left = self.inner.command(session.room(), Action::Leave { participant, reason });
-        if let Err(HandleError::Busy) = left.await {
+        // Whoever comes from the lobby is not in the core, or taken out again by its join.
+        if !outside && let Err(HandleError::Busy) = left.await {
             session.abort_leave();
             if !session.is_ended() {
                 return Err(convert::busy(self.inner.config.times.retry_after));

@@ -280,8 +280,10 @@ impl Agent {
             display_name: Arc::clone(&bearer.display_name),
         };
         let wanted = Wanted {
-            group,
+            locator: group.into(),
             may_start: true,
+            admission: None,
+            token: self.fresh()?.token.clone(),
             lobby: LobbyPolicy::Nobody,
             invited: true,
             bearer,
@@ -309,9 +311,11 @@ impl Agent {
             return Err(Refusal::new(ErrorCode::ScopeMissing, text).field("token"));
         }
         let wanted = Wanted {
-            group: call.group,
+            locator: call.group.into(),
             // Whom a service calls may come first.
             may_start: call.caller.is_none(),
+            admission: None,
+            token: self.fresh()?.token.clone(),
             lobby: self.inner.config.lobby,
             invited: true,
             bearer: self.bearer()?,
@@ -525,9 +529,9 @@ impl Inner {
     }
 
     fn tell_agent(&self, agent: AgentId, message: &ServerMessage) {
-        if let Some(outlet) = self.agents.get(&agent) {
+        if let Some(entry) = self.agents.get(&agent) {
             // An agent too slow for it is closed by its outlet.
-            let _ = outlet.send(message);
+            let _ = entry.outlet.send(message);
         }
     }
 }

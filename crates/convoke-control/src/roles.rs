@@ -59,9 +59,13 @@ fn of_role(role: Option<Role>) -> Permissions {
     match role {
         None | Some(Role::Presenter | Role::Collaborator) => Permissions::ALL,
         Some(Role::Attendee) => Permissions { screen: false, ..Permissions::ALL },
-        Some(Role::Consumer) => {
-            Permissions { microphone: false, camera: false, screen: false, ..Permissions::ALL }
-        }
+        Some(Role::Consumer) => Permissions {
+            microphone: false,
+            camera: false,
+            screen: false,
+            receive: true,
+            data: false,
+        },
     }
 }
 
@@ -92,7 +96,8 @@ mod tests {
                 assert_eq!(able.unmute_mic.is_present, may.microphone);
                 assert_eq!(able.turn_video_on.is_present, may.camera);
                 assert_eq!(able.share_screen.is_present, may.screen);
-                assert!(may.receive && may.data);
+                assert!(may.receive);
+                assert_eq!(may.data, role != Some(Role::Consumer));
             }
         }
     }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use axum::extract::ws::Utf8Bytes;
 use convoke_node::core::{ParticipantId, Permissions, RoomId};
-use convoke_protocol::{EndReason, Ended, ServerMessage, close};
+use convoke_protocol::{EndReason, Ended, Role, ServerMessage, close};
 
 use crate::calls::Call;
 use crate::convert;
@@ -162,6 +162,11 @@ impl Session {
     /// The participant's id on the wire.
     pub(crate) fn wire_id(&self) -> &str {
         &self.wire_id
+    }
+
+    /// What it is in the call.
+    pub(crate) fn role(&self) -> Option<Role> {
+        self.call.moderation().role(&self.bearer)
     }
 
     pub(crate) fn identity(&self) -> &Arc<str> {

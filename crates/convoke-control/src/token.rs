@@ -14,6 +14,8 @@ use crate::keys::{KeySet, TokenRules};
 pub const MAX_TOKEN: usize = 8 * 1024;
 /// The longest identity and the longest display name, in bytes.
 pub const MAX_NAME: usize = 256;
+/// The claim that holds the generation of an identity.
+pub(crate) const GENERATION: &str = "gen";
 /// The last second of the year 9999: no later time is taken for one.
 const MAX_TIME: f64 = 253_402_300_799.0;
 
@@ -34,6 +36,12 @@ pub struct AccessToken {
     pub guest: bool,
     /// `exp`.
     pub expires_at: SystemTime,
+    /// `iat`.
+    pub issued_at: Option<SystemTime>,
+    /// `gen`: which of the identity's generations it is of. It counts only in the server's own.
+    pub(crate) generation: Option<i64>,
+    /// The id of the key that signed it.
+    pub(crate) kid: String,
 }
 
 /// What is wrong with a token. The texts name the part at fault and the remedy.
@@ -89,6 +97,12 @@ pub enum TokenError {
         /// How long ago.
         ago: Duration,
     },
+    /// The issuer's keys could not be had.
+    #[error("the keys of the token's issuer cannot be had now; try again later")]
+    NoIssuerKeys,
+    /// It was revoked.
+    #[error("the token was revoked; get a new one")]
+    Revoked,
     /// `nbf` has not come.
     #[error("the token is valid only in {} s (`nbf`); check the clock of whoever made it", wait.as_secs())]
     NotYetValid {
@@ -105,6 +119,8 @@ impl TokenError {
             Self::Missing => ErrorCode::TokenMissing,
             Self::Expired { .. } => ErrorCode::TokenExpired,
             Self::NotYetValid { .. } => ErrorCode::TokenNotYetValid,
+            Self::NoIssuerKeys => ErrorCode::Busy,
+            Self::Revoked => ErrorCode::TokenRevoked,
             _ => ErrorCode::TokenInvalid,
         }
     }
@@ -126,7 +142,7 @@ impl KeySet {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::Long(token.len()));
         }
-        let claims = self.open(token)?;
+        let (kid, claims) = self.open_named(token)?;
         check_party(&claims, self.rules())?;
         let expires_at = check_times(&claims, self.rules().leeway, now)?;
         Ok(AccessToken {
@@ -139,7 +155,29 @@ impl KeySet {
             role: role(&claims)?,
             guest: guest(&claims)?,
             expires_at,
+            issued_at: time(&claims, "iat")?,
+            generation: claims.get(GENERATION).and_then(Value::as_i64),
+            kid: kid.to_owned(),
         })
+    }
+}
+
+#[cfg(test)]
+impl AccessToken {
+    /// Of someone called alice, long over.
+    pub(crate) fn test() -> Self {
+        Self {
+            identity: "alice".to_owned(),
+            display_name: None,
+            scopes: vec![Scope::Voip],
+            group_id: None,
+            role: None,
+            guest: false,
+            expires_at: UNIX_EPOCH,
+            issued_at: None,
+            generation: None,
+            kid: String::new(),
+        }
     }
 }
 
@@ -213,7 +251,7 @@ fn time(
     Ok(Some(UNIX_EPOCH + Duration::from_secs_f64(seconds)))
 }
 
-fn check_times(
+pub(crate) fn check_times(
     claims: &Map<String, Value>,
     leeway: Duration,
     now: SystemTime,
@@ -237,7 +275,10 @@ fn check_times(
     Ok(expires)
 }
 
-fn check_party(claims: &Map<String, Value>, rules: &TokenRules) -> Result<(), TokenError> {
+pub(crate) fn check_party(
+    claims: &Map<String, Value>,
+    rules: &TokenRules,
+) -> Result<(), TokenError> {
     if let Some(wanted) = &rules.issuer
         && text(claims, "iss")? != Some(wanted.as_str())
     {

@@ -47,4 +47,4 @@ pub use entropy::Entropy;
 pub use frame::DataFrame;
 pub use ids::{Mid, ParticipantId, RequestId, Rid, RoomId, TrackId};
 pub use transport::{DATA_PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MAX};
-pub use worker::Worker;
+pub use worker::{Shed, Worker};

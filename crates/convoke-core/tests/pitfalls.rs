@@ -17,7 +17,7 @@ use std::time::Duration;
 use common::{World, config};
 use convoke_client::media::Codec;
 use convoke_client::source::Stamp;
-use convoke_core::{Input, Stats};
+use convoke_core::{Action, Input, ParticipantId, Show, SlotWish, Stats};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -167,4 +167,96 @@ fn lc_03_nothing_stays_of_two_hundred_abrupt_ends() {
     assert_eq!([stats.rooms, stats.participants, stats.transports, stats.tracks], [0; 4]);
     assert_eq!(world.worker.next_timeout(), None, "no deadline stays");
     assert_eq!(stats.peer_panics, 0);
+}
+
+/// RW-07: what a publisher's path loses is repaired, and each packet leaves once.
+#[test]
+fn rw_07_what_was_lost_is_sent_again_once() {
+    let mut world = pair();
+    let (mut ssrc, mut count) = (None, 0u32);
+    world.gate = Some(Box::new(move |_, _, bytes| {
+        // The camera's own packets are the large ones; those sent again have another SSRC.
+        if !is_rtp(bytes) || bytes.len() < 600 {
+            return true;
+        }
+        if *ssrc.get_or_insert([bytes[8], bytes[9], bytes[10], bytes[11]]) == bytes[8..12] {
+            count += 1;
+            return !count.is_multiple_of(9);
+        }
+        true
+    }));
+    world.run(SECOND * 4);
+    world.gate = None;
+    world.run(SECOND);
+    assert_whole(&world, 200);
+    assert_eq!(world.worker.stats().peer_panics, 0);
+}
+
+/// RW-07: a subscriber that asks for what went out before a switch does not get it.
+#[test]
+fn rw_07_what_went_before_a_switch_is_not_sent_again() {
+    let mut world = World::new(config(), 1);
+    world.join(1, Some(Codec::Vp8));
+    let viewer = world.join_with(2, None, |config| config.video_slots = 1);
+    world.join(3, Some(Codec::Vp8));
+    world.run(SECOND * 2);
+    let show = |world: &mut World, owner: u32| {
+        let snapshot = world.snapshot(viewer);
+        let owner = snapshot.participants.iter().find(|p| p.participant.0 == owner).unwrap();
+        let camera = owner.tracks.iter().find(|track| &*track.client_id == "cam").unwrap().track;
+        let slot = snapshot.slots.iter().find(|s| s.kind == convoke_core::MediaKind::Video);
+        let wish = SlotWish {
+            mid: slot.unwrap().mid,
+            show: Show::Track(camera),
+            width: None,
+            height: None,
+            max_frame_rate: None,
+            priority: 0,
+        };
+        let participant = ParticipantId(2);
+        world.command(Action::SetView { participant, wishes: vec![wish] }).unwrap();
+    };
+    show(&mut world, 1);
+    world.run(SECOND * 2);
+    assert!(!world.got(viewer, 1, Codec::Vp8).is_empty());
+    // The last of the one camera and the first of the other are lost: the viewer asks for both.
+    world.peers[viewer].cut = true;
+    world.run(200 * MS);
+    show(&mut world, 3);
+    world.run(200 * MS);
+    world.peers[viewer].cut = false;
+    world.peers[viewer].received.clear();
+    world.run(SECOND * 2);
+    assert_eq!(world.got(viewer, 1, Codec::Vp8).len(), 0, "of before the switch");
+    let got = world.got(viewer, 3, Codec::Vp8);
+    let stamps: Vec<_> = got.iter().map(|packet| Stamp::read(&packet.payload).unwrap()).collect();
+    assert!(stamps.iter().any(|stamp| stamp.keyframe), "its keyframe was sent again, or a new one");
+}
+
+/// BW-05: feedback that comes five seconds late and twice neither breaks nor stops anything.
+#[test]
+fn bw_05_late_and_doubled_feedback_is_borne() {
+    let mut world = pair();
+    let from = world.peers[1].local[1];
+    let held: Datagrams = Rc::default();
+    let tap = Rc::clone(&held);
+    world.gate = Some(Box::new(move |source, local, bytes| {
+        let feedback = source == from && !is_rtp(bytes) && matches!(bytes, [128..192, ..]);
+        if feedback {
+            tap.borrow_mut().push((source, local, bytes.to_vec()));
+        }
+        !feedback
+    }));
+    world.run(SECOND * 5);
+    world.gate = None;
+    assert!(held.borrow().len() > 20, "there was feedback to hold back");
+    for (source, local, bytes) in held.borrow().iter() {
+        inject(&mut world, *source, *local, bytes);
+        inject(&mut world, *source, *local, bytes);
+    }
+    world.run(SECOND * 3);
+    assert_eq!(world.worker.stats().peer_panics, 0);
+    world.peers[1].received.clear();
+    world.run(SECOND * 2);
+    assert_whole(&world, 100);
 }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::desk::{Join, Message};
 use crate::error::HandleError;
 use crate::mailbox::worker_of;
-use crate::shards::{Placed, Shards};
+use crate::shards::{Placed, Shards, Workers};
 use crate::stats::{StatsBlock, WorkerStats};
 
 /// How often a join is placed whose room closes under its hands.
@@ -126,7 +126,11 @@ impl Handle {
     #[must_use]
     pub fn place(&self, first: RoomId, participant: ParticipantId) -> Place {
         let least_loaded = |may_be: &dyn Fn(usize) -> bool| self.least_loaded(may_be);
-        let placed = Shards::place(&self.shared.shards, first, participant, least_loaded);
+        let is_full = |worker: usize| {
+            self.shared.workers.get(worker).is_some_and(|worker| worker.stats.is_full())
+        };
+        let choice = Workers { least_loaded: &least_loaded, is_full: &is_full };
+        let placed = Shards::place(&self.shared.shards, first, participant, choice);
         Place { handle: self.clone(), placed }
     }
 

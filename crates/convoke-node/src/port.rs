@@ -107,19 +107,19 @@ impl Port {
         self.queue.waits()
     }
 
-    /// Hands received datagrams to the core, at most `limit`.
+    /// Hands received datagrams to the core, at most `limit`. `true` when those were all.
     pub(crate) fn receive(
         &mut self,
         now: Instant,
         limit: usize,
         core: &mut Worker,
         out: &mut Outbox,
-    ) {
+    ) -> bool {
         let mut handled = 0;
         while handled < limit {
             let Some(datagram) = self.batch.next() else {
                 if self.refill().is_err() {
-                    return;
+                    return true;
                 }
                 continue;
             };
@@ -132,6 +132,7 @@ impl Port {
             let input = Input::Datagram { source: datagram.source, local, bytes: datagram.bytes };
             core.handle(now, input, out);
         }
+        false
     }
 
     /// An error, would-block above all, ends the reading of this turn.

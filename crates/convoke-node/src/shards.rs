@@ -4,8 +4,9 @@
 //! of a call.
 //! Never: is asked on the way of a packet; holds its lock while anything waits.
 //!
-//! A participant goes to the first of its call's shards that has fewer than so many, else to a new one
-//! on the least loaded worker that has none of the call. Every worker keeps this table true for its own
+//! A participant goes to the first of its call's shards that has fewer than so many and whose worker is
+//! not measured to be at its capacity, else to a new one on the least loaded worker that has none of the
+//! call. Every worker keeps this table true for its own
 //! rooms: a room that closes, or is lost with its worker, is taken out at once and the others are
 //! unlinked from it. A join that finds its room closed meanwhile is refused, and placed again.
 
@@ -18,6 +19,15 @@ use crate::mailbox::{Mailbox, worker_of};
 
 /// Shards of one call at most: each is linked to all others.
 const SHARDS_MAX: usize = 32;
+
+/// What is known of the workers.
+#[derive(Clone, Copy)]
+pub(crate) struct Workers<'a> {
+    /// Names the worker for a new shard, of those for which its argument is true.
+    pub(crate) least_loaded: &'a dyn Fn(&dyn Fn(usize) -> bool) -> Option<usize>,
+    /// Whether a worker is measured to be at its capacity.
+    pub(crate) is_full: &'a dyn Fn(usize) -> bool,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -99,13 +109,12 @@ impl Shards {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Places a participant of the call whose first room is `first`. `least_loaded` names the worker
-    /// for a new shard, of those for which its argument is true.
+    /// Places a participant of the call whose first room is `first`.
     pub(crate) fn place(
         this: &Arc<Self>,
         first: RoomId,
         participant: ParticipantId,
-        least_loaded: impl FnOnce(&dyn Fn(usize) -> bool) -> Option<usize>,
+        workers: Workers<'_>,
     ) -> Placed {
         let mut calls = this.lock();
         let call = calls.entry(first.call()).or_default();
@@ -115,7 +124,7 @@ impl Shards {
             let shards = Arc::clone(this);
             return Placed { shards, room, participant, is_fresh: false, settled: true };
         }
-        let (room, is_fresh) = this.choose(call, first, least_loaded);
+        let (room, is_fresh) = this.choose(call, first, workers);
         if is_fresh {
             for shard in &call.shards {
                 this.errand(shard.room, Action::Link { peer: room });
@@ -130,25 +139,30 @@ impl Shards {
     }
 
     /// The room, and whether it is new.
-    fn choose(
-        &self,
-        call: &mut Call,
-        first: RoomId,
-        least_loaded: impl FnOnce(&dyn Fn(usize) -> bool) -> Option<usize>,
-    ) -> (RoomId, bool) {
+    fn choose(&self, call: &mut Call, first: RoomId, workers: Workers<'_>) -> (RoomId, bool) {
         let size = |shard: &&Shard| shard.participants.len();
         let has_place = |shard: &&Shard| self.per_shard == 0 || size(shard) < self.per_shard;
-        if let Some(shard) = call.shards.iter().find(has_place) {
+        let is_full = |shard: &&Shard| (workers.is_full)(worker_of(shard.room));
+        let with_place = call.shards.iter().filter(has_place);
+        if let Some(shard) = with_place.clone().find(|shard| !is_full(shard)) {
             return (shard.room, false);
         }
+        // One that is at its capacity will do, where no other worker has more to give.
+        let crowded = with_place.min_by_key(size).map(|shard| shard.room);
         let Some(smallest) = call.shards.iter().min_by_key(size).map(|shard| shard.room) else {
             return (first, true);
         };
-        let is_free = |worker: usize| call.shards.iter().all(|s| worker_of(s.room) != worker);
-        let worker = least_loaded(&is_free).filter(|_| call.shards.len() < SHARDS_MAX);
+        let may_span = self.per_shard > 0 && call.shards.len() < SHARDS_MAX;
+        let is_free = |worker: usize| {
+            call.shards.iter().all(|s| worker_of(s.room) != worker)
+                && (crowded.is_none() || !(workers.is_full)(worker))
+        };
+        let worker = if may_span { (workers.least_loaded)(&is_free) } else { None };
         let worker = worker.and_then(|worker| u64::try_from(worker).ok());
         let number = worker.and_then(|_| call.next_number());
-        let (Some(worker), Some(number)) = (worker, number) else { return (smallest, false) };
+        let (Some(worker), Some(number)) = (worker, number) else {
+            return (crowded.unwrap_or(smallest), false);
+        };
         (RoomId(first.0 & !0xff | worker).with_shard(number), true)
     }
 

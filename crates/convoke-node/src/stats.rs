@@ -237,6 +237,11 @@ impl StatsBlock {
         participants + self.busy_permille.load(Relaxed) + 4 * recent
     }
 
+    /// Whether the worker is measured to be near the end of its core.
+    pub(crate) fn is_full(&self) -> bool {
+        self.busy_permille.load(Relaxed) >= FULL_PERMILLE
+    }
+
     /// A room was placed here.
     pub(crate) fn room_placed(&self) {
         self.demand.recent_rooms.fetch_add(1, Relaxed);
@@ -257,6 +262,10 @@ fn store<const N: usize>(values: &[AtomicU64; N], now: [u64; N]) {
         value.store(now, Relaxed);
     }
 }
+
+/// A worker that is busy for more than this share of its core gets nobody more, as long as another is
+/// not: what a call costs is known only when its people send.
+const FULL_PERMILLE: u64 = 750;
 
 /// Over this time the busy share is taken, and half of the recently placed rooms forgotten.
 const WINDOW: Duration = Duration::from_secs(1);

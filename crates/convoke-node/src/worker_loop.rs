@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use convoke_core::{Entropy, Input, Outbox, Worker, WorkerConfig};
+use convoke_core::{Entropy, Input, Outbox, Shed, Worker, WorkerConfig};
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
@@ -38,6 +38,10 @@ const SLACK: Duration = Duration::from_millis(1);
 const TICK: Duration = Duration::from_millis(500);
 /// While another worker has no room for what must be told it, it is tried again this often.
 const BEHIND: Duration = Duration::from_millis(10);
+/// When turns have left datagrams over for so long, those that are read now have waited in the kernel:
+/// video first is of no use any more, then all media is not.
+const LATE_VIDEO: Duration = Duration::from_millis(100);
+const LATE_MEDIA: Duration = Duration::from_secs(1);
 /// Transports have this long to say goodbye when the node stops.
 const GOODBYE_MAX: Duration = Duration::from_millis(250);
 
@@ -78,6 +82,8 @@ pub(crate) struct WorkerLoop {
     now: Instant,
     /// When the last turn was over, by the clock.
     idle_since: Instant,
+    /// Since when each turn has left datagrams over.
+    behind_since: Option<Instant>,
 }
 
 impl WorkerLoop {
@@ -104,6 +110,7 @@ impl WorkerLoop {
             start: now,
             now,
             idle_since: now,
+            behind_since: None,
         }
     }
 
@@ -177,7 +184,9 @@ impl WorkerLoop {
 
     fn turn(&mut self) {
         let limit = self.config.datagrams_per_turn;
-        self.port.receive(self.now, limit, &mut self.core, &mut self.outbox);
+        self.core.set_shed(shed(self.behind_since, self.start));
+        let all = self.port.receive(self.now, limit, &mut self.core, &mut self.outbox);
+        self.behind_since = if all { None } else { self.behind_since.or(Some(self.start)) };
         self.mail.receive(self.now, &mut self.core, &mut self.outbox);
         self.handle_messages();
         self.drive();
@@ -255,6 +264,30 @@ impl WorkerLoop {
     }
 }
 
+/// What is dropped, of a worker that has been behind since then.
+fn shed(behind_since: Option<Instant>, now: Instant) -> Shed {
+    match behind_since.map(|since| now.saturating_duration_since(since)) {
+        Some(behind) if behind >= LATE_MEDIA => Shed::Media,
+        Some(behind) if behind >= LATE_VIDEO => Shed::Video,
+        _ => Shed::Nothing,
+    }
+}
+
 fn fresh_core(config: &LoopConfig, now: Instant) -> Worker {
     Worker::new(config.core.clone(), Entropy::from_bytes(rand::random()), now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stays_behind_sheds_video_first() {
+        let start = Instant::now();
+        let after = |time| shed(Some(start), start + time);
+        assert_eq!(shed(None, start + LATE_MEDIA), Shed::Nothing);
+        assert_eq!(after(LATE_VIDEO / 2), Shed::Nothing);
+        assert_eq!(after(LATE_VIDEO), Shed::Video);
+        assert_eq!(after(LATE_MEDIA), Shed::Media);
+    }
 }

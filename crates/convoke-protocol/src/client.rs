@@ -137,8 +137,15 @@ body! {
 body! {
     /// `join`: answered by `joined`, or by `error` with no state made.
     Join {
-        /// The group call ID: a GUID in any usual spelling.
+        /// The group call ID: a GUID in any usual spelling. Exactly one of this and `roomId` is
+        /// given.
+        #[ts(as = "Option<String>", optional)]
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         group_id: String,
+        /// The id of a scheduled room.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        room_id: Option<String>,
         /// The offer of the send transport; absent for a viewer.
         #[ts(optional)]
         #[serde(skip_serializing_if = "Option::is_none", default)]

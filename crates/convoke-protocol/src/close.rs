@@ -10,6 +10,8 @@ pub const TOO_BIG: u16 = 1009;
 pub const NOT_TEXT: u16 = 4400;
 /// No `hello` was accepted in time.
 pub const NOT_AUTHENTICATED: u16 = 4401;
+/// The token was revoked, or its identity deleted.
+pub const TOKEN_REVOKED: u16 = 4403;
 /// Nothing was heard from the client for twice the ping interval.
 pub const PING_TIMEOUT: u16 = 4408;
 /// The participant was resumed on a newer WebSocket.
@@ -25,6 +27,7 @@ pub const ALL: &[(&str, u16, &str)] = &[
     ("TOO_BIG", TOO_BIG, "A message was larger than the limit."),
     ("NOT_TEXT", NOT_TEXT, "A binary message came; all messages are text."),
     ("NOT_AUTHENTICATED", NOT_AUTHENTICATED, "No `hello` was accepted in time."),
+    ("TOKEN_REVOKED", TOKEN_REVOKED, "The token was revoked, or its identity deleted."),
     ("PING_TIMEOUT", PING_TIMEOUT, "Nothing was heard from the client for too long."),
     ("TAKEN_OVER", TAKEN_OVER, "The participant was resumed on a newer WebSocket."),
     ("SLOW_READER", SLOW_READER, "The client read too slowly; it may resume."),

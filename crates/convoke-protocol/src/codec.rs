@@ -100,6 +100,7 @@ impl DecodeError {
                 Self::NotJson { .. } | Self::NotObject { .. } => None,
             },
             retry_after_ms: None,
+            reason: None,
         }
     }
 }

@@ -54,7 +54,7 @@ impl EndReason {
     /// Turned away from the lobby.
     #[must_use]
     pub fn rejected_in_lobby() -> Self {
-        Self::new(403, 70003, "Someone in the call turned the participant away from the lobby.")
+        Self::new(403, 70005, "Someone in the call turned the participant away from the lobby.")
     }
 
     /// Nobody let the participant in from the lobby in time.
@@ -105,6 +105,36 @@ impl EndReason {
         Self::new(480, 10037, "Those who were called have no device connected.")
     }
 
+    /// The scheduled room's participants were changed: this one is no longer among them.
+    #[must_use]
+    pub fn removed_from_room() -> Self {
+        Self::new(0, 5317, "The participant was taken off the room's list.")
+    }
+
+    /// The identity is not on the scheduled room's list.
+    #[must_use]
+    pub fn not_invited() -> Self {
+        Self::new(403, 5828, "The identity is not on the room's list of participants.")
+    }
+
+    /// The scheduled room's time is over.
+    #[must_use]
+    pub fn room_expired() -> Self {
+        Self::new(403, 5829, "The room's time is over.")
+    }
+
+    /// The scheduled room's time has not come.
+    #[must_use]
+    pub fn room_not_open() -> Self {
+        Self::new(403, 5830, "The room's time has not come.")
+    }
+
+    /// The token was revoked, or its identity deleted.
+    #[must_use]
+    pub fn token_revoked() -> Self {
+        Self::new(401, 70003, "The access token was revoked.")
+    }
+
     /// ICE or DTLS never connected, or was lost for too long.
     #[must_use]
     pub fn media_lost() -> Self {
@@ -147,6 +177,11 @@ impl EndReason {
             Self::declined(),
             Self::busy(),
             Self::no_agent(),
+            Self::removed_from_room(),
+            Self::not_invited(),
+            Self::room_expired(),
+            Self::room_not_open(),
+            Self::token_revoked(),
             Self::media_lost(),
             Self::unreachable(),
             Self::server_stopped(),

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::end::EndReason;
+
 /// Stable error codes. `PROTOCOL.md` says for each what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
@@ -18,6 +20,8 @@ pub enum ErrorCode {
     TokenExpired,
     /// The token's `nbf` has not come.
     TokenNotYetValid,
+    /// The token was revoked, or its identity deleted.
+    TokenRevoked,
     /// The token is restricted to another group ID.
     TokenWrongCall,
     /// The token's scopes do not allow this.
@@ -28,6 +32,14 @@ pub enum ErrorCode {
     GroupIdInvalid,
     /// No such call runs, and this token may not start one.
     CallNotFound,
+    /// There is no such scheduled room.
+    RoomNotFound,
+    /// The identity is not among the participants of the room.
+    RoomNotInvited,
+    /// The room's `validFrom` has not come.
+    RoomNotOpen,
+    /// The room's `validUntil` has passed.
+    RoomExpired,
     /// This agent is in that call already.
     AlreadyJoined,
     /// The message names a call that this agent is not in.
@@ -74,11 +86,16 @@ impl ErrorCode {
         Self::TokenInvalid,
         Self::TokenExpired,
         Self::TokenNotYetValid,
+        Self::TokenRevoked,
         Self::TokenWrongCall,
         Self::ScopeMissing,
         Self::ProtocolVersion,
         Self::GroupIdInvalid,
         Self::CallNotFound,
+        Self::RoomNotFound,
+        Self::RoomNotInvited,
+        Self::RoomNotOpen,
+        Self::RoomExpired,
         Self::AlreadyJoined,
         Self::NotInCall,
         Self::SdpInvalid,
@@ -108,11 +125,16 @@ impl ErrorCode {
             Self::TokenInvalid => "tokenInvalid",
             Self::TokenExpired => "tokenExpired",
             Self::TokenNotYetValid => "tokenNotYetValid",
+            Self::TokenRevoked => "tokenRevoked",
             Self::TokenWrongCall => "tokenWrongCall",
             Self::ScopeMissing => "scopeMissing",
             Self::ProtocolVersion => "protocolVersion",
             Self::GroupIdInvalid => "groupIdInvalid",
             Self::CallNotFound => "callNotFound",
+            Self::RoomNotFound => "roomNotFound",
+            Self::RoomNotInvited => "roomNotInvited",
+            Self::RoomNotOpen => "roomNotOpen",
+            Self::RoomExpired => "roomExpired",
             Self::AlreadyJoined => "alreadyJoined",
             Self::NotInCall => "notInCall",
             Self::SdpInvalid => "sdpInvalid",
@@ -155,6 +177,10 @@ pub struct ErrorReply {
     #[ts(optional)]
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry_after_ms: Option<u32>,
+    /// The ACS code and sub-code, where ACS has them for this.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<EndReason>,
 }
 
 #[cfg(test)]

@@ -248,8 +248,14 @@ pub struct InLobby {
     pub request_id: Option<u32>,
     /// The call.
     pub call_id: String,
-    /// The group ID, in canonical form.
+    /// The group ID, in canonical form; absent in a scheduled room.
+    #[ts(as = "Option<String>", optional)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub group_id: String,
+    /// The id of the scheduled room, in one.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub room_id: Option<String>,
     /// This client's own id, the same when it is let in.
     pub participant_id: String,
     /// How long it may wait.

@@ -14,7 +14,7 @@ use crate::error::ErrorReply;
 use crate::explain::Explanation;
 use crate::moderation::{
     CapabilitiesChanged, InLobby, LobbyParticipantsUpdated, MutedByOthers, RaisedHandsChanged,
-    RoleChanged, SpotlightChanged,
+    Role, RoleChanged, SpotlightChanged,
 };
 use crate::ring::{IncomingCall, IncomingCallEnded, RingUpdated};
 use crate::types::{
@@ -173,8 +173,18 @@ reply! {
     Joined {
         /// The server's id of the call; every later message names it.
         call_id: String,
-        /// The group ID, in canonical form (lower case with hyphens).
+        /// The group ID, in canonical form (lower case with hyphens); absent in a scheduled room.
+        #[ts(as = "Option<String>", optional)]
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         group_id: String,
+        /// The id of the scheduled room, where that is what was joined.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        room_id: Option<String>,
+        /// As what this client is in the room, where it is in one.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        role: Option<Role>,
         /// This client's own id in the call.
         participant_id: String,
         /// Secret; opens `resume` for this participant.
@@ -204,8 +214,18 @@ reply! {
     Resumed {
         /// The call.
         call_id: String,
-        /// The group ID, in canonical form.
+        /// The group ID, in canonical form; absent in a scheduled room.
+        #[ts(as = "Option<String>", optional)]
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         group_id: String,
+        /// The id of the scheduled room, where that is what was joined.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        room_id: Option<String>,
+        /// As what this client is in the room, where it is in one.
+        #[ts(optional)]
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        role: Option<Role>,
         /// This client's own id in the call, as before.
         participant_id: String,
         /// Replaces the old resume token.

@@ -36,6 +36,8 @@ pub(crate) struct Watched {
     /// When the layer changed while the track stayed.
     pub(crate) layer_changes: Vec<Instant>,
     layer: Option<Layer>,
+    /// Which layer was told when.
+    told: Vec<(Instant, Layer)>,
     keyframe_asked: Option<Instant>,
 }
 
@@ -109,7 +111,16 @@ impl Watched {
         if stays && is.layer.is_some() && self.layer.is_some() && is.layer != self.layer {
             self.layer_changes.push(now);
         }
+        if self.layer != is.layer {
+            self.told.extend(is.layer.map(|layer| (now, layer)));
+        }
         self.layer = is.layer;
+    }
+
+    /// The layers that were told for some time between `from` and `to`.
+    pub(crate) fn layers_within(&self, from: Instant, to: Instant) -> impl Iterator<Item = Layer> {
+        let first = self.told.iter().rposition(|(at, _)| *at <= from).unwrap_or(0);
+        self.told.iter().skip(first).filter(move |(at, _)| *at <= to).map(|(_, layer)| *layer)
     }
 
     /// The most changes of layer in any minute after `from`.
@@ -194,6 +205,7 @@ impl Live {
                     ssrc: None,
                     layer_changes: Vec::new(),
                     layer: slot.layer,
+                    told: slot.layer.map(|layer| (now, layer)).into_iter().collect(),
                     keyframe_asked: None,
                 }
             })

@@ -16,7 +16,6 @@
 
 mod actor;
 mod laws;
-mod link;
 mod model;
 mod moderated;
 mod named;
@@ -27,7 +26,8 @@ mod scenario;
 mod sim;
 mod tables;
 
-pub use link::{Burst, Link, LinkConfig, Sent, Usage};
+use convoke_client::link;
+pub use convoke_client::link::{Burst, Link, LinkConfig, Sent, Usage};
 pub use model::{ModelParticipant, ModelRoom, ModelTrack, SlotTable};
 pub use moderated::moderated;
 pub use named::{named, names};

@@ -50,15 +50,10 @@ fn random_scenarios_keep_every_law() {
     });
 }
 
-/// What these ask of the estimator it gives or not by small differences of time, on one worker too:
-/// at most seeds. Over several workers they are other runs.
-const UNSTEADY: [&str; 2] = ["net-1m", "net-steps"];
-
 /// Whatever holds on one worker holds over several.
 #[test]
 fn named_scenarios_keep_every_law_over_two_workers() {
-    let mut names = names();
-    names.retain(|name| !UNSTEADY.contains(name));
+    let names = names();
     all(names.len() as u64, |index| {
         let name = names[usize::try_from(index).expect("small")];
         run(&named(name).expect("in the table").spanning(2, 0), 1).failure()

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use convoke_control::{Key, KeyError, Minter, Secret};
+use convoke_control::{Key, KeyError, Minter, Role, Secret, ServiceKey};
 use serde_json::json;
 
 use crate::config::Config;
@@ -34,6 +34,12 @@ impl Dev {
     /// For making them.
     pub(crate) fn minter(&self) -> Result<Minter, KeyError> {
         Minter::hs256(KID, &self.token_secret)
+    }
+
+    /// For an app server that asks for anything.
+    pub(crate) fn service(&self) -> Result<(ServiceKey, Minter), KeyError> {
+        let key = ServiceKey::shared(KID, &self.access_key, vec![Role::Admin])?;
+        Ok((key, self.minter()?))
     }
 
     /// Writes `dev.json`, readable by its owner only.

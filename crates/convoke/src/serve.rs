@@ -40,6 +40,8 @@ pub(crate) enum ServeError {
     Key(#[from] convoke_control::KeyError),
     #[error("{0}")]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Services(#[from] crate::config::OpenError),
     #[error("a listener stopped")]
     ListenerStopped,
 }
@@ -91,11 +93,13 @@ fn control(config: &Config, dev: Option<&Dev>) -> Result<ControlConfig, ServeErr
 
 async fn serve(
     config: Config,
-    control: ControlConfig,
+    mut control: ControlConfig,
     args: &ServeArgs,
     dev: Option<Dev>,
 ) -> Result<Exit, ServeError> {
     let mut signals = Signals::listen()?;
+    let service = dev.as_ref().map(Dev::service).transpose()?;
+    control.services = config.services.open(&config, service).await?;
     let http = listen(config.listen).await?;
     let metrics = match config.metrics_listen {
         Some(address) => Some(listen(address).await?),

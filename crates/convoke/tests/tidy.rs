@@ -251,11 +251,12 @@ fn only_the_control_plane_knows_http() {
 }
 
 /// What each crate may use of the others; arrows point down only.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("convoke-core", &[]),
     ("convoke-protocol", &[]),
     ("convoke-node", &["convoke-core"]),
-    ("convoke-control", &["convoke-node", "convoke-protocol"]),
+    ("convoke-store", &[]),
+    ("convoke-control", &["convoke-node", "convoke-protocol", "convoke-store"]),
     ("convoke-client", &["convoke-protocol"]),
     ("convoke-fuzz", &["convoke-core", "convoke-client", "convoke-protocol"]),
     ("convoke-sim", &["convoke-core", "convoke-client", "convoke-protocol"]),

@@ -35,6 +35,10 @@ const TEXTS: Record<ConvokeErrorCode, Explanation> = {
     title: 'Your access token is not valid yet',
     advice: 'Wait a moment; if it lasts, check the date and time of this computer.',
   },
+  tokenRevoked: {
+    title: 'Your access was withdrawn',
+    advice: 'Ask whoever gave you the access token for a new one.',
+  },
   tokenWrongCall: {
     title: 'Your token is for another call',
     advice: 'Check the call ID, or ask for a token for this call.',
@@ -54,6 +58,22 @@ const TEXTS: Record<ConvokeErrorCode, Explanation> = {
   callNotFound: {
     title: 'This call has not started',
     advice: 'Check the ID, or wait until someone who may start the call has joined.',
+  },
+  roomNotFound: {
+    title: 'There is no such room',
+    advice: 'Check the link that you were sent.',
+  },
+  roomNotInvited: {
+    title: 'You are not on the list of this room',
+    advice: 'Ask whoever made the room to add you.',
+  },
+  roomNotOpen: {
+    title: 'This room is not open yet',
+    advice: 'Come back when it begins.',
+  },
+  roomExpired: {
+    title: 'The time of this room is over',
+    advice: 'Ask for a new room.',
   },
   alreadyJoined: {
     title: 'You are in this call already',

@@ -206,7 +206,7 @@ export class Call extends Emitter<CallEvents> {
     return this.#session.callId;
   }
 
-  /** The group call ID; in canonical form once connected. */
+  /** The group call ID; in canonical form once connected, and empty in a scheduled room. */
   get groupId(): string {
     return this.#session.groupId;
   }

@@ -34,12 +34,13 @@ import type { AgentConnection } from '../signalling/agentConnection.js';
 import type { ClientRequest } from '../signalling/agentSocket.js';
 import { applyChange, EMPTY_ROSTER, type Roster, rosterFrom } from '../signalling/roster.js';
 import { applySlots, NO_SLOTS, type SlotTable, slotTableFrom } from '../signalling/slotTable.js';
+import type { Locator } from './locator.js';
 
 export type CallConnectionState = 'Connecting' | 'Connected' | 'Reconnecting' | 'Disconnected';
 
 /** How to come into the call for the first time; later by its group ID. */
 export type Entry =
-  | { readonly type: 'join'; readonly groupId: string; readonly lobby?: LobbyPolicy }
+  | ({ readonly type: 'join'; readonly lobby?: LobbyPolicy } & Locator)
   | {
       readonly type: 'startCall';
       readonly targets: string[];
@@ -128,7 +129,8 @@ export class CallSession extends Emitter<SessionEvents> {
   constructor(options: SessionOptions) {
     super();
     this.#options = options;
-    this.#groupId = options.entry.type === 'join' ? options.entry.groupId : '';
+    const { entry } = options;
+    this.#groupId = 'groupId' in entry ? entry.groupId : '';
     const { connection } = options;
     connection.on('message', this.#onMessage);
     connection.on('lost', this.#onLost);
@@ -257,13 +259,14 @@ export class CallSession extends Emitter<SessionEvents> {
   /** The first part of a join: where to. */
   #entry(): Entry {
     const { entry } = this.#options;
-    return this.#everJoined ? { type: 'join', groupId: this.#groupId } : entry;
+    if (!this.#everJoined || 'roomId' in entry) return entry;
+    return { type: 'join', groupId: this.#groupId };
   }
 
   #wait({ callId, groupId, participantId }: InLobby): void {
     this.#phase = 'lobby';
     this.#callId = callId;
-    this.#groupId = groupId;
+    this.#groupId = groupId ?? '';
     this.#participantId = participantId;
     this.emit('inLobby', undefined);
   }
@@ -349,7 +352,7 @@ export class CallSession extends Emitter<SessionEvents> {
     this.#phase = 'joined';
     this.#resuming = false;
     this.#callId = message.callId;
-    this.#groupId = message.groupId;
+    this.#groupId = message.groupId ?? '';
     this.#participantId = message.participantId;
     this.#resumeToken = message.resumeToken;
     this.#replace(message);

@@ -17,6 +17,8 @@ export const CLOSE = {
   NOT_TEXT: 4400,
   /** No `hello` was accepted in time. */
   NOT_AUTHENTICATED: 4401,
+  /** The token was revoked, or its identity deleted. */
+  TOKEN_REVOKED: 4403,
   /** Nothing was heard from the client for too long. */
   PING_TIMEOUT: 4408,
   /** The participant was resumed on a newer WebSocket. */
@@ -106,8 +108,13 @@ export type Hello = {
 export type Join = {
   /** The client's number for this request; the reply repeats it. */
   requestId?: number,
-  /** The group call ID: a GUID in any usual spelling. */
-  groupId: string,
+  /**
+   * The group call ID: a GUID in any usual spelling. Exactly one of this and `roomId` is
+   * given.
+   */
+  groupId?: string,
+  /** The id of a scheduled room. */
+  roomId?: string,
   /** The offer of the send transport; absent for a viewer. */
   send?: SessionDescription,
   /** The offer of the receive transport (its m-lines are the slots); absent for a pure sender. */
@@ -260,8 +267,12 @@ export type Joined = {
   requestId?: number,
   /** The server's id of the call; every later message names it. */
   callId: string,
-  /** The group ID, in canonical form (lower case with hyphens). */
-  groupId: string,
+  /** The group ID, in canonical form (lower case with hyphens); absent in a scheduled room. */
+  groupId?: string,
+  /** The id of the scheduled room, where that is what was joined. */
+  roomId?: string,
+  /** As what this client is in the room, where it is in one. */
+  role?: Role,
   /** This client's own id in the call. */
   participantId: string,
   /** Secret; opens `resume` for this participant. */
@@ -286,8 +297,12 @@ export type Resumed = {
   requestId?: number,
   /** The call. */
   callId: string,
-  /** The group ID, in canonical form. */
-  groupId: string,
+  /** The group ID, in canonical form; absent in a scheduled room. */
+  groupId?: string,
+  /** The id of the scheduled room, where that is what was joined. */
+  roomId?: string,
+  /** As what this client is in the room, where it is in one. */
+  role?: Role,
   /** This client's own id in the call, as before. */
   participantId: string,
   /** Replaces the old resume token. */
@@ -537,6 +552,8 @@ export type ErrorReply = {
   field?: string,
   /** How long to wait before trying again, where trying again helps. */
   retryAfterMs?: number,
+  /** The ACS code and sub-code, where ACS has them for this. */
+  reason?: EndReason,
 };
 
 /** Stable error codes. `PROTOCOL.md` says for each what to do. */
@@ -546,11 +563,16 @@ export type ErrorCode =
   | "tokenInvalid"
   | "tokenExpired"
   | "tokenNotYetValid"
+  | "tokenRevoked"
   | "tokenWrongCall"
   | "scopeMissing"
   | "protocolVersion"
   | "groupIdInvalid"
   | "callNotFound"
+  | "roomNotFound"
+  | "roomNotInvited"
+  | "roomNotOpen"
+  | "roomExpired"
   | "alreadyJoined"
   | "notInCall"
   | "sdpInvalid"
@@ -999,8 +1021,10 @@ export type InLobby = {
   requestId?: number,
   /** The call. */
   callId: string,
-  /** The group ID, in canonical form. */
-  groupId: string,
+  /** The group ID, in canonical form; absent in a scheduled room. */
+  groupId?: string,
+  /** The id of the scheduled room, in one. */
+  roomId?: string,
   /** This client's own id, the same when it is let in. */
   participantId: string,
   /** How long it may wait. */

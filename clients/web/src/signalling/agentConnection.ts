@@ -40,6 +40,7 @@ const FINAL = new Set<ConvokeErrorCode>([
   'tokenInvalid',
   'tokenExpired',
   'tokenNotYetValid',
+  'tokenRevoked',
   'scopeMissing',
   'protocolVersion',
   'takenOver',
@@ -47,7 +48,7 @@ const FINAL = new Set<ConvokeErrorCode>([
 ]);
 
 /** Refusals that another token may mend. */
-const TOKEN_FAULTS = new Set<ConvokeErrorCode>(['tokenInvalid', 'tokenExpired']);
+const TOKEN_FAULTS = new Set<ConvokeErrorCode>(['tokenInvalid', 'tokenExpired', 'tokenRevoked']);
 const MIN_TOKEN_LIFE_MS = 60_000;
 
 export class AgentConnection extends Emitter<ConnectionEvents> {

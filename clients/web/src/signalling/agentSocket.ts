@@ -206,6 +206,9 @@ function closeError(code: number, reason: string): ConvokeError {
   if (code === CLOSE.TAKEN_OVER) {
     return new ConvokeError('takenOver', 'The call went on in another connection.');
   }
+  if (code === CLOSE.TOKEN_REVOKED) {
+    return new ConvokeError('tokenRevoked', 'The access token was revoked.');
+  }
   if (code === CLOSE.TOO_BIG) {
     return new ConvokeError('messageTooBig', 'A message was larger than the server takes.');
   }

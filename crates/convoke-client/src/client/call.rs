@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use convoke_protocol::{
     ClientMessage, DataCloseReason, Encoding, EncodingDemand, EndReason, Explain, Explanation,
-    InLobby, Leave, LobbyPolicy, Mute, Publish, Reliability, ServerMessage, SessionDescription,
-    SlotWish, Source, TrackDeclaration, TransportRole, Unpublish, ViewMessage,
+    InLobby, Join, Leave, LobbyPolicy, Mute, Publish, Reliability, ServerMessage,
+    SessionDescription, SlotWish, Source, TrackDeclaration, TransportRole, Unpublish, ViewMessage,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -315,6 +315,22 @@ pub(super) struct Media {
     pub(super) receive: Option<SessionDescription>,
     pub(super) tracks: Vec<TrackDeclaration>,
     pub(super) lobby: Option<LobbyPolicy>,
+}
+
+impl Media {
+    /// The join of a group call or a scheduled room.
+    pub(super) fn join(self, group_id: String, room_id: Option<String>) -> ClientMessage {
+        let Self { send, receive, tracks, lobby } = self;
+        ClientMessage::Join(Join {
+            request_id: None,
+            group_id,
+            room_id,
+            send,
+            receive,
+            tracks,
+            lobby,
+        })
+    }
 }
 
 /// Comes into a call by the message that `ask` makes.

@@ -9,13 +9,14 @@ mod data;
 mod driver;
 mod moderation;
 mod ring;
+mod seat;
 mod socket;
 mod state;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use convoke_protocol::{ClientMessage, ErrorReply, Join, ServerMessage, Welcome};
+use convoke_protocol::{ClientMessage, ErrorReply, Join, Joined, ServerMessage, Welcome};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use agent::{Agent, Answer, ToAgent, Told};
@@ -27,6 +28,7 @@ pub use call::{
 pub use data::{CallData, CallDataReceived, DataError};
 pub use moderation::Standing;
 pub use ring::{Incoming, StartCallOptions};
+pub use seat::{Seat, SeatEvent};
 pub use socket::ConnectError;
 pub use state::{CallChange, CallState};
 
@@ -200,17 +202,25 @@ impl Client {
     /// # Errors
     /// When media sockets cannot be had or the server refuses; nothing is left behind.
     pub async fn join(&self, group_id: &str, options: JoinOptions) -> Result<Call, JoinError> {
-        let join = |media: call::Media| {
-            ClientMessage::Join(Join {
-                request_id: None,
-                group_id: group_id.to_owned(),
-                send: media.send,
-                receive: media.receive,
-                tracks: media.tracks,
-                lobby: media.lobby,
-            })
-        };
-        call::join(self, join, options).await
+        call::join(self, |media| media.join(group_id.to_owned(), None), options).await
+    }
+
+    /// Joins the call of a scheduled room.
+    ///
+    /// # Errors
+    /// As [`Client::join`].
+    pub async fn join_room(&self, room_id: &str, options: JoinOptions) -> Result<Call, JoinError> {
+        let room_id = Some(room_id.to_owned());
+        call::join(self, |media| media.join(String::new(), room_id), options).await
+    }
+
+    /// Joins with offers that the app made itself, and leaves the media to it: for programs that
+    /// drive many [`crate::media::MediaPeer`]s together.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be asked.
+    pub async fn join_bare(&self, join: Join) -> Result<(Joined, Seat), RequestError> {
+        seat::join(self, join).await
     }
 }
 

@@ -14,7 +14,7 @@ use super::moderation::Standing;
 pub struct CallState {
     /// The server's id of the call.
     pub call_id: String,
-    /// The group ID in canonical form.
+    /// The group ID in canonical form; empty in a scheduled room.
     pub group_id: String,
     /// This client's own id in the call.
     pub participant_id: String,

@@ -115,6 +115,8 @@ impl Conn {
             request_id: join.request_id,
             call_id: "c1".into(),
             group_id: GUID.into(),
+            room_id: None,
+            role: None,
             participant_id: "p1".into(),
             resume_token: "resume-1".into(),
             resume_grace_ms: 5_000,
@@ -213,6 +215,7 @@ async fn a_refused_hello_and_bad_urls_are_errors() {
             message: "expired".into(),
             field: None,
             retry_after_ms: None,
+            reason: None,
         };
         conn.send(ServerMessage::Error(reply)).await;
         conn
@@ -369,6 +372,8 @@ async fn a_lost_websocket_is_resumed() {
             request_id: resume.request_id,
             call_id: "c1".into(),
             group_id: GUID.into(),
+            room_id: None,
+            role: None,
             participant_id: "p1".into(),
             resume_token: new.into(),
             version,
@@ -403,6 +408,7 @@ async fn a_refused_resume_ends_the_call() {
         message: "too late".into(),
         field: None,
         retry_after_ms: None,
+        reason: None,
     };
     conn.send(ServerMessage::Error(reply)).await;
     assert!(matches!(event(&mut events).await, CallEvent::Reconnecting));
@@ -468,6 +474,8 @@ fn state() -> CallState {
         request_id: None,
         call_id: "c1".into(),
         group_id: GUID.into(),
+        room_id: None,
+        role: None,
         participant_id: "p1".into(),
         resume_token: String::new(),
         resume_grace_ms: 0,
@@ -576,6 +584,7 @@ async fn data_goes_by_the_websocket_where_no_channel_is_open() {
             message: "too fast".into(),
             field: None,
             retry_after_ms: Some(40),
+            reason: None,
         }))
         .await;
         for (call_id, payload) in [("c2", "eA=="), ("c1", "no base64"), ("c1", "aGVsbG8=")] {

@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+mod answer;
 mod data;
 mod descriptor;
 mod dtls;
@@ -98,6 +99,8 @@ pub struct MediaPeer {
     receive: Option<Transport>,
     lines: Vec<Line>,
     slots: HashMap<Mid, Slot>,
+    /// What it takes where it answers.
+    video_codecs: Vec<Codec>,
     transmits: VecDeque<Transmit>,
     up: VecDeque<Up>,
 }
@@ -165,7 +168,8 @@ impl MediaPeer {
         };
         let slots = slots(&receive_mids, config.audio_slots);
         let (transmits, up) = (VecDeque::new(), VecDeque::new());
-        Ok((Self { send, receive, lines, slots, transmits, up }, offers))
+        let video_codecs = config.video_codecs;
+        Ok((Self { send, receive, lines, slots, video_codecs, transmits, up }, offers))
     }
 
     /// Takes the answers to the offers of [`Self::new`].

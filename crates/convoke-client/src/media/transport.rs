@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use convoke_protocol::{Reliability, TransportRole};
 use str0m::bwe::{Bitrate, BweKind};
-use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::format::Codec as StrCodec;
 use str0m::media::{Direction, MediaKind as StrKind, Mid, Pt, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
@@ -198,10 +198,20 @@ impl Transport {
         let channels = Self::offered(&channels.collect::<Vec<_>>());
         let (offer, pending) = api.apply().ok_or(MediaError::NothingToOffer)?;
         let this = Self {
+            pending: Some(pending),
+            has_channels: data_channel,
+            channels,
+            ..Self::new(role, rtc, local, now)
+        };
+        Ok((this, with_ssrcs(&offer.to_sdp_string(), offered.lines), mids))
+    }
+
+    fn new(role: TransportRole, rtc: Rtc, local: SocketAddr, now: Instant) -> Self {
+        Self {
             role,
             rtc,
             local,
-            pending: Some(pending),
+            pending: None,
             next_local: None,
             mids: HashMap::new(),
             codecs: HashMap::new(),
@@ -210,10 +220,25 @@ impl Transport {
             answered: false,
             connected: false,
             closed: false,
-            has_channels: data_channel,
-            channels,
-        };
-        Ok((this, with_ssrcs(&offer.to_sdp_string(), offered.lines), mids))
+            has_channels: false,
+            channels: Vec::new(),
+        }
+    }
+
+    /// A transport for offers of the other side.
+    pub(super) fn answering(offered: Offered<'_>, now: Instant) -> Result<Self, MediaError> {
+        let Offered { role, local, .. } = offered;
+        let mut rtc = config(offered).build(now);
+        rtc.add_local_candidate(candidate(local)?).ok_or(MediaError::Address(local))?;
+        Ok(Self::new(role, rtc, local, now))
+    }
+
+    /// Answers an offer of the other side.
+    pub(super) fn answer(&mut self, sdp: &str, now: Instant) -> Result<String, MediaError> {
+        let offer = SdpOffer::from_sdp_string(sdp).map_err(stack)?;
+        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(stack)?;
+        self.agreed(now);
+        Ok(answer.to_sdp_string())
     }
 
     /// Takes the answer to the open offer.
@@ -225,6 +250,12 @@ impl Transport {
             self.rtc.add_local_candidate(candidate(local)?).ok_or(MediaError::Address(local))?;
             self.local = local;
         }
+        self.agreed(now);
+        Ok(())
+    }
+
+    /// An offer was answered.
+    fn agreed(&mut self, now: Instant) {
         self.codecs = self
             .rtc
             .codec_config()
@@ -235,7 +266,6 @@ impl Transport {
         self.payload_types.clear();
         self.answered = true;
         self.deadline = Some(now);
-        Ok(())
     }
 
     /// Prepares a send stream: its SSRC (if fixed) and its RTX memory.

@@ -10,6 +10,7 @@ mod descriptor;
 mod layered;
 mod payload;
 mod scalability;
+mod sizes;
 mod video;
 
 use std::time::Instant;
@@ -20,6 +21,7 @@ pub use audio::{AudioConfig, AudioSource};
 pub use layered::{EncodingConfig, LayeredConfig, LayeredSource};
 pub use payload::{PictureIds, picture_ids, starts_keyframe};
 pub use scalability::Scalability;
+pub use sizes::FrameSizes;
 pub use video::{VideoConfig, VideoSource};
 
 /// Something that makes RTP packets as time goes by.

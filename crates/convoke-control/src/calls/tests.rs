@@ -10,7 +10,11 @@ use crate::outlet::{Drain, Outlet, outlet};
 static NEXT: AtomicU32 = AtomicU32::new(1);
 static ROOM: AtomicU64 = AtomicU64::new(1);
 
-fn enter(calls: &CallTable, group: GroupId, may_start: bool) -> Result<Arc<Session>, EnterError> {
+fn enter(
+    calls: &CallTable,
+    group: impl Into<Locator>,
+    may_start: bool,
+) -> Result<Arc<Session>, EnterError> {
     let participant = ParticipantId(NEXT.fetch_add(1, Ordering::Relaxed));
     let (out, _drain) = outlet(AgentId::random(), &Limits::default());
     let new_room = || RoomId(ROOM.fetch_add(1, Ordering::Relaxed));
@@ -58,7 +62,7 @@ fn a_failed_first_join_leaves_no_state() {
     let room = first.call().room();
     assert!(calls.leave(&first));
     assert_eq!(calls.count(), 0);
-    assert!(calls.by_group.is_empty() && calls.by_number.is_empty());
+    assert!(calls.by_locator.is_empty() && calls.by_number.is_empty());
     assert!(calls.by_room(room).is_none());
     assert!(!calls.leave(&first), "a second leave is harmless");
     assert_eq!(calls.count(), 0);
@@ -104,7 +108,10 @@ fn the_number_of_calls_is_bounded() {
     enter(&calls, GroupId::random(), true).unwrap();
     let third = GroupId::random();
     assert_eq!(enter(&calls, third, true).unwrap_err(), EnterError::TooManyCalls);
-    assert!(enter(&calls, first.call().group(), true).is_ok(), "running ones can be joined");
+    assert!(
+        enter(&calls, first.call().locator().clone(), true).is_ok(),
+        "running ones can be joined"
+    );
     let calls_now = calls.watch();
     calls.kill(first.call());
     assert_eq!(*calls_now.borrow(), 1);
@@ -140,7 +147,7 @@ fn entering_and_leaving_from_many_threads_leaves_nothing() {
         }
     });
     assert_eq!(calls.count(), 0);
-    assert!(calls.by_group.is_empty() && calls.by_number.is_empty());
+    assert!(calls.by_locator.is_empty() && calls.by_number.is_empty());
 }
 
 /// Someone in the call that `first` begins, with this lobby.

@@ -55,8 +55,10 @@ fn every_end_reason_of_the_core_goes_there_and_back() {
     ] {
         assert_eq!(end_reason(read_end_reason(&reason)), reason);
     }
-    // What the core does not know is somebody's wish.
-    assert_eq!(read_end_reason(&EndReason::ended_for_everyone()), LeaveReason::RoomClosed);
+    // What only the control plane knows ends the core's room like any host's wish.
+    for reason in [EndReason::ended_for_everyone(), EndReason::room_expired()] {
+        assert_eq!(read_end_reason(&reason), LeaveReason::RoomClosed);
+    }
 }
 
 #[test]

@@ -67,6 +67,7 @@ fn ed25519() -> (EncodingKey, Vec<u8>) {
 fn a_good_token_says_all_it_says() {
     let token = verify(json!({
         "name": "Al\u{1F600}ice", "scp": "voip voip.join other", "groupId": GROUP.to_uppercase(),
+        "iat": 1_799_999_999.5, "gen": 3,
     }));
     assert_eq!(
         token,
@@ -78,6 +79,9 @@ fn a_good_token_says_all_it_says() {
             scopes: vec![Scope::Voip, Scope::VoipJoin],
             group_id: Some(GROUP.parse().unwrap()),
             expires_at: now() + Duration::from_secs(60),
+            issued_at: Some(now() - Duration::from_millis(500)),
+            generation: Some(3),
+            kid: "a".into(),
         })
     );
 }

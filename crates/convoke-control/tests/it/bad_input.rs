@@ -146,8 +146,14 @@ fn bad_joins() -> Vec<Bad> {
         ),
         (
             "a missing field",
-            changed(|j| drop(j.as_object_mut().unwrap().remove("groupId"))),
+            changed(|j| drop(j["tracks"][0].as_object_mut().unwrap().remove("mid"))),
             ErrorCode::MalformedMessage,
+            Some("tracks[0].mid"),
+        ),
+        (
+            "neither group nor room",
+            changed(|j| drop(j.as_object_mut().unwrap().remove("groupId"))),
+            ErrorCode::GroupIdInvalid,
             Some("groupId"),
         ),
     ]

@@ -13,7 +13,7 @@ use crate::support::{Raw, Server, request};
 async fn se_04_the_public_side_has_nothing_but_what_it_should() {
     let server = Server::start().await;
     for path in
-        ["/metrics", "/debug", "/stats", "/admin", "/calls", "/rooms", "/dev", "/../Cargo.toml"]
+        ["/metrics", "/debug", "/stats", "/admin", "/calls", "/events", "/dev", "/../Cargo.toml"]
     {
         let reply = server.get(path).await;
         assert_eq!((reply.status, reply.code().as_str()), (404, "notFound"), "{path}");

@@ -8,8 +8,10 @@ use convoke_client::check::SlotChecker;
 use convoke_client::media::{MediaConfig, MediaPeer, Offers};
 use convoke_client::source::{AudioConfig, AudioSource};
 use convoke_client::{Client, ClientOptions, JoinOptions, Publication};
+use convoke_control::store::{Location, Store, StoreConfig};
 use convoke_control::{
-    Control, ControlConfig, Key, KeySet, Minter, Secret, TokenRequest, TokenRules,
+    Control, ControlConfig, Issuer, Key, KeySet, Minter, Role, Secret, ServiceKey, ServiceKeys,
+    ServiceLimits, Services, TokenRequest, TokenRules,
 };
 use convoke_node::{Handle, Node, NodeConfig};
 use convoke_protocol::{
@@ -30,6 +32,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const STILL_FLOWS: u32 = 50;
 const SOCKET_BUFFER: u32 = 16 * 1024;
 pub(crate) const KID: &str = "test";
+pub(crate) const IDENTITIES: &str = "/identities?api-version=2023-10-01";
 
 /// A node, its control plane and a listener.
 pub(crate) struct Server {
@@ -37,6 +40,7 @@ pub(crate) struct Server {
     pub(crate) handle: Handle,
     pub(crate) address: SocketAddr,
     pub(crate) minter: Minter,
+    bearers: [(Role, String); 3],
     node: Option<Node>,
     listener: JoinHandle<()>,
 }
@@ -56,15 +60,43 @@ impl Server {
         Self::with_node(change, |_| {}).await
     }
 
+    /// With a store in memory, and a service key for each role.
+    pub(crate) async fn with_services(limits: ServiceLimits) -> Self {
+        let config = StoreConfig::new(Location::Memory);
+        let store = Store::open(&config).await.unwrap();
+        Self::build(|_| {}, |_| {}, Some((store, limits))).await
+    }
+
     pub(crate) async fn with_node(
         change: impl FnOnce(&mut ControlConfig),
         change_node: impl FnOnce(&mut NodeConfig),
+    ) -> Self {
+        Self::build(change, change_node, None).await
+    }
+
+    pub(crate) async fn build(
+        change: impl FnOnce(&mut ControlConfig),
+        change_node: impl FnOnce(&mut NodeConfig),
+        services: Option<(Store, ServiceLimits)>,
     ) -> Self {
         let secret = Secret::random();
         let minter = Minter::hs256(KID, &secret).unwrap();
         let key = Key::hs256(KID, &secret).unwrap();
         let keys = KeySet::new(vec![key], TokenRules::default()).unwrap();
         let mut config = ControlConfig::new(keys);
+        let service_secrets = [Role::Identity, Role::Calls, Role::Admin].map(|role| {
+            let secret = Secret::random();
+            (role, secret)
+        });
+        if let Some((store, limits)) = services {
+            let key = |(role, secret): &(Role, Secret)| {
+                ServiceKey::shared(format!("{role:?}"), secret, vec![*role]).unwrap()
+            };
+            let keys = ServiceKeys::new(service_secrets.iter().map(key).collect()).unwrap();
+            let issuer = Issuer::new(minter.clone(), &TokenRules::default());
+            let services = Services::open(store, keys, Some(issuer), limits).await;
+            config.services = Some(services.unwrap());
+        }
         change(&mut config);
         let mut media = NodeConfig::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         media.workers = 2;
@@ -81,7 +113,27 @@ impl Server {
         let address = tcp.local_addr().unwrap();
         let router = control.router();
         let listener = tokio::spawn(async move { axum::serve(tcp, router).await.unwrap() });
-        Self { control, handle, address, minter, node: Some(node), listener }
+        let bearers = service_secrets.map(|(role, secret)| (role, secret.expose_base64()));
+        Self { control, handle, address, minter, bearers, node: Some(node), listener }
+    }
+
+    /// A request with the key of a role.
+    pub(crate) async fn rest(&self, role: Role, method: &str, path: &str, body: &Value) -> Http {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let bearer = self.bearers.iter().find(|(one, _)| *one == role).unwrap();
+        let bearer = format!("Bearer {}", bearer.1);
+        let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+        self.request(method, path, &headers, &body).await
+    }
+
+    /// An identity with a token, made by the server.
+    pub(crate) async fn identity(&self) -> (String, String) {
+        let body = json!({ "createTokenWithScopes": ["voip"] });
+        let made = self.rest(Role::Identity, "POST", IDENTITIES, &body).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        let made = made.json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&made["identity"]["id"]), text(&made["accessToken"]["token"]))
     }
 
     pub(crate) async fn stop_node(&mut self) {
@@ -312,6 +364,14 @@ pub(crate) fn join(group: GroupId) -> Value {
     })
 }
 
+/// The same, by the id of a scheduled room.
+pub(crate) fn join_room(room: &str) -> Value {
+    let mut join = join(GroupId::random());
+    join.as_object_mut().unwrap().remove("groupId");
+    join["roomId"] = json!(room);
+    join
+}
+
 pub(crate) fn request_id(message: &ServerMessage) -> Option<u32> {
     match message {
         ServerMessage::Welcome(m) => m.request_id,
@@ -344,6 +404,18 @@ impl Http {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The code of an error as ACS has it.
+    pub(crate) fn acs_code(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        let error = self.json();
+        assert!(!error["error"]["message"].as_str().unwrap().is_empty());
+        error["error"]["code"].as_str().unwrap().to_owned()
     }
 
     pub(crate) fn code(&self) -> String {

@@ -9,6 +9,8 @@ use super::{Kind, Layer, Rung, Want, Wish};
 const BITRATE_MAX_BPS: u64 = 1_000_000_000_000;
 /// A camera's larger picture at fewer frames a second than this is no better than a smaller one.
 const FLUENT_FPS: u32 = 15;
+/// What is forwarded now is measured, and may for a moment seem slower than it is.
+const FLUENT_FPS_NOW: u32 = 12;
 
 /// A rung of a slot's ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,8 @@ pub(super) struct Target {
 
 /// Appends the ladder of `want` to `feet`, lowest first, and returns the target (`None` if hidden
 /// or nothing is known of the track). `current` stays in the ladder while it flows and is within
-/// the wish, so that noise in the measurements takes nothing away. `rungs` is scratch.
+/// the wish, so that noise in the measurements takes nothing away; but not if it is clearly choppy.
+/// `rungs` is scratch.
 pub(super) fn build(
     want: &Want<'_>,
     current: Option<Layer>,
@@ -121,9 +124,10 @@ fn drop_choppy(rungs: &mut Vec<Rung>, current: Option<Layer>) {
     rungs.reverse();
     rungs.retain(|rung| {
         let fastest = size.replace(rung.layer.spatial) != Some(rung.layer.spatial);
-        let fluent = rung.fps == 0 || rung.fps >= FLUENT_FPS;
-        let spared = Some(rung.layer.spatial) == smallest || Some(rung.layer) == current;
-        fastest || fluent || spared
+        // A rung that was all of its size when it was given may turn out to be the slowest of it.
+        let least = if Some(rung.layer) == current { FLUENT_FPS_NOW } else { FLUENT_FPS };
+        let fluent = rung.fps == 0 || rung.fps >= least;
+        fastest || fluent || Some(rung.layer.spatial) == smallest
     });
     rungs.reverse();
 }

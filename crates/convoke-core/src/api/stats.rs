@@ -31,11 +31,15 @@ pub enum DropReason {
     OtherEncoding,
     /// RTP whose payload descriptor cannot be read.
     Unreadable,
+    /// Video that waited too long for a busy worker.
+    LateVideo,
+    /// Audio that waited too long for a busy worker.
+    LateAudio,
 }
 
 impl DropReason {
     /// All of them, in the order of [`Stats::drops`].
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::NotDemultiplexed,
         Self::UnknownSource,
         Self::UnknownUfrag,
@@ -47,6 +51,8 @@ impl DropReason {
         Self::Oversize,
         Self::OtherEncoding,
         Self::Unreadable,
+        Self::LateVideo,
+        Self::LateAudio,
     ];
 
     /// The metric label.
@@ -64,6 +70,8 @@ impl DropReason {
             Self::Oversize => "oversize",
             Self::OtherEncoding => "other_encoding",
             Self::Unreadable => "unreadable",
+            Self::LateVideo => "late_video",
+            Self::LateAudio => "late_audio",
         }
     }
 }

@@ -51,6 +51,12 @@ impl Keyframes {
         self.unanswered = 0;
     }
 
+    /// The source sends again after it was silent: what it did not answer meanwhile says nothing of
+    /// whether it will.
+    pub(crate) fn returned(&mut self) {
+        self.unanswered = 0;
+    }
+
     /// When a request may be sent again; `None` if at once.
     pub(crate) fn next(&self, now: Instant, interval: Duration) -> Option<Instant> {
         let recent = |sent: &&Instant| now.saturating_duration_since(**sent) < BUSY_SPAN;

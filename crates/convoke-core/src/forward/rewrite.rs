@@ -30,6 +30,10 @@ const BEHIND_MS_MAX: i64 = 3_000;
 /// Between encodings of a track, sampling times that disagree with arrival by more are not believed.
 const SAMPLING_MAX: Duration = Duration::from_secs(1);
 
+/// Video that is repaired later than this is dropped: its receiver has gone on with a keyframe, or
+/// asks for one, and whole seconds that come at once would hold up what is new.
+const STALE: Duration = Duration::from_secs(1);
+
 const PICTURE_ID: u64 = 1 << 15;
 const TL0: u64 = 1 << 8;
 const KEY_IDX: u64 = 1 << 5;
@@ -188,6 +192,13 @@ impl Rewriter {
         if let (Some(Pictures::Closing(pictures)), Some(id)) = (&mut map.pictures, picture_id) {
             pictures.drop(id);
         }
+    }
+
+    /// Whether a packet of the present stream was sampled long before the newest.
+    pub(crate) fn is_stale(&self, packet: Incoming) -> bool {
+        let Some(map) = &self.map else { return false };
+        let behind = map.last.time.wrapping_sub(packet.time).cast_signed();
+        u64::try_from(behind).is_ok_and(|behind| behind > ticks_of(STALE, packet))
     }
 
     /// How far `seq` lies beyond the highest of the present stream.

@@ -46,7 +46,7 @@ pub(crate) enum Choice {
     Switch { numbers: Numbers, marker: bool, track: bool },
     /// It is not for this slot now (another stream, a higher layer, or no keyframe yet).
     Skip,
-    /// It is from before the switch.
+    /// It is from before the switch, or so late that it would only be in the way.
     Late,
     /// The stream jumped; its next keyframe is waited for.
     Lost,
@@ -229,7 +229,11 @@ impl Forwarder {
         info: &FrameInfo,
     ) -> Choice {
         let jumped = self.jumps(packet);
+        let stale = info.is_late && self.rewriter.is_stale(packet.numbers);
         let Some(source) = &mut self.sending else { return Choice::Skip };
+        if stale && source.ssrc == packet.ssrc {
+            return Choice::Late;
+        }
         let current = source.selector.current();
         let mine = info.encoding.is_none()
             || current.is_some_and(|current| Some(current.spatial) == info.encoding);

@@ -369,6 +369,19 @@ fn unanswered_requests_are_repeated_ever_less_often() {
     );
 }
 
+/// A publisher that was cut off heard nothing: when it is back it is asked without delay.
+#[test]
+fn requests_that_a_silent_source_could_not_hear_do_not_count_as_refused() {
+    let interval = 500 * MS;
+    let start = Instant::now();
+    let mut budget = Keyframes::default();
+    assert!(budget.request(start, interval));
+    let sent = (1..4_000).filter(|ms| budget.poll(start + *ms * MS, interval, true)).count();
+    assert_eq!(sent, 3, "the last at 3.5 s: the next would be at 7.5 s");
+    budget.returned();
+    assert!(budget.poll(start + 4_001 * MS, interval, true));
+}
+
 /// Where many ask again and again, the interval grows; nobody is forgotten.
 #[test]
 fn a_source_that_is_asked_all_the_time_is_asked_less_often() {
@@ -551,4 +564,23 @@ fn what_is_withheld_on_the_way_leaves_no_gap() {
     let numbers = Incoming { seq: 65_801, time: 1_203_000, ..numbers };
     assert!(forwarder.withheld(start, (stream.ssrc, base), numbers, Some(2)), "a keyframe, then");
     assert_eq!(forwarder.waits_for_keyframe(0), Some(0));
+}
+
+/// What is repaired a second late leaves no more; what is repaired sooner does.
+#[test]
+fn a_repair_that_comes_too_late_is_dropped() {
+    let now = Instant::now();
+    for (late_by, leaves) in [(30u32, true), (29, true), (31, false)] {
+        let mut stream = Stream::new(1, None);
+        let mut slot = slot([0, 0], 1);
+        sent(&mut slot, now, &stream.packet(video(10, 0, true)));
+        // 11 is lost; 30 pictures a second go on.
+        for n in 2..=late_by + 1 {
+            let at = now + 33 * n * MS;
+            sent(&mut slot, at, &stream.packet(video(10 + u64::from(n), 3_000 * n, false)));
+        }
+        let at = now + 33 * (late_by + 1) * MS;
+        let choice = choose(&mut slot, at, &stream.packet(video(11, 3_000, false)));
+        assert_eq!(numbers(choice).is_some(), leaves, "{late_by} pictures late: {choice:?}");
+    }
 }

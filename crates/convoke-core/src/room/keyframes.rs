@@ -42,7 +42,7 @@ impl Room {
         }
     }
 
-    fn poll_keyframes_at(&mut self, at: Instant) {
+    pub(super) fn poll_keyframes_at(&mut self, at: Instant) {
         self.keyframe_poll = Some(self.keyframe_poll.map_or(at, |earlier| earlier.min(at)));
     }
 

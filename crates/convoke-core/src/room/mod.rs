@@ -439,6 +439,10 @@ impl Room {
         if !packet.codec.is_audio() && heard.info.is_none() {
             return None;
         }
+        if heard.returned {
+            // Requests that it could not hear are due again.
+            self.poll_keyframes_at(io.now);
+        }
         let track = self.tracks.get(key)?;
         // Broken redundancy; where it is encrypted nobody can tell.
         if packet.codec == Codec::OpusRed && packet.primary.is_none() && !track.encrypted {
@@ -496,6 +500,10 @@ impl Room {
                         slot.settle(false);
                     }
                     self.changed.push(*subscription);
+                    if !packet.codec.is_audio() {
+                        // A keyframe: nobody who has it has use for what went before.
+                        seat.transport.forget_sent(slot.line);
+                    }
                     (numbers, marker)
                 }
                 Choice::Skip => continue,

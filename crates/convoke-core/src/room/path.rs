@@ -60,11 +60,19 @@ impl Path {
     /// Whether what is sent now is carried without loss or queue.
     pub(super) fn is_clean(&self, now: Instant) -> bool {
         let fresh = self.reported.is_some_and(|at| now.saturating_duration_since(at) < FRESH);
-        let rtt = self.rtt.map(|rtt| self.before.map_or(rtt, |before| before.min(rtt)));
-        let queue = rtt.zip(self.least).map(|(rtt, (least, _))| rtt.saturating_sub(least));
         fresh
             && self.loss.is_some_and(|loss| loss <= LOSS_MAX)
-            && queue.is_some_and(|queue| queue <= QUEUE_MAX)
+            && self.queue().is_some_and(|queue| queue <= QUEUE_MAX)
+    }
+
+    /// Whether packets queue on the way, by the latest report.
+    pub(super) fn is_congested(&self) -> bool {
+        self.queue().is_some_and(|queue| queue > QUEUE_MAX)
+    }
+
+    fn queue(&self) -> Option<Duration> {
+        let rtt = self.rtt.map(|rtt| self.before.map_or(rtt, |before| before.min(rtt)));
+        rtt.zip(self.least).map(|(rtt, (least, _))| rtt.saturating_sub(least))
     }
 
     /// The estimate by which is allocated, for the estimator's own and what is sent at `spent_bps`:
@@ -137,5 +145,19 @@ mod tests {
         let mut path = Path::default();
         clean(&mut path);
         assert_eq!(path.believe(start + FRESH, 200 * K, 500 * K), 200 * K);
+    }
+
+    #[test]
+    fn a_path_is_congested_while_packets_queue_not_when_one_is_late_or_lost() {
+        let start = Instant::now();
+        let mut path = Path::default();
+        assert!(!path.is_congested());
+        let mut congested = |rtt: u32, loss| {
+            path.report(start, Some(rtt * MS), Some(loss));
+            path.is_congested()
+        };
+        assert!(![congested(20, 0.0), congested(25, 0.3), congested(300, 0.0)].contains(&true));
+        assert!(congested(250, 0.0));
+        assert!(!congested(30, 0.1));
     }
 }

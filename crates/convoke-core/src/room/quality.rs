@@ -82,6 +82,9 @@ impl Room {
         let quality = &mut participant.quality;
         quality.path.report(io.now, rtt, loss);
         let spent = quality.spent();
+        if let Some(seat) = receive.and_then(|seat| io.seats.get_mut(seat)) {
+            seat.transport.set_congested(quality.path.is_congested());
+        }
         self.believe(io, key);
         let Some(participant) = self.participants.get_mut(key) else { return };
         if participant.quality.can_probe

@@ -144,6 +144,8 @@ pub(super) struct Heard {
     pub(super) info: Option<FrameInfo>,
     /// Encodings were numbered anew: whoever has one must start again.
     pub(super) reordered: bool,
+    /// Its encoding had been silent for long.
+    pub(super) returned: bool,
 }
 
 /// What a participant publishes.
@@ -279,8 +281,12 @@ impl Track {
         let (is_video, encrypted) = (self.source.kind() == MediaKind::Video, self.encrypted);
         let mirrored = self.home.is_some();
         let encoding = self.encodings.get_mut(index)?;
+        let returned = encoding.heard.is_some() && !encoding.is_flowing(now);
         let newest = encoding.hear(now, packet);
-        let heard = |info, reordered| Heard { newest, encoding: index, info, reordered };
+        if returned {
+            encoding.keyframes.returned();
+        }
+        let heard = |info, reordered| Heard { newest, encoding: index, info, reordered, returned };
         if !is_video {
             self.meter.add(now, packet.wire_bytes(), true);
             return Some(heard(None, false));

@@ -13,6 +13,7 @@ mod answer;
 mod codec;
 mod data;
 mod descriptor;
+mod drive;
 mod dtls;
 mod egress;
 mod negotiate;
@@ -23,14 +24,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::media::KeyframeRequestKind;
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpPacket};
-use str0m::{Event, Input, Output, Reason, Rtc};
+use str0m::{Event, Input, Rtc};
 
-use crate::api::{DropReason, MediaKind, Outbox, Transmit, TransportRole};
+use crate::api::{DropReason, MediaKind, Outbox, TransportRole};
 use crate::demux::{Class, classify};
 use crate::ids::{Mid, Rid};
 
@@ -40,20 +41,10 @@ pub(crate) use codec::H264Profile;
 pub use data::DATA_PAYLOAD_BYTES_MAX;
 pub(crate) use data::{DataHeard, Written};
 pub(crate) use descriptor::DescriptorBytes;
+use drive::{Timing, rtp_ssrc};
 pub(crate) use dtls::Crypto;
 pub(crate) use egress::Outgoing;
 pub(crate) use negotiate::{NegotiateError, Settings};
-
-/// Consecutive due deadlines handled in one drive; what remains is due at once in the next turn.
-const DEADLINES_PER_DRIVE: usize = 96;
-
-/// A paced transport wants a timeout of its own for each packet, a microsecond after the last: what is
-/// due so soon is sent at once.
-const PACER_STEP_MAX: Duration = Duration::from_micros(100);
-
-/// The estimator wants to be asked again after a round trip, which on a LAN is at once; nothing changes
-/// so fast.
-const ESTIMATOR_STEP_MIN: Duration = Duration::from_millis(2);
 
 /// The largest RTP payload that is taken, in bytes. No path carries more in one datagram (1,500 on
 /// Ethernet), and str0m panics over what does not fit into its 2,000-byte packet with header,
@@ -77,8 +68,20 @@ pub(crate) struct Line {
     payloads: Vec<(u8, Codec)>,
     /// The RIDs that the peer sends (RFC 8853), in the order of its offer.
     pub(crate) rids: Vec<Rid>,
-    /// The SSRC that we send with.
-    ssrc: Option<str0m::rtp::Ssrc>,
+    /// What we send with.
+    stream: Option<SendStream>,
+}
+
+/// The numbers of an outgoing stream. str0m walks all declared streams whenever it is driven, and
+/// reports on each of them, so a slot's stream is declared with its first packet. It then stays: under
+/// one key no packet number may be used twice.
+#[derive(Debug, Clone, Copy)]
+struct SendStream {
+    ssrc: str0m::rtp::Ssrc,
+    rtx: Option<str0m::rtp::Ssrc>,
+    declared: bool,
+    /// Whether anything was ever sent with it.
+    used: bool,
 }
 
 impl Line {
@@ -159,9 +162,13 @@ pub(crate) struct Transport {
     rtc: Rtc,
     pub(crate) role: TransportRole,
     pub(crate) lines: Vec<Line>,
+    /// Whether packets queue on their way to the peer.
+    congested: bool,
     ufrag: String,
     ssrcs: FxHashMap<u32, Option<(usize, Option<Rid>)>>,
-    deadline: Instant,
+    /// Outgoing SSRCs that something was sent with.
+    used_ssrcs: FxHashSet<u32>,
+    timing: Timing,
     /// Whether packets or requests are queued that the next drive must send.
     pub(crate) touched: bool,
     pub(crate) connected: bool,
@@ -198,7 +205,7 @@ impl Transport {
 
     /// When [`Self::drive`] is due.
     pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
+        self.timing.deadline()
     }
 
     pub(crate) fn line_of(&self, mid: Mid) -> Option<usize> {
@@ -219,6 +226,12 @@ impl Transport {
                 .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
         };
         catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
+    }
+
+    /// Of which kind a media packet is, if it is of a stream that was heard before.
+    pub(crate) fn kind_of(&self, datagram: &[u8]) -> Option<MediaKind> {
+        let (line, _) = (*self.ssrcs.get(&rtp_ssrc(datagram)?)?)?;
+        self.lines.get(line).map(|line| line.kind)
     }
 
     /// Takes one datagram and drains what follows from it.
@@ -260,59 +273,10 @@ impl Transport {
         self.settle(handled)
     }
 
-    /// Sends what was queued and serves due deadlines.
-    pub(crate) fn drive(
-        &mut self,
-        now: Instant,
-        out: &mut Outbox,
-        received: &mut Vec<Received>,
-    ) -> Health {
-        if self.dead {
-            return Health::Dead;
-        }
-        self.touched = false;
-        let handled = catch_unwind(AssertUnwindSafe(|| {
-            let mut at = now;
-            for _ in 0..DEADLINES_PER_DRIVE {
-                if self.rtc.handle_input(Input::Timeout(at)).is_err() {
-                    return Health::Dead;
-                }
-                let health = self.drain(now, out, received);
-                if health != Health::Well || self.deadline > now + PACER_STEP_MAX {
-                    return health;
-                }
-                at = self.deadline.max(at);
-            }
-            Health::Well
-        }));
-        self.settle(handled)
-    }
-
     fn settle(&mut self, handled: std::thread::Result<Health>) -> Health {
         let health = handled.unwrap_or(Health::Panicked);
         self.dead |= matches!(health, Health::Dead | Health::Panicked);
         health
-    }
-
-    /// The one drain loop.
-    fn drain(&mut self, now: Instant, out: &mut Outbox, received: &mut Vec<Received>) -> Health {
-        loop {
-            match self.rtc.poll_output() {
-                Ok(Output::Timeout(deadline)) => {
-                    let estimator = self.rtc.last_timeout_reason() == Reason::BweDelayControl;
-                    self.deadline =
-                        if estimator { deadline.max(now + ESTIMATOR_STEP_MIN) } else { deadline };
-                    return if self.rtc.is_alive() { Health::Well } else { Health::Dead };
-                }
-                Ok(Output::Transmit(transmit)) => out.transmits.push(Transmit {
-                    local: transmit.source,
-                    destination: transmit.destination,
-                    contents: transmit.contents.into(),
-                }),
-                Ok(Output::Event(event)) => self.event(now, event, received),
-                Err(_) => return Health::Dead,
-            }
-        }
     }
 
     fn event(&mut self, now: Instant, event: Event, received: &mut Vec<Received>) {
@@ -425,6 +389,11 @@ impl Transport {
     pub(crate) fn set_bitrates(&mut self, sustained_bps: u64, desired_bps: u64) {
         if !self.dead {
             self.rtc.bwe().set_bitrate(Bitrate::from(sustained_bps), Bitrate::from(desired_bps));
+            if sustained_bps > 0 {
+                self.use_padding_stream();
+            }
+            self.timing.sustains = sustained_bps > 0;
+            self.timing.woken = true;
             self.touched = true;
         }
     }

@@ -8,23 +8,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use str0m::bwe::Bitrate;
 use str0m::change::SdpOffer;
 use str0m::rtp::Extension;
 use str0m::{Candidate, IceCreds, Rtc};
 
 use super::answer::{Rewrite, SlotLine};
-use super::{Codec, Crypto, Line, Transport, descriptor};
+use super::drive::Timing;
+use super::egress::begin_retransmission;
+use super::{Codec, Crypto, Line, SendStream, Transport, descriptor};
 use crate::api::{MediaKind, TransportRole};
 use crate::ids::{Mid, Rid};
 
-/// Packets kept for retransmission per video slot: 1 s of a 2.5 Mbit/s stream at 1,100 B fits, and
-/// an idle slot costs nothing.
-const RTX_CACHE_PACKETS: usize = 512;
-const RTX_CACHE_AGE: Duration = Duration::from_secs(1);
-/// Retransmissions may be this share of what is sent; above it str0m drops all queued ones.
-const RTX_RATIO_CAP: f32 = 0.5;
 /// Sender and receiver reports: often enough for lip-sync after a switch, seldom enough that
 /// declared but idle slots cost little.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
@@ -64,13 +60,16 @@ impl Transport {
         let rtc =
             catch_unwind(AssertUnwindSafe(|| build(now, role, &offer, &credentials, settings)))
                 .map_err(|_| NegotiateError::Internal("building a transport panicked".into()))??;
+        let paced = estimates(role, &offer);
         let mut transport = Self {
             rtc,
             role,
             lines: Vec::new(),
             ufrag: credentials.0,
+            congested: false,
             ssrcs: FxHashMap::default(),
-            deadline: now,
+            used_ssrcs: FxHashSet::default(),
+            timing: Timing::new(now, paced),
             touched: true,
             connected: false,
             heard: now,
@@ -78,6 +77,7 @@ impl Transport {
             data: super::data::Channels::default(),
         };
         let answer = transport.accept_in_str0m(offer)?;
+        transport.undeclare_streams();
         let answer = transport.rewrite(&answer, None);
         Ok((transport, answer))
     }
@@ -95,7 +95,10 @@ impl Transport {
         }
         let offer = CheckedOffer::new(offer, settings)?;
         let before = self.rtc.direct_api().local_ice_credentials();
-        let answer = self.accept_in_str0m(offer)?;
+        self.declare_streams();
+        let answer = self.accept_in_str0m(offer);
+        self.undeclare_streams();
+        let answer = answer?;
         let after = self.rtc.direct_api().local_ice_credentials();
         if after == before {
             return Ok(self.rewrite(&answer, None));
@@ -172,7 +175,7 @@ impl Transport {
                 })
                 .filter(|(_, codec)| codec.is_audio() == audio)
                 .collect();
-            let ssrc = self.send_stream(theirs, *kind, direction.is_sending());
+            let stream = direction.is_sending().then(|| self.send_stream(theirs, *kind)).flatten();
             let line = Line {
                 mid: *mid,
                 kind: *kind,
@@ -181,7 +184,7 @@ impl Transport {
                 theirs,
                 payloads,
                 rids: offer.rids_of(*mid),
-                ssrc,
+                stream,
             };
             match self.lines.iter_mut().find(|known| known.mid == *mid) {
                 Some(known) => *known = line,
@@ -191,21 +194,74 @@ impl Transport {
         Ok(())
     }
 
-    fn send_stream(
-        &mut self,
-        mid: str0m::media::Mid,
-        kind: MediaKind,
-        sends: bool,
-    ) -> Option<str0m::rtp::Ssrc> {
-        if !sends {
-            return None;
-        }
+    fn send_stream(&mut self, mid: str0m::media::Mid, kind: MediaKind) -> Option<SendStream> {
         let mut api = self.rtc.direct_api();
         let stream = api.stream_tx_by_mid(mid, None)?;
         if kind == MediaKind::Video {
-            stream.set_rtx_cache(RTX_CACHE_PACKETS, RTX_CACHE_AGE, Some(RTX_RATIO_CAP));
+            begin_retransmission(stream, self.congested);
         }
-        Some(stream.ssrc())
+        let (ssrc, rtx) = (stream.ssrc(), stream.rtx());
+        let used = self.used_ssrcs.contains(&*ssrc);
+        Some(SendStream { ssrc, rtx, declared: true, used })
+    }
+
+    /// The SSRC of a line that sends, which is used from now on.
+    pub(super) fn used_stream(&mut self, line: usize) -> Option<str0m::rtp::Ssrc> {
+        let stream = self.lines.get(line)?.stream?;
+        if stream.used {
+            return Some(stream.ssrc);
+        }
+        let ssrc = self.declared_stream(line)?;
+        self.used_ssrcs.insert(*ssrc);
+        self.lines.get_mut(line)?.stream.as_mut()?.used = true;
+        Some(ssrc)
+    }
+
+    /// Padding is sent on the retransmission stream of video: there must be one.
+    pub(super) fn use_padding_stream(&mut self) {
+        let video = |line: &Line| line.kind == MediaKind::Video && line.stream.is_some();
+        if let Some(first) = self.lines.iter().position(video) {
+            let _ = self.used_stream(first);
+        }
+    }
+
+    /// The SSRC of a line that sends, declared to str0m if it was not yet.
+    fn declared_stream(&mut self, line: usize) -> Option<str0m::rtp::Ssrc> {
+        let congested = self.congested;
+        let line = self.lines.get_mut(line)?;
+        let stream = line.stream.as_mut()?;
+        if !stream.declared {
+            // str0m panics over a stream of an m-line that it does not have.
+            self.rtc.media(line.theirs)?;
+            stream.declared = true;
+            let mut api = self.rtc.direct_api();
+            let declared = api.declare_stream_tx(stream.ssrc, stream.rtx, line.theirs, None);
+            if line.kind == MediaKind::Video {
+                begin_retransmission(declared, congested);
+            }
+        }
+        Some(stream.ssrc)
+    }
+
+    /// Lets str0m forget the streams that nothing was sent on.
+    fn undeclare_streams(&mut self) {
+        if self.dead {
+            return;
+        }
+        for line in &mut self.lines {
+            let Some(stream) = &mut line.stream else { continue };
+            if stream.declared && !stream.used {
+                self.rtc.direct_api().remove_stream_tx(stream.ssrc);
+                stream.declared = false;
+            }
+        }
+    }
+
+    /// The opposite, for a negotiation: str0m would give a line without a stream new numbers.
+    fn declare_streams(&mut self) {
+        for line in 0..self.lines.len() {
+            let _ = self.declared_stream(line);
+        }
     }
 }
 
@@ -220,6 +276,12 @@ const PLAYOUT_DELAY_ID: u8 = 5;
 const ABS_CAPTURE_TIME_ID: u8 = 6;
 const DEPENDENCY_DESCRIPTOR_ID: u8 = 8;
 
+/// Whether the path to the peer is estimated. That costs per packet, and without feedback its pacer
+/// would only hold packets back.
+fn estimates(role: TransportRole, offer: &CheckedOffer) -> bool {
+    role == TransportRole::Receive && offer.offered.has_feedback
+}
+
 fn build(
     now: Instant,
     role: TransportRole,
@@ -227,8 +289,7 @@ fn build(
     credentials: &(String, String),
     settings: Settings<'_>,
 ) -> Result<Rtc, NegotiateError> {
-    // Estimation costs per packet, and without feedback its pacer would only hold packets back.
-    let estimates = role == TransportRole::Receive && offer.offered.has_feedback;
+    let estimates = estimates(role, offer);
     let mut rtc = Rtc::builder()
         .set_crypto_provider(Arc::clone(&settings.crypto.provider))
         .set_dtls_cert(settings.crypto.certificate.clone())

@@ -12,6 +12,8 @@ use str0m::rtp::ExtensionValues;
 use super::*;
 use crate::api::Outbox;
 
+mod contract;
+
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
@@ -41,6 +43,12 @@ fn without_feedback(offer: &str) -> String {
 
 impl Pair {
     fn new() -> Self {
+        // Without feedback nothing is paced: what is written leaves at once.
+        Self::with(without_feedback)
+    }
+
+    /// `edit` changes the offer of what the peer receives.
+    fn with(edit: impl Fn(&str) -> String) -> Self {
         let now = Instant::now();
         let mut config = MediaConfig::new(address(1), address(2));
         config.send = vec![SendLine::new(Source::Microphone)];
@@ -55,9 +63,8 @@ impl Pair {
                 .unwrap()
         };
         let (_, send_answer) = accept(TransportRole::Send, &offers.send, 1);
-        // Without feedback nothing is paced: what is written leaves at once.
-        let unpaced = offers.receive.as_deref().map(without_feedback);
-        let (transport, answer) = accept(TransportRole::Receive, &unpaced, 2);
+        let edited = offers.receive.as_deref().map(edit);
+        let (transport, answer) = accept(TransportRole::Receive, &edited, 2);
         peer.accept_answers(now, Some(&send_answer), Some(&answer)).unwrap();
         let mut pair = Self { now, peer, transport, offers, answer, crypto };
         for _ in 0..200 {

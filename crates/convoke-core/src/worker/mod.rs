@@ -32,7 +32,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{
-    DataStats, DropReason, Event, Input, LeaveReason, Outbox, Relay, RelayDrop, Stats,
+    DataStats, DropReason, Event, Input, LeaveReason, MediaKind, Outbox, Relay, RelayDrop, Stats,
     TransportRole, TransportState, WorkerConfig,
 };
 use crate::demux::{Class, Demux, classify};
@@ -47,6 +47,19 @@ const DEADLINES_PER_TURN: usize = 4_096;
 
 /// A peer that is silent for this part of the media timeout is told to be disconnected.
 const SILENCE_DIVISOR: u32 = 3;
+
+/// What a worker that cannot keep up does without: what comes in has waited for it, and the rest would
+/// wait longer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shed {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Video, which costs most and recovers with its next keyframe.
+    Video,
+    /// All media.
+    Media,
+}
 
 /// One worker; see the module's docs.
 #[derive(Debug)]
@@ -65,6 +78,7 @@ pub struct Worker {
     received: Vec<Received>,
     /// When the present turn began, while something waits for its end.
     turn: Option<Instant>,
+    shed: Shed,
 }
 
 impl Worker {
@@ -84,7 +98,14 @@ impl Worker {
             stats: Stats::default(),
             received: Vec::new(),
             turn: None,
+            shed: Shed::Nothing,
         }
+    }
+
+    /// What is dropped of the media that comes in from now on, and counted
+    /// ([`DropReason::LateVideo`], [`DropReason::LateAudio`]).
+    pub fn set_shed(&mut self, shed: Shed) {
+        self.shed = shed;
     }
 
     /// Handles one input. `now` must not go back.
@@ -182,6 +203,15 @@ impl Worker {
             }
         };
         let Some(seat) = self.seats.get_mut(key) else { return };
+        if self.shed != Shed::Nothing {
+            match seat.transport.kind_of(bytes) {
+                Some(MediaKind::Video) => return self.stats.count_drop(DropReason::LateVideo),
+                Some(MediaKind::Audio) if self.shed == Shed::Media => {
+                    return self.stats.count_drop(DropReason::LateAudio);
+                }
+                _ => {}
+            }
+        }
         let mut received = std::mem::take(&mut self.received);
         let health = seat.transport.receive(now, source, local, bytes, out, &mut received);
         if health == Health::Refused {

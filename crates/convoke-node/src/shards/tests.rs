@@ -9,8 +9,35 @@ fn setup(per_shard: usize) -> Arc<Shards> {
 
 /// Places on the lowest worker of `workers` that may be.
 fn place(shards: &Arc<Shards>, workers: usize, participant: u32) -> Placed {
+    place_beside(shards, workers, &[], participant)
+}
+
+/// The same with some workers at their capacity.
+fn place_beside(shards: &Arc<Shards>, workers: usize, full: &[usize], participant: u32) -> Placed {
     let least_loaded = |may_be: &dyn Fn(usize) -> bool| (0..workers).find(|w| may_be(*w));
-    Shards::place(shards, FIRST, ParticipantId(participant), least_loaded)
+    let is_full = |worker| full.contains(&worker);
+    let choice = Workers { least_loaded: &least_loaded, is_full: &is_full };
+    Shards::place(shards, FIRST, ParticipantId(participant), choice)
+}
+
+#[test]
+fn a_call_leaves_a_worker_that_is_at_its_capacity_while_there_is_another() {
+    let shards = setup(100);
+    let join = |full: &[usize], participant| {
+        let mut placed = place_beside(&shards, 2, full, participant);
+        placed.settle();
+        placed.room
+    };
+    assert_eq!(join(&[], 1), FIRST);
+    assert_eq!(join(&[0, 1], 2), FIRST, "nobody has more to give");
+    let other = join(&[0], 3);
+    assert_eq!(worker_of(other), 1);
+    assert_eq!(join(&[0], 4), other);
+    assert_eq!(join(&[], 5), FIRST, "there is room again");
+    let alone = setup(0);
+    let placed = place_beside(&alone, 2, &[], 1);
+    assert_eq!(placed.room, FIRST);
+    assert_eq!(place_beside(&alone, 2, &[0], 2).room, FIRST, "spanning is off");
 }
 
 fn join(shards: &Arc<Shards>, workers: usize, participant: u32) -> RoomId {

@@ -85,6 +85,7 @@ fn unknown_fields_are_ignored() {
     let want = Join {
         request_id: Some(1),
         group_id: "g".into(),
+        room_id: None,
         send: None,
         receive: None,
         tracks: Vec::new(),

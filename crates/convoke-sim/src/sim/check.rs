@@ -6,8 +6,9 @@ use convoke_client::media::Codec;
 use convoke_core::{Action, Layer, MediaKind, ParticipantId, Reply, SlotState, TrackId};
 use convoke_protocol::TransportRole;
 
+use super::ways::Way;
 use super::{MEASURE, Sim, worker_addr};
-use crate::actor::{Fate, Live};
+use crate::actor::{Actor, Fate, Live, Watched};
 use crate::laws;
 use crate::playing::{self, Playing};
 use crate::report::{Report, SlotLine};
@@ -18,8 +19,6 @@ pub(super) struct Count {
     packets: u64,
     /// Pictures shown.
     pub(super) frames: u64,
-    /// The highest sequence number.
-    highest: u64,
 }
 
 /// By actor and slot.
@@ -27,11 +26,11 @@ pub(super) type Counts = Vec<Vec<Count>>;
 
 fn count(live: &Live, slot: usize) -> Count {
     let report = live.slots[slot].checker.report();
-    Count { packets: report.packets, frames: report.shown.pictures, highest: report.highest }
+    Count { packets: report.packets, frames: report.shown.pictures }
 }
 
 /// Pictures in a second of a track at this layer.
-fn rate_at(playing: &Playing, layer: Option<Layer>) -> f64 {
+pub(super) fn rate_at(playing: &Playing, layer: Option<Layer>) -> f64 {
     let spec = &playing.spec;
     let layers = spec.layers.as_ref();
     let temporal = layers.map(|layers| layers.mode).unwrap_or_default().temporal_layers();
@@ -101,18 +100,14 @@ impl Sim {
                 let then = before.get(who).and_then(|b| b.get(slot)).copied();
                 let Some(then) = then.filter(|_| !recent) else { continue };
                 let now = count(live, slot);
-                let got = Count {
-                    packets: now.packets - then.packets,
-                    frames: now.frames - then.frames,
-                    // Resends may come late; what is new may not.
-                    highest: now.highest - then.highest,
-                };
+                let got =
+                    Count { packets: now.packets - then.packets, frames: now.frames - then.frames };
                 let fault = match (view.assigned, view.state) {
                     (Some((publisher, track)), SlotState::Active | SlotState::Waiting) => {
                         self.too_little(who, publisher, track, (view.layer, got))
                     }
-                    // What waits for a narrow path may be on its way for long.
-                    _ if got.highest > 0 && !self.is_narrow(who) => {
+                    // What was sampled before may wait for its turn, or be sent again.
+                    _ if got.packets > 0 && self.is_after(&live.slots[slot]) => {
                         Some(format!("{} packets though {:?}", got.packets, view.state))
                     }
                     _ => None,
@@ -128,6 +123,12 @@ impl Sim {
         }
     }
 
+    /// Whether the newest that came in a slot was sampled after its last change.
+    fn is_after(&self, slot: &Watched) -> bool {
+        let newest = slot.checker.newest();
+        newest.is_some_and(|stamp| self.start + Duration::from_micros(stamp.sent_us) > slot.changed)
+    }
+
     /// Whether the downlink is or was of limited capacity.
     fn is_narrow(&self, who: usize) -> bool {
         let narrows = |step: &crate::scenario::Step| {
@@ -135,6 +136,22 @@ impl Sim {
         };
         let actor = &self.actors[who];
         actor.spec.downlink.rate_bps.is_some() || self.scenario.steps.iter().any(narrows)
+    }
+
+    /// What is behind a track, if its publisher is in the call.
+    pub(super) fn playing_of(
+        &self,
+        publisher: ParticipantId,
+        track: TrackId,
+    ) -> Option<(&Actor, &Live, &Playing)> {
+        let (publisher, live) = self.actors.iter().find_map(|a| {
+            let live = a.live.as_ref().filter(|l| l.fate == Fate::In && l.id == publisher)?;
+            Some((a, live))
+        })?;
+        let own = live.known.participants.iter().find(|p| p.participant == live.id)?;
+        let client_id = &own.tracks.iter().find(|t| t.track == track)?.client_id;
+        let playing = live.playing.iter().find(|p| *p.client_id == **client_id)?;
+        Some((publisher, live, playing))
     }
 
     /// What is wrong with so much of a track at `who`, if it should flow.
@@ -145,16 +162,11 @@ impl Sim {
         track: TrackId,
         (layer, got): (Option<Layer>, Count),
     ) -> Option<String> {
-        let (publisher, live) = self.actors.iter().find_map(|a| {
-            let live = a.live.as_ref().filter(|l| l.fate == Fate::In && l.id == publisher)?;
-            Some((a, live))
-        })?;
+        let (publisher, live, playing) = self.playing_of(publisher, track)?;
         if !publisher.up.is_up() || !live.peer.connected(TransportRole::Send) {
             return None;
         }
-        let own = live.known.participants.iter().find(|p| p.participant == live.id)?;
-        let client_id = &own.tracks.iter().find(|t| t.track == track)?.client_id;
-        let playing = live.playing.iter().find(|p| *p.client_id == **client_id)?;
+        let client_id = &playing.client_id;
         if got.packets == 0 && !self.is_narrow(who) {
             return Some(format!("0 packets of {client_id}"));
         }
@@ -177,7 +189,8 @@ impl Sim {
             .then(|| format!("{got} {what} of {client_id}, of about {wanted:.0}"))
     }
 
-    /// No slot lacks what its link did not lose, and the server skips nothing by itself.
+    /// No slot lacks what its link neither lost nor still carries, and the server skips nothing by
+    /// itself.
     pub(super) fn check_gaps(&mut self) {
         let mut faults = Vec::new();
         for (who, actor) in self.actors.iter().enumerate() {
@@ -187,8 +200,8 @@ impl Sim {
                 let Some(ssrc) = slot.ssrc else { continue };
                 let missing = slot.checker.report().missing;
                 let address = live.local[1];
-                let lost = self.excused.get(&(address, ssrc)).copied().unwrap_or(0);
-                let excused = lost + self.wire.missing_of(server, address, ssrc);
+                let Way { lost, underway, .. } = self.ways.of(address, ssrc);
+                let excused = lost + underway + self.wire.missing_of(server, address, ssrc);
                 if missing > excused {
                     let (kind, index) = (slot.kind, slot.index);
                     faults.push(format!(

@@ -10,6 +10,7 @@ mod moderate;
 mod quality;
 mod queue;
 mod span;
+mod ways;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ use crate::report::Report;
 use crate::scenario::Scenario;
 use quality::Quality;
 use queue::{Queue, What};
+use ways::Ways;
 
 /// Broken laws that a report keeps.
 const MAX_VIOLATIONS: usize = 64;
@@ -74,8 +76,7 @@ struct Sim {
     rooms: HashMap<RoomId, RoomState>,
     span: span::Span,
     wire: WireChecker,
-    /// RTP lost on a downlink, or come before its transport was up, by address and SSRC.
-    excused: HashMap<(SocketAddr, u32), u64>,
+    ways: Ways,
     next_request: u64,
     next_participant: u32,
     delays: Delays,
@@ -169,7 +170,7 @@ impl Sim {
             rooms: HashMap::new(),
             span: span::Span::default(),
             wire: WireChecker::default(),
-            excused: HashMap::new(),
+            ways: Ways::default(),
             next_request: 0,
             next_participant: 0,
             delays: Delays::default(),
@@ -302,13 +303,14 @@ impl Sim {
         let Some(live) = self.actors[index].live.as_mut().filter(|l| l.fate == Fate::In) else {
             return;
         };
-        if !live.peer.connected(transport)
-            && let Some((_, ssrc)) = rtp_numbers(bytes)
-        {
-            *self.excused.entry((home.first, ssrc)).or_default() += 1;
-        }
+        let connected = live.peer.connected(transport);
+        let before = self.report.received;
         live.peer.handle(self.now, PeerInput::Datagram { transport, source, local, bytes });
         self.client_events(index);
+        if let Some((sequence, ssrc)) = rtp_numbers(bytes) {
+            let taken = self.report.received > before;
+            self.ways.came((home.first, ssrc), sequence, connected, taken);
+        }
     }
 
     /// Clients make packets, and what they have to say goes on its way.
@@ -413,16 +415,13 @@ impl Sim {
                 self.broken(format!("on the wire to {destination}: {violation}"));
             }
             let Some(Home { actor, first, .. }) = home else { continue };
-            match self.actors[actor].down.send(self.now, &bytes) {
-                Sent::Arrives(at) => {
-                    let (source, local) = (local, destination);
-                    self.push(at, What::ToClient { actor, source, local, bytes });
-                }
-                Sent::Lost => {
-                    if let Some((_, ssrc)) = rtp_numbers(&bytes) {
-                        *self.excused.entry((first, ssrc)).or_default() += 1;
-                    }
-                }
+            let sent = self.actors[actor].down.send(self.now, &bytes);
+            if let Some((_, ssrc)) = rtp_numbers(&bytes) {
+                self.ways.sent(first, ssrc, sent == Sent::Lost);
+            }
+            if let Sent::Arrives(at) = sent {
+                let (source, local) = (local, destination);
+                self.push(at, What::ToClient { actor, source, local, bytes });
             }
         }
         let mut replies = Vec::new();

@@ -3,12 +3,13 @@
 //! Owns: the looks at [`convoke_core::Explanation`]s while a call goes on, and the bounds at its end.
 //! Never: knows what happens on the way; it looks at receivers only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use convoke_core::{Action, Explanation, MediaKind, Reply, SlotState};
 
 use super::Sim;
+use super::check::rate_at;
 use crate::actor::{Fate, Live, Watched};
 use crate::link::Usage;
 
@@ -17,6 +18,9 @@ const LOOKS: u32 = 2;
 /// A slot must have been unchanged for so long before its lip sync counts: reports come every two
 /// seconds.
 const SYNC_AFTER: Duration = Duration::from_secs(5);
+/// Looks at which sound and picture must be apart one after the other: a publisher's queue that
+/// drains moves its sampling clock, and receivers hear of it by a report, every two seconds.
+const SKEW_LOOKS: usize = 10;
 /// In larger calls only some are asked for explanations.
 const EXPLAINED_MAX: usize = 12;
 
@@ -35,8 +39,11 @@ pub(super) struct Quality {
     /// By actor, presence and slot, at that time.
     marks: HashMap<(usize, u32, usize), Packets>,
     usage: Vec<Usage>,
-    /// The greatest distance of anyone's sound and picture, in seconds, and whose.
+    /// The greatest distance of anyone's sound and picture that lasted, in seconds, and whose.
     pub(super) skew: f64,
+    skewed: Option<usize>,
+    /// By actor: the distances at the latest looks.
+    skews: HashMap<usize, VecDeque<f64>>,
     /// By actor: looks in a row at which more was allocated than there is.
     over: HashMap<usize, u32>,
     /// By actor, the latest.
@@ -98,10 +105,25 @@ impl Sim {
             if who % self.actors.len().div_ceil(EXPLAINED_MAX).max(1) == 0 {
                 self.explain(who);
             }
-            let Some(live) = self.actors[who].live.as_ref().filter(|_| self.quality.marked) else {
-                continue;
-            };
-            self.quality.skew = skews(live, self.now).fold(self.quality.skew, f64::max);
+            self.look_at_skew(who);
+        }
+    }
+
+    fn look_at_skew(&mut self, who: usize) {
+        let Some(live) = &self.actors[who].live else {
+            self.quality.skews.remove(&who);
+            return;
+        };
+        let skew = skews(live, self.now).fold(0.0, f64::max);
+        let looks = self.quality.skews.entry(who).or_default();
+        looks.push_back(skew);
+        if looks.len() > SKEW_LOOKS {
+            looks.pop_front();
+        }
+        let lasted = looks.iter().copied().fold(f64::MAX, f64::min);
+        let counts = self.quality.marked && looks.len() == SKEW_LOOKS;
+        if counts && lasted > self.quality.skew {
+            (self.quality.skew, self.quality.skewed) = (lasted, Some(who));
         }
     }
 
@@ -155,7 +177,8 @@ impl Sim {
         }
         let bounds = &self.scenario.bounds;
         if self.quality.skew > bounds.skew.as_secs_f64() {
-            faults.push(format!("sound and picture are {:.3} s apart", self.quality.skew));
+            let (skew, who) = (self.quality.skew, self.quality.skewed.unwrap_or_default());
+            faults.push(format!("actor {who}: sound and picture are {skew:.3} s apart"));
         }
         let video: u64 = self.workers.iter().map(|worker| worker.stats().rtp_in[1]).sum();
         if let Some(most) = bounds.video_in.filter(|most| video > *most) {
@@ -183,7 +206,8 @@ impl Sim {
         let Some(live) = present else { return };
         for (index, slot) in live.slots.iter().enumerate() {
             let mark = self.quality.marks.get(&(who, generation, index)).copied();
-            let seen = Seen::of(slot, mark.unwrap_or_default(), settled);
+            let mut seen = Seen::of(slot, mark.unwrap_or_default(), settled);
+            seen.freezes.retain(|(at, lasted)| !self.is_as_told(live, index, *at, *lasted));
             self.report.layer_changes_a_minute =
                 self.report.layer_changes_a_minute.max(seen.layer_changes);
             let name = format!("actor {who}, {:?} slot {}", slot.kind, slot.index);
@@ -221,6 +245,22 @@ impl Sim {
         }));
     }
 
+    /// Whether a gap between two pictures is what the frame rate makes that the slot was told: the
+    /// slowest in force in it. A picture more that is missing is none.
+    pub(super) fn is_as_told(
+        &self,
+        live: &Live,
+        slot: usize,
+        at: Instant,
+        lasted: Duration,
+    ) -> bool {
+        let Some((publisher, track)) = live.known.slots[slot].assigned else { return false };
+        let Some((_, _, playing)) = self.playing_of(publisher, track) else { return false };
+        let layers = live.slots[slot].layers_within(at.checked_sub(lasted).unwrap_or(at), at);
+        let slowest = layers.map(|layer| rate_at(playing, Some(layer))).fold(f64::MAX, f64::min);
+        lasted.as_secs_f64() * slowest < 1.5
+    }
+
     /// Adds up what the present people see for the report.
     pub(super) fn rate_of_pictures(&mut self, before: &super::check::Counts, seconds: f64) {
         let (mut pictures, mut slots) = (0, 0);
@@ -247,7 +287,8 @@ impl Sim {
 struct Seen {
     /// Markers before a picture's end, beyond one for each change of size.
     early_markers: u64,
-    freezes: Vec<Duration>,
+    /// When each was over, and how long it lasted.
+    freezes: Vec<(Instant, Duration)>,
     layer_changes: usize,
     /// The share of packets that came.
     came: Option<f64>,
@@ -261,7 +302,7 @@ impl Seen {
         let missing = report.missing.saturating_sub(mark.missing);
         Self {
             early_markers: report.early_markers.saturating_sub(2 * (report.shown.resizes + 1)),
-            freezes: log.filter(|(at, _)| *at >= settled).map(|(_, lasted)| *lasted).collect(),
+            freezes: log.filter(|(at, _)| *at >= settled).copied().collect(),
             layer_changes: slot.layer_changes_a_minute(settled),
             came: (came > 0).then(|| came as f64 / (came + missing) as f64),
         }
@@ -272,8 +313,9 @@ impl Seen {
         bounds: &crate::scenario::Bounds,
         kind: MediaKind,
     ) -> impl Iterator<Item = String> {
-        let longest = self.freezes.iter().max().copied().unwrap_or_default();
-        let freezes = self.freezes.len() as u64;
+        let lasted: Vec<Duration> = self.freezes.iter().map(|(_, lasted)| *lasted).collect();
+        let longest = lasted.iter().max().copied().unwrap_or_default();
+        let freezes = lasted.len() as u64;
         let audio = self.came.filter(|_| kind == MediaKind::Audio);
         let table = [
             (
@@ -282,7 +324,7 @@ impl Seen {
             ),
             (
                 bounds.freezes.is_some_and(|most| freezes > most),
-                format!("it froze {freezes} times: {:?}", self.freezes),
+                format!("it froze {freezes} times: {lasted:?}"),
             ),
             (
                 bounds.longest_freeze.is_some_and(|most| longest > most),

@@ -71,7 +71,7 @@ fn gaps_that_no_link_made_are_seen() {
     let mut sim = call();
     sim.actors[1].down = Link::new(LinkConfig { loss: 0.3, ..LinkConfig::default() }, 1);
     second(&mut sim);
-    sim.excused.clear();
+    sim.ways = Ways::default();
     sim.check_gaps();
     says(&sim, "the link lost 0");
 }
@@ -245,4 +245,29 @@ fn more_allocated_than_there_is_is_seen() {
     assert_eq!(sim.report.violations, Vec::<String>::new(), "once is no fault");
     sim.judge(1, much);
     says(&sim, "are allocated of Some(1000000)");
+}
+
+#[test]
+fn a_gap_as_long_as_a_told_frame_rate_makes_it_is_no_freeze_and_a_longer_one_is() {
+    let mut sim = watched();
+    let now = sim.now;
+    let ms = Duration::from_millis;
+    let live = sim.actors[1].live.as_mut().expect("in the call");
+    let slot = live.slots.iter().position(|s| s.kind == convoke_core::MediaKind::Video);
+    let slot = slot.expect("a video slot");
+    let told = |live: &mut Live, temporal| {
+        let view = live.known.slots[slot];
+        let layer = view.layer.map(|layer| convoke_core::Layer { temporal, ..layer });
+        live.slots_changed(now, &[convoke_core::SlotView { layer, ..view }]);
+    };
+    let check = |sim: &Sim, lasted| {
+        let live = sim.actors[1].live.as_ref().expect("in the call");
+        sim.is_as_told(live, slot, now + ms(1_000), lasted)
+    };
+    // Twenty pictures a second in three temporal layers.
+    told(live, 2);
+    assert!(!check(&sim, ms(200)), "all are told");
+    told(sim.actors[1].live.as_mut().expect("in the call"), 0);
+    assert!(check(&sim, ms(200)), "a quarter is told");
+    assert!(!check(&sim, ms(400)), "one is missing");
 }

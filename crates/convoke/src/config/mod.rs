@@ -6,6 +6,7 @@
 mod error;
 mod load;
 mod raw;
+mod services;
 mod units;
 
 #[cfg(test)]
@@ -16,8 +17,10 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::Uri;
 use convoke_control::{
-    self as control, ControlConfig, Key, KeySet, MAX_LEEWAY, Origins, Slots, Times, TokenRules,
+    self as control, ControlConfig, ExternalIssuer, Jwks, Key, KeySet, MAX_LEEWAY, Origins, Slots,
+    Times, TokenRules,
 };
 use convoke_node::NodeConfig;
 use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
@@ -27,6 +30,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use load::Source;
 pub(crate) use raw::{LogFormat, RawLog};
 use raw::{RawAlgorithm, RawConfig, RawKey};
+pub(crate) use services::{OpenError, ServiceSettings};
 use units::{Size, Text};
 
 use crate::keyfile;
@@ -49,6 +53,10 @@ pub(crate) struct Config {
     pub(crate) rules: TokenRules,
     /// The keys that tokens may be signed with.
     pub(crate) keys: Vec<KeySource>,
+    /// Others whose tokens are accepted.
+    issuers: Vec<ExternalIssuer>,
+    /// What app servers may ask for, and where it is kept.
+    pub(crate) services: ServiceSettings,
     /// How long calls may take to end when the server is told to stop.
     pub(crate) drain: Duration,
     /// What is logged, and how.
@@ -86,6 +94,9 @@ impl Config {
             let key = source.read().map_err(|message| ConfigError::Key { index, message })?;
             keys.push(key);
         }
+        if keys.is_empty() && !self.issuers.is_empty() {
+            return Ok(KeySet::none(self.rules.clone()));
+        }
         if keys.is_empty() {
             return Err(ConfigError::NoKey);
         }
@@ -101,6 +112,7 @@ impl Config {
         config.lobby = lobby;
         config.times = times;
         config.limits = limits;
+        config.issuers = self.issuers.clone();
         config
     }
 
@@ -140,6 +152,8 @@ impl Config {
     fn check(raw: RawConfig, source: &Source) -> Result<Self, ConfigError> {
         check_ranges(&raw, source)?;
         check_together(&raw, source)?;
+        let services = ServiceSettings::check(&raw, source)?;
+        let issuers = issuers(&raw.tokens, source)?;
         Ok(Self {
             listen: raw.http.listen,
             metrics_listen: raw.http.metrics_listen,
@@ -150,6 +164,8 @@ impl Config {
                 issuer: raw.tokens.issuer,
                 audience: raw.tokens.audience,
             },
+            services,
+            issuers,
             keys: keys(&raw.tokens.keys, source)?,
             drain: raw.shutdown.drain,
             log: raw.log,
@@ -240,7 +256,7 @@ fn wrong(
 /// Each number in its range.
 fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
     const DAY: Duration = Duration::from_secs(24 * 3_600);
-    let RawConfig { http, media, limits, calls, .. } = raw;
+    let RawConfig { http, media, limits, calls, services, .. } = raw;
     let counts = [
         ("media.workers", media.workers, 0, 256),
         ("media.datagrams_per_turn", media.datagrams_per_turn, 1, 65_536),
@@ -261,6 +277,11 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("limits.sdp_sections", limits.sdp_sections, 1, 1_024),
         ("limits.data_messages_per_second", limits.data_messages_per_second as usize, 1, 1 << 20),
         ("limits.queue_messages", limits.queue_messages, 16, 1 << 20),
+        ("services.requests_per_second", services.requests_per_second as usize, 1, 1 << 20),
+        ("services.request_burst", services.request_burst as usize, 1, 1 << 20),
+        ("services.room_participants", services.room_participants, 1, 1 << 20),
+        ("services.page", services.page, 1, 1_000),
+        ("webhooks.batch", raw.webhooks.batch as usize, 1, 1_000),
         ("calls.audio_slots", calls.audio_slots as usize, 1, 256),
         ("calls.video_slots", calls.video_slots as usize, 0, 256),
     ];
@@ -272,6 +293,7 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
     let sizes = [
         ("media.socket_buffer", media.socket_buffer, 64 << 10, 1 << 30),
         ("limits.message", limits.message, 16 << 10, 16 << 20),
+        ("services.request_body", services.request_body, 4 << 10, 16 << 20),
         ("limits.sdp", limits.sdp, 4 << 10, 16 << 20),
         ("limits.queue", limits.queue, 64 << 10, 1 << 30),
         ("limits.data_payload", limits.data_payload, 1, DATA_PAYLOAD_BYTES_MAX),
@@ -291,6 +313,10 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("media.timeout", media.timeout, Duration::from_secs(1), DAY),
         ("media.keyframe_interval", media.keyframe_interval, Duration::from_millis(50), DAY),
         ("tokens.leeway", raw.tokens.leeway, Duration::ZERO, MAX_LEEWAY),
+        ("store.patience", raw.store.patience, Duration::from_millis(100), DAY),
+        ("webhooks.retry_for", raw.webhooks.retry_for, Duration::ZERO, 30 * DAY),
+        ("webhooks.timeout", raw.webhooks.timeout, Duration::from_millis(100), DAY),
+        ("services.clock_window", services.clock_window, Duration::from_secs(10), DAY),
         ("calls.resume_grace", calls.resume_grace, Duration::ZERO, DAY),
         ("calls.lobby_timeout", calls.lobby_timeout, Duration::from_secs(1), DAY),
         (
@@ -368,32 +394,61 @@ fn keys(raw: &[RawKey], source: &Source) -> Result<Vec<KeySource>, ConfigError> 
             let expected = "a name that no other key has";
             return Err(wrong(source, &at("kid"), format!("{:?}", key.kid), expected));
         }
-        let (needed, other, name, unused) = match key.algorithm {
-            RawAlgorithm::Hs256 => {
-                (&key.secret_file, &key.public_key_file, "secret_file", "public_key_file")
-            }
-            RawAlgorithm::EdDsa => {
-                (&key.public_key_file, &key.secret_file, "public_key_file", "secret_file")
-            }
-        };
-        let Some(file) = needed else {
-            return Err(ConfigError::Missing {
-                place: source.place(&at("algorithm")),
-                key: at(name),
-            });
-        };
-        if other.is_some() {
-            let expected = format!("only `{name}` with this algorithm");
-            return Err(wrong(source, &at(unused), "given", expected));
-        }
-        let file = resolve(source.directory(), file);
-        let material = match key.algorithm {
-            RawAlgorithm::Hs256 => KeyMaterial::Hs256(file),
-            RawAlgorithm::EdDsa => KeyMaterial::EdDsa(file),
-        };
+        let files = [&key.secret_file, &key.public_key_file];
+        let material = material(key.algorithm, files, at, source)?;
         keys.push(KeySource { kid: key.kid.clone(), material });
     }
     Ok(keys)
+}
+
+/// The other issuers, each with exactly one place for its keys.
+fn issuers(raw: &raw::RawTokens, source: &Source) -> Result<Vec<ExternalIssuer>, ConfigError> {
+    let mut issuers = Vec::new();
+    for (index, one) in raw.issuers.iter().enumerate() {
+        let at = |name: &str| format!("tokens.issuers.{index}.{name}");
+        let jwks = match (&one.jwks_url, &one.jwks_file) {
+            (Some(url), None) => {
+                let parsed: Option<Uri> = url.parse().ok();
+                let web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+                let expected = "a URL such as https://id.example.com/jwks.json";
+                let wrong = || wrong(source, &at("jwks_url"), format!("{url:?}"), expected);
+                Jwks::Url(parsed.filter(web).ok_or_else(wrong)?)
+            }
+            (None, Some(file)) => Jwks::File(resolve(source.directory(), file)),
+            _ => {
+                let expected = "exactly one of `jwks_url` and `jwks_file`";
+                return Err(wrong(source, &at("issuer"), format!("{:?}", one.issuer), expected));
+            }
+        };
+        let (issuer, audience) = (one.issuer.as_str(), one.audience.clone());
+        issuers.push(ExternalIssuer::new(issuer, audience, raw.leeway, jwks));
+    }
+    Ok(issuers)
+}
+
+/// The one of `files` (secret, public key) that an algorithm needs.
+fn material(
+    algorithm: RawAlgorithm,
+    [secret, public]: [&Option<PathBuf>; 2],
+    at: impl Fn(&str) -> String,
+    source: &Source,
+) -> Result<KeyMaterial, ConfigError> {
+    let (needed, other, name, unused) = match algorithm {
+        RawAlgorithm::Hs256 => (secret, public, "secret_file", "public_key_file"),
+        RawAlgorithm::EdDsa => (public, secret, "public_key_file", "secret_file"),
+    };
+    let Some(file) = needed else {
+        return Err(ConfigError::Missing { place: source.place(&at("algorithm")), key: at(name) });
+    };
+    if other.is_some() {
+        let expected = format!("only `{name}` with this algorithm");
+        return Err(wrong(source, &at(unused), "given", expected));
+    }
+    let file = resolve(source.directory(), file);
+    Ok(match algorithm {
+        RawAlgorithm::Hs256 => KeyMaterial::Hs256(file),
+        RawAlgorithm::EdDsa => KeyMaterial::EdDsa(file),
+    })
 }
 
 fn resolve(directory: &Path, file: &Path) -> PathBuf {

@@ -37,6 +37,9 @@ pub(crate) struct RawConfig {
     pub(crate) http: RawHttp,
     pub(crate) media: RawMedia,
     pub(crate) tokens: RawTokens,
+    pub(crate) store: RawStore,
+    pub(crate) services: RawServices,
+    pub(crate) webhooks: RawWebhooks,
     pub(crate) calls: RawCalls,
     pub(crate) limits: RawLimits,
     pub(crate) shutdown: RawShutdown,
@@ -89,6 +92,7 @@ section! {
     /// `[tokens]`
     RawTokens {
         keys: Vec<RawKey> = Vec::new(),
+        issuers: Vec<RawIssuer> = Vec::new(),
         #[serde(with = "units::text")]
         leeway: Duration = Duration::from_secs(10),
         #[serde(with = "units::text")]
@@ -110,12 +114,101 @@ pub(crate) struct RawKey {
     pub(crate) public_key_file: Option<PathBuf>,
 }
 
+/// One of `[[tokens.issuers]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawIssuer {
+    pub(crate) issuer: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) jwks_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) jwks_file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) audience: Option<String>,
+}
+
 /// What a key may sign with. It is pinned here; a token's header cannot choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RawAlgorithm {
     Hs256,
     EdDsa,
+}
+
+section! {
+    /// `[store]`
+    RawStore {
+        #[serde(with = "units::text")]
+        directory: Option<String> = None,
+        #[serde(with = "units::text")]
+        postgres_url_file: Option<String> = None,
+        #[serde(with = "units::text")]
+        patience: Duration = Duration::from_secs(3),
+    }
+}
+
+section! {
+    /// `[services]`
+    RawServices {
+        keys: Vec<RawServiceKey> = Vec::new(),
+        #[serde(with = "units::text")]
+        issue_with: Option<String> = None,
+        #[serde(with = "units::text")]
+        private_key_file: Option<String> = None,
+        #[serde(with = "units::text")]
+        clock_window: Duration = Duration::from_secs(300),
+        requests_per_second: u32 = 200,
+        request_burst: u32 = 1_000,
+        #[serde(with = "units::text")]
+        request_body: Size = Size(256 << 10),
+        room_participants: usize = 1_000,
+        page: usize = 100,
+    }
+}
+
+/// One of `[[services.keys]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawServiceKey {
+    pub(crate) name: String,
+    pub(crate) algorithm: RawAlgorithm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secret_file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) public_key_file: Option<PathBuf>,
+    pub(crate) roles: Vec<RawRole>,
+}
+
+/// What a service key may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RawRole {
+    Identity,
+    Calls,
+    Admin,
+}
+
+section! {
+    /// `[webhooks]`
+    RawWebhooks {
+        targets: Vec<RawWebhook> = Vec::new(),
+        #[serde(with = "units::text")]
+        retry_for: Duration = Duration::from_secs(3 * 24 * 3_600),
+        #[serde(with = "units::text")]
+        timeout: Duration = Duration::from_secs(10),
+        batch: u32 = 100,
+    }
+}
+
+/// One of `[[webhooks.targets]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawWebhook {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) secret_file: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) private_key_file: Option<PathBuf>,
 }
 
 section! {

@@ -55,14 +55,22 @@ fn the_example_documents_every_key() {
 
 #[test]
 fn the_keys_that_the_example_shows_in_comments_are_valid() {
-    let shown: String = EXAMPLE
-        .lines()
-        .skip_while(|line| *line != "# [[tokens.keys]]")
-        .take_while(|line| line.starts_with('#'))
-        .map(|line| format!("{}\n", line.trim_start_matches("# ").trim_start_matches('#')))
-        .collect();
-    let config = load(&shown).expect("valid keys");
+    let shown = |first: &str| -> String {
+        EXAMPLE
+            .lines()
+            .skip_while(|line| *line != first)
+            .take_while(|line| line.starts_with('#'))
+            .map(|line| format!("{}\n", line.trim_start_matches("# ").trim_start_matches('#')))
+            .collect()
+    };
+    let config = load(&shown("# [[tokens.keys]]")).expect("valid keys");
     assert_eq!(config.keys.len(), 2);
+    let config = load(&shown("# [[tokens.issuers]]")).expect("valid issuers");
+    assert_eq!(config.issuers.len(), 1);
+    for shown in ["# [[services.keys]]", "# [[webhooks.targets]]"].map(shown) {
+        let config = load(&shown).expect("valid");
+        assert_ne!(config.services, load("").expect("defaults").services);
+    }
 }
 
 /// A value of the same type that differs from the default, and is valid beside it.
@@ -78,6 +86,22 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
         "calls.lobby" => text("guests"),
         "log.format" => text("json"),
         "log.level" => text("debug"),
+        "tokens.issuers" => {
+            let one = "[[k]]\nissuer = \"a\"\njwks_file = \"f\"";
+            let mut table: toml::Table = one.parse().expect("TOML");
+            table.remove("k").expect("k")
+        }
+        "webhooks.targets" => {
+            let one = "[[k]]\nname = \"a\"\nurl = \"https://a\"\nsecret_file = \"f\"";
+            let mut table: toml::Table = one.parse().expect("TOML");
+            table.remove("k").expect("k")
+        }
+        "services.keys" => {
+            let one = "[[k]]\nname = \"a\"\nalgorithm = \"eddsa\"\n\
+                public_key_file = \"f\"\nroles = [\"calls\"]";
+            let mut table: toml::Table = one.parse().expect("TOML");
+            table.remove("k").expect("k")
+        }
         "tokens.keys" => {
             let one = "[[k]]\nkid = \"a\"\nalgorithm = \"eddsa\"\npublic_key_file = \"f\"";
             let mut table: toml::Table = one.parse().expect("TOML");

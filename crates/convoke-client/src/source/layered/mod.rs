@@ -4,12 +4,13 @@
 //! [`super::Scalability`].
 //! Never: decides which encodings anybody wants.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::descriptor::descriptor;
 use super::payload::{Head, Packetizer, Style};
 use super::scalability::{Pattern, Template};
-use super::{MediaSource, PausedClock, REFERENCES_MAX, Scalability, Stamp, micros};
+use super::{FrameSizes, MediaSource, PausedClock, REFERENCES_MAX, Scalability, Stamp, micros};
 use crate::media::{Codec, Packet};
 
 /// Pictures of one [`MediaSource::take`] at most; a caller that was away longer lost the rest.
@@ -59,6 +60,8 @@ pub struct LayeredConfig {
     pub encrypted: bool,
     /// The encodings, lowest first: at least one, more with simulcast.
     pub encodings: Vec<EncodingConfig>,
+    /// How large frames are, as recorded; about the mean of each encoding when absent.
+    pub sizes: Option<Arc<FrameSizes>>,
     /// Bytes of the largest packet's payload.
     pub packet_bytes: usize,
     /// The first RTP timestamp of the first encoding; random when absent. Those of the others differ
@@ -95,6 +98,7 @@ impl LayeredConfig {
                 encoding(640, 360, 500_000),
                 encoding(1_280, 720, 1_700_000),
             ],
+            sizes: None,
             packet_bytes: 1_100,
             first_rtp_time: None,
             first_picture_id: None,
@@ -316,6 +320,11 @@ impl Encoding {
         let mut bytes = mean;
         if config.mode.spatial_layers() > 1 {
             bytes = bytes * share(&SPATIAL_SHARES, of.spatial) / 12;
+        }
+        if let Some(sizes) = &config.sizes {
+            let layer = (config.mode.temporal_layers() > 1).then_some(of.temporal);
+            let at = usize::from(self.first_number).wrapping_add(self.frame as usize);
+            return sizes.bytes(bytes, key_picture, layer, at).max(60);
         }
         if config.mode.temporal_layers() > 1 && !key_picture {
             bytes = bytes * share(&TEMPORAL_SIZES, of.temporal) / 100;

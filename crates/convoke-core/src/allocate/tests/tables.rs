@@ -65,6 +65,24 @@ fn temporal_rungs_lie_between_spatial_ones() {
     check(400, &dark(), "360p10 Wish");
 }
 
+/// Given when nothing was measured, all of the largest size turns out to be a quarter of its frames.
+#[test]
+fn a_large_picture_that_turns_out_choppy_makes_way_for_one_that_moves() {
+    let declared =
+        vec![rung(0, 0, 100, 180, 20), rung(1, 0, 350, 360, 20), rung(2, 0, 600, 720, 20)];
+    let mut viewer = Viewer::new(vec![camera().rungs(declared)]);
+    assert_eq!(viewer.shown(950 * K), ["720p20 Wish"]);
+    let measured = |slowest| {
+        let mut rungs = full();
+        rungs[6].fps = slowest;
+        rungs
+    };
+    viewer.tiles = vec![camera().rungs(measured(12))];
+    assert_eq!(viewer.shown(950 * K), ["720p12 Bandwidth"], "a measurement may be a little off");
+    viewer.tiles = vec![camera().rungs(measured(5))];
+    assert_eq!(viewer.shown(950 * K), ["360p30 Bandwidth"]);
+}
+
 #[test]
 fn screens_come_first_then_priority_then_breadth() {
     check(2_600, &[camera(), screen()], "360p30 Bandwidth, 1080p30 Wish");

@@ -1,8 +1,11 @@
-//! One direction of one participant's network: loss, delay, reordering, rate, queue.
+//! One direction of one participant's network, simulated: loss, delay, reordering, rate, queue.
+//!
+//! Owns: what becomes of a datagram, and when it arrives.
+//! Never: holds a datagram; its owner does, until it arrives.
 
 use std::time::{Duration, Instant};
 
-use convoke_client::check::rtp_numbers;
+use crate::check::rtp_numbers;
 
 /// What a handshake datagram and one of RTCP count for. Keys, signatures and the order of reports
 /// differ from run to run, and with them the exact sizes; a run must not depend on them.

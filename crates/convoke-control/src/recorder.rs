@@ -1,0 +1,108 @@
+//! What happens in calls, on its way to the store.
+//!
+//! Owns: that of each call it is told in order: begun, came, went, over; and a bounded queue to the
+//! task that writes. When the store is down, what waits is kept and written later.
+//! Never: makes a call wait.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use convoke_node::core::ParticipantId;
+use convoke_protocol::EndReason;
+use convoke_store::{CallChange, Store};
+use tokio::sync::mpsc;
+
+use crate::calls::Call;
+use crate::rest::time::now_ms;
+use crate::session::Session;
+use crate::sync::lock;
+
+/// Changes that wait for the store. Beyond it the newest are lost and counted.
+const QUEUE: usize = 65_536;
+/// Changes in one transaction.
+const BATCH: usize = 256;
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What was recorded of one call.
+#[derive(Debug, Default)]
+pub(crate) struct CallLog {
+    begun: bool,
+    present: HashSet<ParticipantId>,
+    /// Gone before it was recorded that they came.
+    early: HashSet<ParticipantId>,
+}
+
+/// The way to the task that writes. Without a store everything is dropped.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recorder(Option<mpsc::Sender<CallChange>>);
+
+impl Recorder {
+    /// Starts the task. It ends with the last recorder, when all is written.
+    pub(crate) fn start(store: Store) -> Self {
+        let (to, mut from) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            let mut batch = Vec::new();
+            while from.recv_many(&mut batch, BATCH).await > 0 {
+                while let Err(error) = store.record(&batch).await {
+                    tracing::warn!(%error, waiting = from.len(), "call records wait for the store");
+                    tokio::time::sleep(RETRY).await;
+                }
+                batch.clear();
+            }
+        });
+        Self(Some(to))
+    }
+
+    fn send(&self, change: CallChange) {
+        if let Some(queue) = &self.0
+            && queue.try_send(change).is_err()
+        {
+            tracing::error!("a call record was lost: too many wait for the store");
+        }
+    }
+
+    pub(crate) fn joined(&self, session: &Session) {
+        let call = session.call();
+        let mut log = lock(&call.log);
+        if log.early.remove(&session.participant()) {
+            return;
+        }
+        let at = now_ms();
+        if !log.begun {
+            log.begun = true;
+            let locator = call.locator().to_string();
+            self.send(CallChange::Started { call: call.wire_id().to_owned(), locator, at });
+        }
+        log.present.insert(session.participant());
+        self.send(CallChange::Joined {
+            call: call.wire_id().to_owned(),
+            participant: session.wire_id().to_owned(),
+            identity: session.identity().to_string(),
+            at,
+        });
+    }
+
+    pub(crate) fn left(&self, session: &Session, reason: &EndReason) {
+        let call = session.call();
+        let mut log = lock(&call.log);
+        if !log.present.remove(&session.participant()) {
+            log.early.insert(session.participant());
+            return;
+        }
+        self.send(CallChange::Left {
+            call: call.wire_id().to_owned(),
+            participant: session.wire_id().to_owned(),
+            identity: session.identity().to_string(),
+            at: now_ms(),
+            code: reason.code.into(),
+            sub_code: reason.sub_code.into(),
+        });
+    }
+
+    pub(crate) fn ended(&self, call: &Call) {
+        let mut log = lock(&call.log);
+        if std::mem::take(&mut log.begun) {
+            self.send(CallChange::Ended { call: call.wire_id().to_owned(), at: now_ms() });
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Identities that others hold: their tokens are checked by the keys that they publish.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use axum::Router;
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use convoke_control::{ExternalIssuer, Jwks, Minter, TokenRequest};
+use convoke_protocol::{ErrorCode, GroupId, ServerMessage};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::support::{KID, Raw, Server};
+
+const ISSUER: &str = "https://id.example.com";
+
+struct Signer {
+    jwk: Value,
+    minter: Minter,
+}
+
+fn signer(kid: &str) -> Signer {
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let body = STANDARD.encode(der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+    let x = URL_SAFE_NO_PAD.encode(pair.public_key());
+    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": kid, "x": x });
+    Signer { jwk, minter: Minter::eddsa_pem(kid, &pem).unwrap() }
+}
+
+impl Signer {
+    fn token(&self, identity: &str) -> String {
+        let issuer = Some(ISSUER.to_owned());
+        let request = TokenRequest { issuer, ..TokenRequest::new(identity) };
+        self.minter.mint(&request, SystemTime::now()).unwrap()
+    }
+}
+
+/// What is published, and how often it was asked for.
+#[derive(Default)]
+struct Published {
+    keys: Vec<Value>,
+    asked: usize,
+}
+
+async fn publish() -> (String, Arc<Mutex<Published>>) {
+    let published = Arc::new(Mutex::new(Published::default()));
+    let state = Arc::clone(&published);
+    let answer = async move || {
+        let mut published = state.lock().unwrap();
+        published.asked += 1;
+        json!({ "keys": published.keys }).to_string()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+    let app = Router::new().route("/jwks.json", get(answer));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (url, published)
+}
+
+async fn server(jwks: Jwks) -> Server {
+    let issuer = ExternalIssuer::new(ISSUER, None, Duration::from_secs(10), jwks);
+    Server::with(|config| config.issuers = vec![issuer]).await
+}
+
+async fn hello(server: &Server, token: &str) -> Result<Raw, ErrorCode> {
+    let mut raw = Raw::connect(server.address).await;
+    let hello = json!({ "type": "hello", "protocol": 1, "token": token });
+    match raw.ask(hello).await {
+        ServerMessage::Welcome(_) => Ok(raw),
+        ServerMessage::Error(reply) => Err(reply.code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_key_is_good_a_new_one_too_and_strangers_do_not_make_us_ask() {
+    let (url, published) = publish().await;
+    let (old, new, stranger) = (signer("old"), signer("new"), signer("stranger"));
+    published.lock().unwrap().keys = vec![old.jwk.clone()];
+    let server = server(Jwks::Url(url.parse().unwrap())).await;
+    let mut alice = hello(&server, &old.token("alice@example.com")).await.unwrap();
+    alice.join(GroupId::random()).await;
+    published.lock().unwrap().keys = vec![old.jwk, new.jwk.clone()];
+    hello(&server, &new.token("bob@example.com")).await.unwrap();
+    for _ in 0..20 {
+        let refused = hello(&server, &stranger.token("eve")).await.err();
+        assert_eq!(refused, Some(ErrorCode::TokenInvalid));
+    }
+    assert_eq!(published.lock().unwrap().asked, 2, "once at first, once for the new key");
+    // Our own tokens are checked as ever, and may not name the other issuer's key.
+    hello(&server, &server.token("carol")).await.unwrap();
+    let mut forged = server.token("carol");
+    forged.push('x');
+    assert_eq!(hello(&server, &forged).await.err(), Some(ErrorCode::TokenInvalid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_same_name_does_not_stand_in_for_ours() {
+    let (url, published) = publish().await;
+    let other = signer(KID);
+    published.lock().unwrap().keys = vec![other.jwk.clone()];
+    let server = server(Jwks::Url(url.parse().unwrap())).await;
+    let without = TokenRequest::new("alice");
+    let token = other.minter.mint(&without, SystemTime::now()).unwrap();
+    assert_eq!(hello(&server, &token).await.err(), Some(ErrorCode::TokenInvalid));
+    hello(&server, &other.token("alice")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_from_a_file_too_and_without_keys_clients_come_back_later() {
+    let folder = std::env::temp_dir().join(format!("convoke-jwks-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("jwks.json");
+    let one = signer("one");
+    std::fs::write(&file, json!({ "keys": [one.jwk] }).to_string()).unwrap();
+    let good = server(Jwks::File(file)).await;
+    hello(&good, &one.token("alice")).await.unwrap();
+    let bad = server(Jwks::File(folder.join("none.json"))).await;
+    assert_eq!(hello(&bad, &one.token("alice")).await.err(), Some(ErrorCode::Busy));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

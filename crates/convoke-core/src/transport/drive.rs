@@ -1,0 +1,258 @@
+//! When str0m is driven, and how its outputs are taken.
+//!
+//! Owns: the one drain loop, the way in which what was written leaves, deadlines.
+//! Never: writes packets; knows what an event means.
+//!
+//! str0m asks for far more attention than it needs. A pacer gives one packet for each timeout and wants
+//! another at once, an estimator wants to be asked 40 times a second and more, a transport that could
+//! send is padded for ever with packets of 31 bytes. All of these are ticks that compute from the time
+//! that passed, so fewer of them do the same:
+//! - while it is known that more was written, the next timeout follows upon a packet at once, and after
+//!   the last one it is left alone for [`SETTLE`] (its own deadlines permitting);
+//! - an estimator is asked [`ESTIMATOR_STEP_MIN`] after it was, and not padded unless padding was wished;
+//! - who has sent nothing for [`IDLE_AFTER`] is looked at every [`IDLE_STEP`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use str0m::{Input, Output, PacerReason, Reason};
+
+use super::{Health, Received, Transport};
+use crate::api::{Outbox, Transmit};
+
+/// Consecutive due deadlines handled in one drive; what remains is due at once in the next turn.
+const DEADLINES_PER_DRIVE: usize = 96;
+
+/// What a pacer lets pass between two packets at least.
+const PACER_STEP: Duration = Duration::from_micros(1);
+
+/// A deadline so near is due: a pacer that is not done asks for its next step.
+const PACER_STEP_MAX: Duration = Duration::from_micros(100);
+
+/// The estimator wants to be asked again after a round trip, which on a LAN is at once; nothing changes
+/// so fast, and on longer paths it asks for this.
+const ESTIMATOR_STEP_MIN: Duration = Duration::from_millis(25);
+
+/// After the last packet that was written str0m is asked this much later what else there is: retransmissions
+/// and probes that began with it.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// A transport that has sent nothing for so long is idle.
+const IDLE_AFTER: Duration = Duration::from_secs(2);
+
+/// How often an idle transport is looked at: often enough for its round trip to be known.
+const IDLE_STEP: Duration = Duration::from_millis(500);
+
+/// When a transport is to be driven.
+#[derive(Debug)]
+pub(super) struct Timing {
+    /// As str0m said when it was drained last, but for what can wait.
+    asked: Instant,
+    /// When it is drained at the latest after packets that left without it.
+    settle: Option<Instant>,
+    /// Whether str0m wanted nothing more at once when it was drained last.
+    calm: bool,
+    /// Whether str0m estimates what the path carries, and therefore paces.
+    paced: bool,
+    /// Packets that were written since the last drive.
+    pub(super) queued: usize,
+    /// Whether padding is to keep a bitrate up.
+    pub(super) sustains: bool,
+    /// When something was last sent that is more than housekeeping.
+    active: Instant,
+    /// Whether the next drive counts as activity.
+    pub(super) woken: bool,
+}
+
+impl Timing {
+    pub(super) fn new(now: Instant, paced: bool) -> Self {
+        Self {
+            asked: now,
+            settle: None,
+            calm: false,
+            paced,
+            queued: 0,
+            sustains: false,
+            active: now,
+            woken: false,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.settle.map_or(self.asked, |settle| settle.min(self.asked))
+    }
+
+    /// Takes what str0m asks for.
+    fn ask(&mut self, now: Instant, deadline: Instant, reason: Reason, quiet: bool) {
+        use PacerReason::{Handle, Immediate, Padding};
+        let is_idle = self.paced
+            && quiet
+            && !self.sustains
+            && now.saturating_duration_since(self.active) > IDLE_AFTER;
+        let not_before = match reason {
+            Reason::BweDelayControl | Reason::Stats | Reason::Pacer(Handle | Padding)
+                if is_idle =>
+            {
+                now + IDLE_STEP
+            }
+            Reason::BweDelayControl => now + ESTIMATOR_STEP_MIN,
+            Reason::Pacer(Padding) if !self.sustains => now + ESTIMATOR_STEP_MIN,
+            _ => deadline,
+        };
+        self.asked = deadline.max(not_before);
+        self.settle = None;
+        self.calm = !matches!(reason, Reason::Pacer(Immediate));
+    }
+}
+
+/// What came out of str0m.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// A packet that was written.
+    Written,
+    /// Nothing more.
+    Nothing,
+}
+
+impl Transport {
+    /// Sends what was queued and serves due deadlines.
+    pub(crate) fn drive(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        received: &mut Vec<Received>,
+    ) -> Health {
+        if self.dead {
+            return Health::Dead;
+        }
+        self.touched = false;
+        let queued = std::mem::take(&mut self.timing.queued);
+        if queued > 0 || self.timing.woken {
+            self.timing.active = now;
+            self.timing.woken = false;
+        }
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            let at = match self.send_written(now, queued, out, received) {
+                Ok(at) => at,
+                Err(health) => return health,
+            };
+            self.serve_deadlines(now, at, out, received)
+        }));
+        self.settle(handled)
+    }
+
+    /// Sends the packets that were written, without asking for anything else, where a pacer holds
+    /// them. `Err` when that was all there is to do for now; else the time to go on at.
+    fn send_written(
+        &mut self,
+        now: Instant,
+        queued: usize,
+        out: &mut Outbox,
+        received: &mut Vec<Received>,
+    ) -> Result<Instant, Health> {
+        let mut at = now;
+        if !self.timing.paced || !self.timing.calm || queued == 0 || queued > DEADLINES_PER_DRIVE {
+            return Ok(at);
+        }
+        for _ in 0..queued {
+            if self.rtc.handle_input(Input::Timeout(at)).is_err() {
+                return Err(Health::Dead);
+            }
+            at += PACER_STEP;
+            if self.next_written(now, out, received) == Next::Nothing {
+                return Ok(at);
+            }
+        }
+        if self.timing.asked <= now {
+            return Ok(at);
+        }
+        self.timing.settle = Some(now + SETTLE);
+        Err(Health::Well)
+    }
+
+    /// Takes outputs up to the next packet that was written.
+    fn next_written(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        received: &mut Vec<Received>,
+    ) -> Next {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Transmit(transmit)) => {
+                    let written = rtp_ssrc(&transmit.contents)
+                        .is_some_and(|ssrc| self.used_ssrcs.contains(&ssrc));
+                    out.transmits.push(sent(transmit));
+                    if written {
+                        return Next::Written;
+                    }
+                }
+                Ok(Output::Event(event)) => self.event(now, event, received),
+                // Of what went wrong the drain is told again.
+                Ok(Output::Timeout(_)) | Err(_) => return Next::Nothing,
+            }
+        }
+    }
+
+    fn serve_deadlines(
+        &mut self,
+        now: Instant,
+        mut at: Instant,
+        out: &mut Outbox,
+        received: &mut Vec<Received>,
+    ) -> Health {
+        for _ in 0..DEADLINES_PER_DRIVE {
+            if self.rtc.handle_input(Input::Timeout(at)).is_err() {
+                return Health::Dead;
+            }
+            let health = self.drain(now, out, received);
+            if health != Health::Well || self.timing.asked > now + PACER_STEP_MAX {
+                return health;
+            }
+            at = self.timing.asked.max(at);
+        }
+        Health::Well
+    }
+
+    /// The one drain loop.
+    pub(super) fn drain(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        received: &mut Vec<Received>,
+    ) -> Health {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(deadline)) => {
+                    let reason = self.rtc.last_timeout_reason();
+                    let quiet = self.connected && self.data_channels() == 0;
+                    self.timing.ask(now, deadline, reason, quiet);
+                    return if self.rtc.is_alive() { Health::Well } else { Health::Dead };
+                }
+                Ok(Output::Transmit(transmit)) => out.transmits.push(sent(transmit)),
+                Ok(Output::Event(event)) => self.event(now, event, received),
+                Err(_) => return Health::Dead,
+            }
+        }
+    }
+}
+
+fn sent(transmit: str0m::net::Transmit) -> Transmit {
+    Transmit {
+        local: transmit.source,
+        destination: transmit.destination,
+        contents: transmit.contents.into(),
+    }
+}
+
+/// The SSRC of a datagram that is RTP, not RTCP (RFC 5761 §4).
+pub(super) fn rtp_ssrc(datagram: &[u8]) -> Option<u32> {
+    match *datagram {
+        [128..=191, kind, _, _, _, _, _, _, a, b, c, d, ..]
+            if !(64..96).contains(&(kind & 0x7f)) =>
+        {
+            Some(u32::from_be_bytes([a, b, c, d]))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,84 @@
+//! What became of the RTP packets that left the servers, stream by stream.
+//!
+//! Owns: the count of each stream's packets by their fate: lost, on their way, arrived.
+//! Never: looks into them. A retransmission is another stream's packet: it has an SSRC of its own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// A receiver may refuse what comes so many places late (RFC 3711 §3.3.2).
+const WINDOW: i16 = 64;
+
+/// One stream's packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Lost on the link, or come before the receiver's transport was up or after it had given up.
+    pub(super) lost: u64,
+    /// Neither lost nor arrived.
+    pub(super) underway: u64,
+    /// The highest that came.
+    highest: Option<u16>,
+}
+
+/// All streams, by the address that the transport had first and the SSRC.
+#[derive(Debug, Default)]
+pub(super) struct Ways(HashMap<(SocketAddr, u32), Way>);
+
+impl Ways {
+    pub(super) fn of(&self, address: SocketAddr, ssrc: u32) -> Way {
+        self.0.get(&(address, ssrc)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn sent(&mut self, address: SocketAddr, ssrc: u32, lost: bool) {
+        let way = self.0.entry((address, ssrc)).or_default();
+        way.lost += u64::from(lost);
+        way.underway += u64::from(!lost);
+    }
+
+    /// A packet has come to its end: whether the receiver's transport was up, and took it.
+    pub(super) fn came(
+        &mut self,
+        stream: (SocketAddr, u32),
+        sequence: u16,
+        connected: bool,
+        taken: bool,
+    ) {
+        let way = self.0.entry(stream).or_default();
+        way.underway = way.underway.saturating_sub(1);
+        let behind = way.highest.map_or(0, |highest| highest.wrapping_sub(sequence).cast_signed());
+        if behind <= 0 {
+            way.highest = Some(sequence);
+        }
+        way.lost += u64::from(!connected || !taken && behind >= WINDOW);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_packet_is_lost_underway_or_there() {
+        let address = SocketAddr::from(([10, 0, 0, 1], 1));
+        let mut ways = Ways::default();
+        for lost in [false, false, false, true] {
+            ways.sent(address, 7, lost);
+        }
+        ways.came((address, 7), 65_535, true, true);
+        ways.came((address, 7), 0, false, false);
+        let way = ways.of(address, 7);
+        assert_eq!((way.lost, way.underway), (2, 1));
+        assert_eq!(ways.of(address, 8), Way::default());
+    }
+
+    #[test]
+    fn only_what_is_very_late_may_be_refused() {
+        let stream = (SocketAddr::from(([10, 0, 0, 1], 1)), 7);
+        let mut ways = Ways::default();
+        ways.came(stream, 30, true, true);
+        for (sequence, lost) in [(31_i32, 0), (31 - 63, 0), (31 - 64, 1)] {
+            ways.came(stream, u16::try_from(sequence & 0xffff).unwrap(), true, false);
+            assert_eq!(ways.of(stream.0, 7).lost, lost, "{sequence}");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! What the store promises, on both databases, with every statement there is.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::cluster::Cluster;
+use super::{Folder, change, open, recorded};
+use crate::{
+    CallChange, Created, DELETED, Location, OpenError, Repeat, Role, Room, RoomPatch, Store,
+    StoreConfig, StoreError,
+};
+
+const HOSTILE: [&str; 6] =
+    ["plain", "'; DROP TABLE room; --", "\u{202e}rtl", "日本語 👩‍👩‍👧", "a\\b%_*\"", "../../etc"];
+
+#[tokio::test]
+async fn in_memory() {
+    keeps_its_promises(&open(Location::Memory).await).await;
+}
+
+#[tokio::test]
+async fn in_a_file() {
+    let folder = Folder::new("contract");
+    keeps_its_promises(&open(folder.file()).await).await;
+    refuses_what_is_newer(folder.file()).await;
+}
+
+#[tokio::test]
+async fn in_postgresql() {
+    let cluster = Cluster::start("contract-pg").await;
+    keeps_its_promises(&open(cluster.location()).await).await;
+    refuses_what_is_newer(cluster.location()).await;
+}
+
+async fn keeps_its_promises(store: &Store) {
+    settings(store).await;
+    identities(store).await;
+    rooms(store).await;
+    participants(store).await;
+    repeats(store).await;
+    calls(store).await;
+    audit(store).await;
+    events(store).await;
+    webhooks(store).await;
+    let all = [
+        crate::audit::ALL,
+        crate::calls::ALL,
+        crate::events::ALL,
+        crate::identities::ALL,
+        crate::repeat::ALL,
+        crate::rooms::ALL,
+        crate::settings::ALL,
+        crate::webhooks::ALL,
+    ];
+    let all: BTreeSet<&str> = all.into_iter().flatten().copied().collect();
+    let missed: Vec<_> = all.difference(&recorded()).copied().collect();
+    assert!(missed.is_empty(), "statements that were not run: {missed:#?}");
+}
+
+async fn settings(store: &Store) {
+    assert_eq!(store.setting("resource", "a").await.unwrap(), "a");
+    assert_eq!(store.setting("resource", "b").await.unwrap(), "a");
+}
+
+async fn identities(store: &Store) {
+    for id in HOSTILE {
+        store.create_identity(id, &change(5, "identity.create")).await.unwrap();
+        assert_eq!(store.generation(id).await.unwrap(), 0);
+        let again = store.create_identity(id, &change(5, "identity.create")).await;
+        assert!(matches!(again, Err(StoreError::Exists)), "{again:?}");
+    }
+    let revoked = store.revoke("plain", &change(7, "identity.revoke")).await.unwrap();
+    assert_eq!((revoked.generation, revoked.at), (1, 7));
+    assert_eq!(store.generation("plain").await.unwrap(), 1);
+    store.revoke("plain", &change(8, "identity.revoke")).await.unwrap();
+    let deleted = store.delete_identity(HOSTILE[1], &change(9, "identity.delete")).await.unwrap();
+    assert_eq!(deleted.generation, DELETED);
+    for gone in [HOSTILE[1], "stranger"] {
+        let change = change(10, "x");
+        assert!(matches!(store.generation(gone).await, Err(StoreError::NotFound)));
+        assert!(matches!(store.revoke(gone, &change).await, Err(StoreError::NotFound)));
+        assert!(matches!(store.delete_identity(gone, &change).await, Err(StoreError::NotFound)));
+    }
+    let found = store.revocations(8).await.unwrap();
+    let found: Vec<_> = found.iter().map(|r| (r.identity.as_str(), r.generation)).collect();
+    assert_eq!(found.len(), 2);
+    assert!(found.contains(&("plain", 2)) && found.contains(&(HOSTILE[1], DELETED)));
+    assert_eq!(store.revocations(9).await.unwrap().len(), 1, "older ones are forgotten");
+}
+
+fn room(id: &str) -> Room {
+    Room { id: id.into(), created_at: 1, valid_from: 10, valid_until: 20, pstn_dial_out: false }
+}
+
+async fn rooms(store: &Store) {
+    for id in ["99001", "99003", "99002"] {
+        let made = store.create_room(&room(id), &[], &change(1, "room.create"), None).await;
+        assert_eq!(made.unwrap(), Created::Now);
+    }
+    let again = store.create_room(&room("99001"), &[], &change(1, "room.create"), None).await;
+    assert!(matches!(again, Err(StoreError::Exists)));
+    let backwards = Room { valid_until: 10, ..room("99009") };
+    let made = store.create_room(&backwards, &[], &change(1, "room.create"), None).await;
+    assert!(matches!(made, Err(StoreError::Invalid(_))));
+    assert_eq!(store.room("99001").await.unwrap(), room("99001"));
+    let page = store.rooms("", 2).await.unwrap();
+    assert_eq!(page.iter().map(|room| room.id.as_str()).collect::<Vec<_>>(), ["99001", "99002"]);
+    assert_eq!(store.rooms("99002", 2).await.unwrap().len(), 1);
+    let patch = RoomPatch { pstn_dial_out: Some(true), ..RoomPatch::default() };
+    let patched = store.update_room("99001", patch, &change(2, "room.update")).await.unwrap();
+    assert_eq!(patched, Room { pstn_dial_out: true, ..room("99001") });
+    let patch = RoomPatch { valid_from: Some(30), ..RoomPatch::default() };
+    let refused = store.update_room("99001", patch, &change(2, "room.update")).await;
+    assert!(matches!(refused, Err(StoreError::Invalid(_))));
+    assert_eq!(store.room("99001").await.unwrap(), patched, "a refused change changes nothing");
+    store.delete_room("99003", &change(3, "room.delete")).await.unwrap();
+    for gone in ["99003", "1"] {
+        let change = change(3, "x");
+        assert!(matches!(store.room(gone).await, Err(StoreError::NotFound)));
+        assert!(matches!(store.delete_room(gone, &change).await, Err(StoreError::NotFound)));
+        let update = store.update_room(gone, patch, &change).await;
+        assert!(matches!(update, Err(StoreError::NotFound)));
+    }
+}
+
+async fn participants(store: &Store) {
+    let who: Vec<_> = HOSTILE.iter().map(|id| ((*id).to_owned(), Role::Consumer)).collect();
+    store.create_room(&room("99010"), &who, &change(1, "room.create"), None).await.unwrap();
+    let patch = [
+        ("plain".to_owned(), Some(Role::Presenter)),
+        (HOSTILE[1].to_owned(), None),
+        ("nobody".to_owned(), None),
+        ("new".to_owned(), Some(Role::Collaborator)),
+    ];
+    let edit = change(2, "room.patchParticipants");
+    store.patch_participants("99010", &patch, 6, &edit).await.unwrap();
+    let (found, role) = store.room_for("99010", "plain").await.unwrap();
+    assert_eq!((found, role), (room("99010"), Some(Role::Presenter)));
+    assert_eq!(store.room_for("99010", HOSTILE[1]).await.unwrap().1, None);
+    let mut seen: Vec<String> = Vec::new();
+    loop {
+        let after = seen.last().cloned().unwrap_or_default();
+        let page = store.room_participants("99010", &after, 4).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page.into_iter().map(|(raw_id, _)| raw_id));
+    }
+    let expected: BTreeSet<&str> =
+        HOSTILE.into_iter().filter(|id| *id != HOSTILE[1]).chain(["new"]).collect();
+    assert_eq!(seen.len(), expected.len());
+    assert_eq!(seen.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+    let many = [("one more".to_owned(), Some(Role::Attendee))];
+    let refused = store.patch_participants("99010", &many, 6, &edit).await;
+    assert!(matches!(refused, Err(StoreError::TooMany(6))));
+    assert_eq!(store.room_for("99010", "one more").await.unwrap().1, None);
+    let refused = store.patch_participants("1", &many, 6, &edit).await;
+    assert!(matches!(refused, Err(StoreError::NotFound)));
+    assert!(matches!(store.room_participants("1", "", 9).await, Err(StoreError::NotFound)));
+    store.delete_room("99010", &change(3, "room.delete")).await.unwrap();
+}
+
+async fn repeats(store: &Store) {
+    let repeat = Repeat { key: "k/1".into(), digest: "d".into(), reply: "first".into() };
+    let make = change(50, "room.create");
+    let one = store.create_room(&room("99020"), &[], &make, Some(&repeat)).await.unwrap();
+    let later = Repeat { reply: "second".into(), ..repeat.clone() };
+    let two = store.create_room(&room("99021"), &[], &make, Some(&later)).await.unwrap();
+    assert_eq!((one, two), (Created::Now, Created::Before("first".into())));
+    assert!(matches!(store.room("99021").await, Err(StoreError::NotFound)));
+    let other = Repeat { digest: "other".into(), ..repeat.clone() };
+    let three = store.create_room(&room("99022"), &[], &make, Some(&other)).await;
+    assert!(matches!(three, Err(StoreError::Invalid(_))));
+    assert_eq!(store.forget_repeats(50).await.unwrap(), 0);
+    assert_eq!(store.forget_repeats(51).await.unwrap(), 1);
+    let again = store.create_room(&room("99021"), &[], &make, Some(&repeat)).await.unwrap();
+    assert_eq!(again, Created::Now);
+    // At the same time, one of them wins and all are answered the same.
+    let repeat = Repeat { key: "k/2".into(), ..repeat };
+    let (a, b) = (room("99023"), room("99024"));
+    let (a, b) = tokio::join!(
+        store.create_room(&a, &[], &make, Some(&repeat)),
+        store.create_room(&b, &[], &make, Some(&repeat)),
+    );
+    let before = Created::Before("first".into());
+    let results = [a.unwrap(), b.unwrap()];
+    assert!(results.contains(&Created::Now) && results.contains(&before), "{results:?}");
+}
+
+async fn calls(store: &Store) {
+    let call = || "c1".to_owned();
+    let person = |participant: &str| (participant.to_owned(), "plain".to_owned());
+    let joined = |who: &str, at| {
+        let (participant, identity) = person(who);
+        CallChange::Joined { call: call(), participant, identity, at }
+    };
+    let (participant, identity) = person("p1");
+    let changes = [
+        CallChange::Started { call: call(), locator: "rooms/99001".into(), at: 100 },
+        joined("p1", 101),
+        joined("p2", 102),
+        CallChange::Left { call: call(), participant, identity, at: 103, code: 0, sub_code: 5300 },
+    ];
+    store.record(&changes).await.unwrap();
+    let (record, people) = store.call_record("c1", 10).await.unwrap();
+    assert_eq!((record.locator.as_str(), record.ended_at), ("rooms/99001", None));
+    assert_eq!(people.len(), 2);
+    assert_eq!((people[0].left_at, people[0].sub_code), (Some(103), Some(5300)));
+    assert_eq!((people[1].participant.as_str(), people[1].left_at), ("p2", None));
+    store.record(&[CallChange::Ended { call: call(), at: 104 }]).await.unwrap();
+    let listed = store.call_records("", 10).await.unwrap();
+    assert_eq!(listed[0].ended_at, Some(104));
+    let events = store.stream("calls/c1", 0, 100).await.unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+    let expected = [
+        "call.started",
+        "call.participantJoined",
+        "call.participantJoined",
+        "call.participantLeft",
+        "call.ended",
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(events[3].data["subCode"], json!(5300));
+    assert!(matches!(store.call_record("c2", 1).await, Err(StoreError::NotFound)));
+}
+
+async fn audit(store: &Store) {
+    let many = (0..50).map(|_| store.audit(change(60, "token.issue"), "plain"));
+    for written in futures(many).await {
+        written.unwrap();
+    }
+    let mut after = 0;
+    let mut all = Vec::new();
+    loop {
+        let page = store.audits(after, 20).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = last.position;
+        all.extend(page);
+    }
+    let positions: Vec<_> = all.iter().map(|entry| entry.position).collect();
+    assert_eq!(positions, (1..=all.len() as i64).collect::<Vec<_>>(), "without gaps");
+    assert_eq!(all.iter().filter(|entry| entry.action == "token.issue").count(), 50);
+    let created = all.iter().find(|entry| entry.target == "99001").expect("audited");
+    assert_eq!((created.actor.as_str(), created.action.as_str()), ("tests", "room.create"));
+}
+
+/// All at once.
+async fn futures<T>(many: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = many.map(Box::pin).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(|context| {
+        waiting.retain_mut(|one| match one.as_mut().poll(context) {
+            std::task::Poll::Ready(value) => {
+                done.push(value);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if waiting.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done
+}
+
+async fn events(store: &Store) {
+    let mut all = Vec::new();
+    loop {
+        let after = all.last().map_or(0, |event: &crate::Event| event.position);
+        let page = store.events(after, 7).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        all.extend(page);
+    }
+    let positions: Vec<_> = all.iter().map(|event| event.position).collect();
+    assert_eq!(positions, (1..=all.len() as i64).collect::<Vec<_>>(), "without gaps");
+    let watched = *store.watch_events().borrow();
+    assert_eq!(watched, *positions.last().unwrap());
+    let room = store.stream("rooms/99001", 0, 100).await.unwrap();
+    assert_eq!(
+        room.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>(),
+        ["room.created", "room.updated"]
+    );
+    assert_eq!(store.stream("rooms/99001", 1, 100).await.unwrap().len(), 1);
+    assert!(store.stream("rooms/99001", 2, 100).await.unwrap().is_empty());
+    assert!(matches!(store.stream("rooms/none", 0, 1).await, Err(StoreError::NotFound)));
+}
+
+async fn webhooks(store: &Store) {
+    let newest = *store.watch_events().borrow();
+    let start = store.cursor("app").await.unwrap();
+    assert_eq!(start, newest, "a new webhook is told what happens from now on");
+    store.create_identity("later", &change(70, "identity.create")).await.unwrap();
+    store.create_identity("later still", &change(71, "identity.create")).await.unwrap();
+    assert_eq!(store.cursor("app").await.unwrap(), start);
+    let dead = [(start + 1, "refused with 400".to_owned())];
+    store.advance("app", start + 2, &dead, 90).await.unwrap();
+    store.advance("app", start + 1, &[], 91).await.unwrap();
+    assert_eq!(store.cursor("app").await.unwrap(), start + 2, "a cursor never goes back");
+    let letters = store.dead_letters("app", 0, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].event.data["identity"], "later");
+    assert_eq!((letters[0].at, letters[0].reason.as_str()), (90, "refused with 400"));
+    store.exhume("app", start + 1).await.unwrap();
+    assert!(matches!(store.exhume("app", start + 1).await, Err(StoreError::NotFound)));
+    assert!(store.dead_letters("app", 0, 10).await.unwrap().is_empty());
+}
+
+async fn refuses_what_is_newer(location: Location) {
+    let config = StoreConfig::new(location);
+    let again = Store::open(&config).await.expect("migrated twice");
+    let newer = "INSERT INTO _sqlx_migrations \
+        (version, description, success, checksum, execution_time) \
+        VALUES (999, 'of the future', TRUE, '', 0)";
+    again.write(async |tx| Ok(tx.run(newer, &[]).await?)).await.unwrap();
+    let refused = Store::open(&config).await.expect_err("newer");
+    assert!(matches!(refused, OpenError::Newer { found: 999, .. }), "{refused}");
+    assert!(refused.to_string().contains("version 999"));
+}
