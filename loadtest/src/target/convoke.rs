@@ -132,6 +132,7 @@ impl Target for Convoke {
         let join = Join {
             request_id: None,
             group_id: self.group_id(ask.room),
+            room_id: None,
             tracks: declarations(&ask, &offers.send_mids),
             send: describe(offers.send),
             receive: describe(offers.receive),
