@@ -20,11 +20,14 @@ use crate::mailbox::{Mailbox, worker_of};
 /// Shards of one call at most: each is linked to all others.
 const SHARDS_MAX: usize = 32;
 
+/// Names a worker of those for which its argument is true.
+type Chooser<'a> = &'a dyn Fn(&dyn Fn(usize) -> bool) -> Option<usize>;
+
 /// What is known of the workers.
 #[derive(Clone, Copy)]
 pub(crate) struct Workers<'a> {
-    /// Names the worker for a new shard, of those for which its argument is true.
-    pub(crate) least_loaded: &'a dyn Fn(&dyn Fn(usize) -> bool) -> Option<usize>,
+    /// For a new shard.
+    pub(crate) least_loaded: Chooser<'a>,
     /// Whether a worker is measured to be at its capacity.
     pub(crate) is_full: &'a dyn Fn(usize) -> bool,
 }

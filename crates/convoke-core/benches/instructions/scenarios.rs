@@ -12,14 +12,14 @@ pub(crate) const SCENARIOS: [(&str, &str); 5] = [
     ("forward-10", "packet forwarded"),
     ("forward-100", "packet forwarded"),
     ("join-10", "join"),
-    ("idle-20", "participant and second"),
+    ("idle-10", "participant and second"),
 ];
 
 /// 2.2 Mbit/s: a camera's best layer.
 const PACKETS_PER_SECOND: u32 = 250;
 /// So many until the estimators have found what that takes.
-const PACKETS_PER_SECOND_FIRST: u32 = 100;
-const WARMING: Duration = Duration::from_secs(5);
+const PACKETS_PER_SECOND_FIRST: u32 = 50;
+const WARMING: Duration = Duration::from_millis(2_500);
 
 /// What a run did while it was measured.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ fn forward(number: usize, duration: Duration) -> Outcome {
     if let Some(video) = &mut world.video {
         video.set_rate(world.now, PACKETS_PER_SECOND);
     }
-    world.run(Duration::from_millis(500));
+    world.run(Duration::from_millis(300));
     let forwarded = |world: &World| world.worker.stats().rtp_out[1];
     let before = forwarded(&world);
     world.measuring = true;
@@ -79,7 +79,7 @@ fn idle(number: usize) -> Outcome {
     for _ in 0..number {
         world.join(Joiner::Idle);
     }
-    world.run(4 * WARMING);
+    world.run(5 * WARMING);
     world.measuring = true;
     world.run(Duration::from_secs(seconds));
     Outcome { units: number as u64 * seconds, spent: world.spent }
