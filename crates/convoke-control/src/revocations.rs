@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use convoke_node::core::LeaveReason;
 use convoke_protocol::{EndReason, close};
 use convoke_store::{DELETED, Revocation};
 use dashmap::DashMap;
@@ -101,17 +102,20 @@ impl Inner {
             services.revocations.insert(revocation);
         }
         let identity = revocation.identity.as_str();
+        let calls = self.calls.all();
+        let everyone = calls.iter().flat_map(|call| call.everyone());
+        let void: Vec<_> = everyone.filter(|session| **session.identity() == *identity).collect();
+        // Told before the door is closed: a closed agent hears nothing more.
+        for session in &void {
+            self.end_session(session, EndReason::token_revoked());
+        }
         for agent in &self.agents {
             if agent.identity().is_some_and(|own| **own == *identity) {
                 agent.outlet.close(close::TOKEN_REVOKED);
             }
         }
-        for call in self.calls.all() {
-            for session in call.everyone() {
-                if **session.identity() == *identity {
-                    self.remove_for(&session, EndReason::token_revoked()).await;
-                }
-            }
+        for session in &void {
+            self.take_out(session, LeaveReason::Removed).await;
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use convoke_node::core::{Action, LeaveReason};
+use convoke_node::core::LeaveReason;
 use convoke_protocol::{EndReason, ErrorCode, Role};
 use convoke_store::{self as store, Room, Store, StoreError};
 
@@ -166,12 +166,8 @@ impl Inner {
 
     /// Takes a participant out for a reason of the control plane's own.
     pub(crate) async fn remove_for(self: &Arc<Self>, session: &Arc<Session>, reason: EndReason) {
-        let (room, participant) = (session.room(), session.participant());
         self.end_session(session, reason);
-        let leave = || Action::Leave { participant, reason: LeaveReason::Removed };
-        if let Err(error) = self.insist(room, leave).await {
-            tracing::debug!(%error, "the worker did not take a leave");
-        }
+        self.take_out(session, LeaveReason::Removed).await;
     }
 
     async fn end_if_closed(self: &Arc<Self>, call: &Arc<Call>) {

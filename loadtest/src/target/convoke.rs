@@ -333,7 +333,7 @@ impl Seat for ConvokeSeat {
     }
 
     async fn leave(mut self) -> Result<(), Failure> {
-        let leave = Leave { request_id: None, call_id: self.call_id.clone() };
+        let leave = Leave { request_id: None, call_id: self.call_id.clone(), for_everyone: false };
         let request = self.seat.request(ClientMessage::Leave(leave));
         tokio::pin!(request);
         loop {
