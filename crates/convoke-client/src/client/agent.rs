@@ -36,6 +36,7 @@ pub(super) enum ToAgent {
 
 /// What the call's task hears.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and most are messages")]
 pub(super) enum FromAgent {
     Message(ServerMessage),
     /// The WebSocket is gone; the agent tries to resume.

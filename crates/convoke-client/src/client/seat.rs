@@ -15,6 +15,7 @@ const SINK: usize = 256;
 /// What happens in a call.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and most are messages")]
 pub enum SeatEvent {
     /// The server said something of the call.
     Message(ServerMessage),

@@ -32,7 +32,7 @@ impl Shape {
             path.strip_prefix(*prefix)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
         };
-        if ACS.iter().any(|prefix| below(&prefix)) { Self::Acs } else { Self::Problem }
+        if ACS.iter().any(below) { Self::Acs } else { Self::Problem }
     }
 }
 
