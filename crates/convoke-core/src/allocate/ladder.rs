@@ -9,8 +9,9 @@ use super::{Kind, Layer, Rung, Want, Wish};
 const BITRATE_MAX_BPS: u64 = 1_000_000_000_000;
 /// A camera's larger picture at fewer frames a second than this is no better than a smaller one.
 const FLUENT_FPS: u32 = 15;
-/// What is forwarded now is measured, and may for a moment seem slower than it is.
-const FLUENT_FPS_NOW: u32 = 12;
+/// What is forwarded now is not taken away for half of that: from there it may climb by frame rate,
+/// without a keyframe.
+const FLUENT_FPS_NOW: u32 = 8;
 
 /// A rung of a slot's ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
