@@ -8,7 +8,8 @@
 //! send is padded for ever with packets of 31 bytes. All of these are ticks that compute from the time
 //! that passed, so fewer of them do the same:
 //! - while it is known that more was written, the next timeout follows upon a packet at once, and after
-//!   the last one it is left alone for [`SETTLE`] (its own deadlines permitting);
+//!   the last one it is left alone for [`SETTLE`], its own deadlines permitting, and unless it may be
+//!   probing: a probe is measured by when its packets left;
 //! - an estimator is asked [`ESTIMATOR_STEP_MIN`] after it was, and not padded unless padding was wished;
 //! - who has sent nothing for [`IDLE_AFTER`] is looked at every [`IDLE_STEP`].
 
@@ -37,6 +38,9 @@ const ESTIMATOR_STEP_MIN: Duration = Duration::from_millis(25);
 /// and probes that began with it.
 const SETTLE: Duration = Duration::from_millis(5);
 
+/// It may be probing for so long after its aim was changed, or a packet of a probe or a retransmission left.
+const PROBING: Duration = Duration::from_secs(1);
+
 /// A transport that has sent nothing for so long is idle.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 
@@ -60,8 +64,10 @@ pub(super) struct Timing {
     pub(super) sustains: bool,
     /// When something was last sent that is more than housekeeping.
     active: Instant,
-    /// Whether the next drive counts as activity.
+    /// Whether the next drive counts as activity, as the aim was changed.
     pub(super) woken: bool,
+    /// Until when it may be probing.
+    probing: Instant,
 }
 
 impl Timing {
@@ -75,6 +81,7 @@ impl Timing {
             sustains: false,
             active: now,
             woken: false,
+            probing: now + PROBING,
         }
     }
 
@@ -84,7 +91,7 @@ impl Timing {
 
     /// Takes what str0m asks for.
     fn ask(&mut self, now: Instant, deadline: Instant, reason: Reason, quiet: bool) {
-        use PacerReason::{Handle, Immediate, Padding};
+        use PacerReason::{Handle, Immediate, Padding, Probe1, Probe2};
         let is_idle = self.paced
             && quiet
             && !self.sustains
@@ -99,6 +106,9 @@ impl Timing {
             Reason::Pacer(Padding) if !self.sustains => now + ESTIMATOR_STEP_MIN,
             _ => deadline,
         };
+        if matches!(reason, Reason::Pacer(Probe1 | Probe2)) {
+            self.probing = now + PROBING;
+        }
         self.asked = deadline.max(not_before);
         self.settle = None;
         self.calm = !matches!(reason, Reason::Pacer(Immediate));
@@ -129,7 +139,9 @@ impl Transport {
         let queued = std::mem::take(&mut self.timing.queued);
         if queued > 0 || self.timing.woken {
             self.timing.active = now;
-            self.timing.woken = false;
+        }
+        if std::mem::take(&mut self.timing.woken) {
+            self.timing.probing = now + PROBING;
         }
         let handled = catch_unwind(AssertUnwindSafe(|| {
             let at = match self.send_written(now, queued, out, received) {
@@ -163,7 +175,7 @@ impl Transport {
                 return Ok(at);
             }
         }
-        if self.timing.asked <= now {
+        if self.timing.asked <= now || self.timing.probing > now {
             return Ok(at);
         }
         self.timing.settle = Some(now + SETTLE);
@@ -180,10 +192,7 @@ impl Transport {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Transmit(transmit)) => {
-                    let written = rtp_ssrc(&transmit.contents)
-                        .is_some_and(|ssrc| self.used_ssrcs.contains(&ssrc));
-                    out.transmits.push(sent(transmit));
-                    if written {
+                    if self.transmit(now, transmit, out) {
                         return Next::Written;
                     }
                 }
@@ -192,6 +201,21 @@ impl Transport {
                 Ok(Output::Timeout(_)) | Err(_) => return Next::Nothing,
             }
         }
+    }
+
+    /// Whether it is a packet that was written.
+    fn transmit(&mut self, now: Instant, transmit: str0m::net::Transmit, out: &mut Outbox) -> bool {
+        let ssrc = rtp_ssrc(&transmit.contents);
+        let written = ssrc.is_some_and(|ssrc| self.used_ssrcs.contains(&ssrc));
+        if ssrc.is_some() && !written {
+            self.timing.probing = now + PROBING;
+        }
+        out.transmits.push(Transmit {
+            local: transmit.source,
+            destination: transmit.destination,
+            contents: transmit.contents.into(),
+        });
+        written
     }
 
     fn serve_deadlines(
@@ -229,19 +253,13 @@ impl Transport {
                     self.timing.ask(now, deadline, reason, quiet);
                     return if self.rtc.is_alive() { Health::Well } else { Health::Dead };
                 }
-                Ok(Output::Transmit(transmit)) => out.transmits.push(sent(transmit)),
+                Ok(Output::Transmit(transmit)) => {
+                    let _ = self.transmit(now, transmit, out);
+                }
                 Ok(Output::Event(event)) => self.event(now, event, received),
                 Err(_) => return Health::Dead,
             }
         }
-    }
-}
-
-fn sent(transmit: str0m::net::Transmit) -> Transmit {
-    Transmit {
-        local: transmit.source,
-        destination: transmit.destination,
-        contents: transmit.contents.into(),
     }
 }
 
