@@ -248,9 +248,13 @@ impl Transport {
         if self.dead {
             return;
         }
+        let mut padded = false;
         for line in &mut self.lines {
             let Some(stream) = &mut line.stream else { continue };
-            if stream.declared && !stream.used {
+            // str0m's probes are padding: without a stream of video to put it on it takes one of
+            // audio, whose receivers then hear two streams and play neither where they are encrypted.
+            let pads = line.kind == MediaKind::Video && !std::mem::replace(&mut padded, true);
+            if stream.declared && !stream.used && !pads {
                 self.rtc.direct_api().remove_stream_tx(stream.ssrc);
                 stream.declared = false;
             }
