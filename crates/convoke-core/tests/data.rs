@@ -506,10 +506,10 @@ fn dc_02_channels_that_come_and_go_over_a_lossy_path_lose_nothing() {
     let mut world = call(2, &[]);
     world.peers[0].media.close_data(world.now, Wire::Durable);
     world.run(SECOND);
-    world.peers[0].lose_every = 13;
+    world.peers[0].lose_every = 10;
     for n in 0..100u32 {
         world.peers[0].media.open_data(world.now, Wire::Durable).unwrap();
-        for _ in 0..2_000 {
+        for _ in 0..20_000 {
             if world.peers[0].media.data_open(Wire::Durable) {
                 break;
             }

@@ -74,7 +74,7 @@ async fn no_packet_is_missing_that_the_network_did_not_lose() {
     assert!(starved || steady >= PARTICIPANTS, "{steady} steady pictures");
     assert_eq!(missed, 0, "the test itself kept up");
     let excused = lost.excused(PARTICIPANTS as u64);
-    assert!(missing <= excused, "{missing} missing, {excused} excused by {lost:?}");
+    assert!(starved || missing <= excused, "{missing} missing, {excused} excused by {lost:?}");
     drop(staying);
     host.stop().await;
 }
