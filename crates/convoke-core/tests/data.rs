@@ -506,6 +506,8 @@ fn dc_02_channels_that_come_and_go_over_a_lossy_path_lose_nothing() {
     let mut world = call(2, &[]);
     world.peers[0].media.close_data(world.now, Wire::Durable);
     world.run(SECOND);
+    // With about half of all periods the library's SCTP never opens the stream again after a reset
+    // of it was lost (9 and 13 are such); then messages go by WebSocket, which is another test.
     world.peers[0].lose_every = 10;
     for n in 0..100u32 {
         world.peers[0].media.open_data(world.now, Wire::Durable).unwrap();
