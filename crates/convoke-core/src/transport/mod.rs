@@ -73,14 +73,15 @@ pub(crate) struct Line {
 }
 
 /// The numbers of an outgoing stream. str0m walks all declared streams whenever it is driven, and
-/// reports on each of them, so a slot's stream is declared with its first packet. It then stays: under
-/// one key no packet number may be used twice.
+/// reports on each of them, so a slot's stream is declared with its first packet; only the first of
+/// video is there from the start, for padding. It then stays: under one key no packet number may be
+/// used twice.
 #[derive(Debug, Clone, Copy)]
 struct SendStream {
     ssrc: str0m::rtp::Ssrc,
     rtx: Option<str0m::rtp::Ssrc>,
     declared: bool,
-    /// Whether anything was ever sent with it.
+    /// Whether anything was ever sent with it, or may be at any time.
     used: bool,
 }
 
@@ -389,9 +390,6 @@ impl Transport {
     pub(crate) fn set_bitrates(&mut self, sustained_bps: u64, desired_bps: u64) {
         if !self.dead {
             self.rtc.bwe().set_bitrate(Bitrate::from(sustained_bps), Bitrate::from(desired_bps));
-            if sustained_bps > 0 {
-                self.use_padding_stream();
-            }
             self.timing.sustains = sustained_bps > 0;
             self.timing.woken = true;
             self.touched = true;

@@ -217,14 +217,6 @@ impl Transport {
         Some(ssrc)
     }
 
-    /// Padding is sent on the retransmission stream of video: there must be one.
-    pub(super) fn use_padding_stream(&mut self) {
-        let video = |line: &Line| line.kind == MediaKind::Video && line.stream.is_some();
-        if let Some(first) = self.lines.iter().position(video) {
-            let _ = self.used_stream(first);
-        }
-    }
-
     /// The SSRC of a line that sends, declared to str0m if it was not yet.
     fn declared_stream(&mut self, line: usize) -> Option<str0m::rtp::Ssrc> {
         let congested = self.congested;
@@ -243,18 +235,22 @@ impl Transport {
         Some(stream.ssrc)
     }
 
-    /// Lets str0m forget the streams that nothing was sent on.
+    /// Lets str0m forget the streams that nothing was sent on, but for the first of video: padding, and
+    /// so every probe, is sent on its retransmission stream. Without one str0m takes a stream of audio,
+    /// whose receiver then hears two and plays neither where they are encrypted.
     fn undeclare_streams(&mut self) {
         if self.dead {
             return;
         }
-        let mut padded = false;
+        let mut pads = false;
         for line in &mut self.lines {
             let Some(stream) = &mut line.stream else { continue };
-            // str0m's probes are padding: without a stream of video to put it on it takes one of
-            // audio, whose receivers then hear two streams and play neither where they are encrypted.
-            let pads = line.kind == MediaKind::Video && !std::mem::replace(&mut padded, true);
-            if stream.declared && !stream.used && !pads {
+            if line.kind == MediaKind::Video && !pads {
+                pads = true;
+                stream.used = true;
+                self.used_ssrcs.insert(*stream.ssrc);
+            }
+            if stream.declared && !stream.used {
                 self.rtc.direct_api().remove_stream_tx(stream.ssrc);
                 stream.declared = false;
             }
