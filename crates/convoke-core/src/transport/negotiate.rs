@@ -236,8 +236,8 @@ impl Transport {
     }
 
     /// Lets str0m forget the streams that nothing was sent on, but for the first of video: padding, and
-    /// so every probe, is sent on its retransmission stream. Without one str0m takes a stream of audio,
-    /// whose receiver then hears two and plays neither where they are encrypted.
+    /// so every probe, is sent on its retransmission stream. Without one str0m sends it as SSRC 0, of
+    /// which Chromium makes a second stream of an audio slot, and plays neither where they are encrypted.
     fn undeclare_streams(&mut self) {
         if self.dead {
             return;

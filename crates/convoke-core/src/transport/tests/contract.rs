@@ -222,6 +222,31 @@ impl Pair {
 }
 
 /// All laws, for one engine.
+fn only_streams_that_the_answer_told_are_used<E: Engine>() {
+    let mut pair = E::connected();
+    let video = |line: &&Line| line.kind == MediaKind::Video;
+    let lines = pair.transport.lines.iter().filter(video);
+    let padding: Vec<u32> = lines.filter_map(|line| line.stream?.rtx).map(|rtx| *rtx).collect();
+    let mut left = FxHashSet::default();
+    let mut network = |bytes: &[u8]| {
+        left.extend(super::super::drive::rtp_ssrc(bytes));
+        true
+    };
+    // Only audio is sent while the path is probed, as where all cameras are off.
+    let line = pair.line(MediaKind::Audio);
+    let opus = MediaPacket { codec: Codec::Opus, ..media_packet(true) };
+    let payload_type = pair.transport.lines[line].payload_for(Codec::Opus).unwrap();
+    for seq in 0..50 {
+        assert!(pair.transport.write(line, outgoing(&opus, payload_type, seq, pair.now)));
+        pair.transport.set_bitrates(1_000_000, 3_000_000 + seq);
+        pair.run(20 * MS, &mut network);
+    }
+    let audio = *pair.transport.lines[line].stream.unwrap().ssrc;
+    assert!(left.remove(&audio), "{}", E::NAME);
+    assert!(left.iter().all(|ssrc| padding.contains(ssrc)), "{}: {left:?}", E::NAME);
+    assert_eq!(left.is_empty(), E::NAME == Unpaced::NAME, "a paced engine pads");
+}
+
 macro_rules! laws {
     ($name:ident, $engine:ty) => {
         mod $name {
@@ -255,6 +280,11 @@ macro_rules! laws {
             #[test]
             fn sends_nothing_after_the_end() {
                 nothing_leaves_after_the_end::<$engine>();
+            }
+
+            #[test]
+            fn uses_only_streams_that_the_answer_told() {
+                only_streams_that_the_answer_told_are_used::<$engine>();
             }
 
             #[test]
