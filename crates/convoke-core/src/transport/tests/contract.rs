@@ -229,7 +229,7 @@ fn only_streams_that_the_answer_told_are_used<E: Engine>() {
     let padding: Vec<u32> = lines.filter_map(|line| line.stream?.rtx).map(|rtx| *rtx).collect();
     let mut left = FxHashSet::default();
     let mut network = |bytes: &[u8]| {
-        left.extend(super::super::drive::rtp_ssrc(bytes));
+        left.extend(rtp_ssrc(bytes));
         true
     };
     // Only audio is sent while the path is probed, as where all cameras are off.
