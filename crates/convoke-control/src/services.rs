@@ -321,7 +321,7 @@ impl Services {
     pub(crate) async fn tidy(&self, now: SystemTime) -> Result<(), StoreError> {
         let before = to_ms(now - REMEMBERED);
         self.revocations.forget(before);
-        self.store.revocations(before).await?;
+        self.store.forget_revocations(before).await?;
         self.store.forget_repeats(before).await?;
         Ok(())
     }

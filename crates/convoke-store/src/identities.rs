@@ -125,11 +125,18 @@ impl Store {
     /// # Errors
     /// When the store is down.
     pub async fn revocations(&self, since: i64) -> Result<Vec<Revocation>, StoreError> {
-        self.write(async |tx| {
-            tx.run(FORGET, &[since.into()]).await?;
+        self.read(async |tx| {
             tx.rows(REVOKED, &[since.into()]).await?.iter().map(revocation).collect()
         })
         .await
+    }
+
+    /// Forgets revocations before a time; how many.
+    ///
+    /// # Errors
+    /// When the store is down.
+    pub async fn forget_revocations(&self, before: i64) -> Result<u64, StoreError> {
+        self.write(async |tx| Ok(tx.run(FORGET, &[before.into()]).await?)).await
     }
 }
 

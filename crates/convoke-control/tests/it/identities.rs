@@ -4,7 +4,7 @@ use convoke_control::{Role, ServiceLimits};
 use convoke_protocol::{EndReason, ErrorCode, GroupId, ServerMessage, close};
 use serde_json::{Value, json};
 
-use crate::support::{IDENTITIES, Raw, Server, join};
+use crate::support::{IDENTITIES, Server, hello, join};
 
 const VERSION: &str = "api-version=2023-10-01";
 
@@ -20,16 +20,6 @@ fn ended(message: &ServerMessage) -> Option<EndReason> {
     match message {
         ServerMessage::Ended(ended) => Some(ended.reason.clone()),
         _ => None,
-    }
-}
-
-async fn hello(server: &Server, token: &str) -> Result<Raw, ErrorCode> {
-    let mut raw = Raw::connect(server.address).await;
-    let hello = json!({ "type": "hello", "protocol": 1, "token": token });
-    match raw.ask(hello).await {
-        ServerMessage::Welcome(_) => Ok(raw),
-        ServerMessage::Error(reply) => Err(reply.code),
-        other => panic!("{other:?}"),
     }
 }
 

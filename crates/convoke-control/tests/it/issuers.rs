@@ -10,11 +10,11 @@ use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use convoke_control::{ExternalIssuer, Jwks, Minter, TokenRequest};
-use convoke_protocol::{ErrorCode, GroupId, ServerMessage};
+use convoke_protocol::{ErrorCode, GroupId};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{KID, Raw, Server};
+use crate::support::{KID, Server, hello};
 
 const ISSUER: &str = "https://id.example.com";
 
@@ -66,16 +66,6 @@ async fn publish() -> (String, Arc<Mutex<Published>>) {
 async fn server(jwks: Jwks) -> Server {
     let issuer = ExternalIssuer::new(ISSUER, None, Duration::from_secs(10), jwks);
     Server::with(|config| config.issuers = vec![issuer]).await
-}
-
-async fn hello(server: &Server, token: &str) -> Result<Raw, ErrorCode> {
-    let mut raw = Raw::connect(server.address).await;
-    let hello = json!({ "type": "hello", "protocol": 1, "token": token });
-    match raw.ask(hello).await {
-        ServerMessage::Welcome(_) => Ok(raw),
-        ServerMessage::Error(reply) => Err(reply.code),
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

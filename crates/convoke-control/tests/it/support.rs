@@ -215,6 +215,12 @@ pub(crate) struct Raw {
     pub(crate) heard: Vec<ServerMessage>,
 }
 
+/// An agent whose token is taken, or why it is not.
+pub(crate) async fn hello(server: &Server, token: &str) -> Result<Raw, ErrorCode> {
+    let mut raw = Raw::connect(server.address).await;
+    raw.try_hello(token).await.map(|()| raw)
+}
+
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::connect_with(address, &[("sec-websocket-protocol", "convoke.v1")]).await.unwrap()
@@ -318,9 +324,14 @@ impl Raw {
     }
 
     pub(crate) async fn hello(&mut self, token: &str) {
+        self.try_hello(token).await.unwrap();
+    }
+
+    pub(crate) async fn try_hello(&mut self, token: &str) -> Result<(), ErrorCode> {
         let hello = json!({ "type": "hello", "protocol": 1, "token": token });
         match self.ask(hello).await {
-            ServerMessage::Welcome(_) => {}
+            ServerMessage::Welcome(_) => Ok(()),
+            ServerMessage::Error(reply) => Err(reply.code),
             other => panic!("{other:?}"),
         }
     }

@@ -86,7 +86,9 @@ async fn identities(store: &Store) {
     let found: Vec<_> = found.iter().map(|r| (r.identity.as_str(), r.generation)).collect();
     assert_eq!(found.len(), 2);
     assert!(found.contains(&("plain", 2)) && found.contains(&(HOSTILE[1], DELETED)));
-    assert_eq!(store.revocations(9).await.unwrap().len(), 1, "older ones are forgotten");
+    assert_eq!(store.revocations(9).await.unwrap().len(), 1, "only since then");
+    assert_eq!(store.forget_revocations(9).await.unwrap(), 1);
+    assert_eq!(store.revocations(8).await.unwrap().len(), 1, "older ones are forgotten");
 }
 
 fn room(id: &str) -> Room {
