@@ -14,6 +14,7 @@ use convoke_protocol::{EndReason, GroupId, close};
 use dashmap::DashMap;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::calls::{Call, CallTable};
@@ -123,14 +124,16 @@ impl Control {
             draining: AtomicBool::new(false),
             config,
         });
-        let (rooms, dispatcher) = (Arc::clone(&inner), Arc::clone(&inner));
+        let mut background = JoinSet::new();
+        let (rooms, tidier, teller) = (Arc::clone(&inner), Arc::clone(&inner), Arc::clone(&inner));
+        background.spawn(async move { rooms.watch_rooms().await });
+        background.spawn(async move { tidier.keep_tidy().await });
+        background.spawn(async move { teller.tell_webhooks().await });
+        let dispatcher = Arc::clone(&inner);
         tokio::spawn(async move {
-            tokio::select! {
-                () = dispatch(dispatcher, events) => {}
-                () = rooms.watch_rooms() => {}
-                () = rooms.keep_tidy() => {}
-                () = rooms.tell_webhooks() => {}
-            }
+            dispatch(dispatcher, events).await;
+            // Ends with the workers' events; but what fails in there never keeps these from clients.
+            background.shutdown().await;
         });
         Self { inner }
     }

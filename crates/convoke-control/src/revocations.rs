@@ -83,9 +83,9 @@ impl Inner {
         services.is_some_and(|services| services.revocations.void(token))
     }
 
-    /// Forgets from time to time what is too old to matter. Runs for ever.
+    /// Forgets from time to time what is too old to matter. Runs for ever, where there is a store.
     pub(crate) async fn keep_tidy(&self) {
-        let Some(services) = &self.config.services else { return std::future::pending().await };
+        let Some(services) = &self.config.services else { return };
         let mut tick = tokio::time::interval(TIDY);
         loop {
             tick.tick().await;

@@ -155,11 +155,9 @@ fn shorten(mut reason: String) -> String {
 impl Inner {
     /// Follows the log for all receivers, for ever.
     pub(crate) async fn tell_webhooks(&self) {
-        let Some(services) = &self.config.services else { return std::future::pending().await };
+        let Some(services) = &self.config.services else { return };
         let follow = |webhook: &Webhook| follow(services.store.clone(), webhook.clone());
         futures_util::future::join_all(services.webhooks.iter().map(follow)).await;
-        // There are none.
-        std::future::pending().await
     }
 }
 
