@@ -285,14 +285,18 @@ impl Inner {
     /// The one ending of a session, whatever it was that ended it.
     pub(crate) fn end_session(self: &Arc<Self>, session: &Arc<Session>, reason: EndReason) {
         let (code, sub_code) = (reason.code, reason.sub_code);
-        if let Some(void) = session.finish(reason.clone()) {
-            self.recorder.left(session, &reason);
+        let void = session.finish(reason.clone());
+        // Once it has ended it is let in no more: it never came.
+        let waited = session.call().waiting().iter().any(|one| Arc::ptr_eq(&one.session, session));
+        if let Some(void) = void {
+            if !waited {
+                self.recorder.left(session, &reason);
+            }
             void.iter().for_each(|hash| drop(self.resumable.remove(hash)));
             let call = session.call().wire_id();
             tracing::info!(call, participant = session.wire_id(), code, sub_code, "left");
         }
         self.caller_gone(session);
-        let waited = session.call().waiting().iter().any(|one| Arc::ptr_eq(&one.session, session));
         if self.calls.leave(session) {
             self.recorder.ended(session.call());
             tracing::info!(call = session.call().wire_id(), "call ended");
