@@ -30,8 +30,10 @@ const AUDIO_BPS: u64 = 45_000;
 pub(super) struct Quality {
     state: State,
     prober: Prober,
-    /// As the estimator says.
+    /// As the estimator says, over the last seconds.
     estimated_bps: Option<u64>,
+    /// As it said when the path was looked at last: by this the pacer sends.
+    paced_bps: Option<u64>,
     /// As it is believed.
     pub(super) estimate_bps: Option<u64>,
     can_probe: bool,
@@ -50,7 +52,9 @@ pub(super) struct Quality {
 impl Quality {
     fn believe(&mut self, now: Instant) -> Option<u64> {
         let spent = self.spent();
-        let estimated = self.estimated_bps;
+        // What is averaged falls late, and meanwhile a queue grows before the pacer.
+        let paced = self.paced_bps.unwrap_or(u64::MAX);
+        let estimated = self.estimated_bps.map(|estimated| estimated.min(paced));
         self.estimate_bps = estimated.map(|estimated| self.path.believe(now, estimated, spent));
         self.estimate_bps
     }
@@ -69,18 +73,19 @@ impl Room {
         self.believe(io, key);
     }
 
-    /// How the path to a participant is.
+    /// How the path to a participant is, and what its estimator says of it at the moment.
     pub(crate) fn path(
         &mut self,
         io: &mut Io<'_>,
         key: usize,
-        rtt: Option<Duration>,
-        loss: Option<f32>,
+        (rtt, loss): (Option<Duration>, Option<f32>),
+        paced_bps: Option<u64>,
     ) {
         let Some(participant) = self.participants.get_mut(key) else { return };
         let receive = participant.receive;
         let quality = &mut participant.quality;
         quality.path.report(io.now, rtt, loss);
+        quality.paced_bps = paced_bps;
         let spent = quality.spent();
         if let Some(seat) = receive.and_then(|seat| io.seats.get_mut(seat)) {
             seat.transport.set_congested(quality.path.is_congested());
@@ -92,6 +97,7 @@ impl Room {
             && let Some(seat) = receive.and_then(|seat| io.seats.get_mut(seat))
         {
             seat.transport.restart_estimate(spent + spent / 3);
+            participant.quality.paced_bps = None;
             io.stats.estimates_restarted += 1;
         }
     }
@@ -313,6 +319,7 @@ impl Room {
             && let Some(seat) = io.seats.get_mut(seat_key)
         {
             seat.transport.restart_estimate(estimate_bps);
+            quality.paced_bps = None;
             io.stats.estimates_restarted += 1;
         }
         if let Some(due) = due {

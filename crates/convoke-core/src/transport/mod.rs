@@ -115,7 +115,7 @@ pub(crate) enum Received {
     /// What the path to the peer carries, in bit/s; `None` when nobody estimates any more.
     Estimate { bps: Option<u64>, can_probe: bool },
     /// How the path to the peer is: round trip, and the share of packets lost lately.
-    Path { rtt: Option<Duration>, loss: Option<f32> },
+    Path { rtt: Option<Duration>, loss: Option<f32>, paced_bps: Option<u64> },
 }
 
 /// A received media packet: SRTP, RTX and extensions undone.
@@ -305,7 +305,8 @@ impl Transport {
             }
             Event::PeerStats(stats) => {
                 let loss = stats.egress_loss_fraction;
-                received.push(Received::Path { rtt: stats.rtt, loss });
+                let paced_bps = stats.bwe_tx.map(|estimate| estimate.as_u64());
+                received.push(Received::Path { rtt: stats.rtt, loss, paced_bps });
             }
             Event::Connected => {
                 self.connected = true;

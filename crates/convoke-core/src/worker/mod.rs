@@ -270,7 +270,9 @@ impl Worker {
                 Received::Estimate { bps, can_probe } => {
                     room.estimated(&mut io, participant, bps, can_probe);
                 }
-                Received::Path { rtt, loss } => room.path(&mut io, participant, rtt, loss),
+                Received::Path { rtt, loss, paced_bps } => {
+                    room.path(&mut io, participant, (rtt, loss), paced_bps);
+                }
                 Received::Connected => {
                     let id = room.participant(participant).map(|p| p.id);
                     if let Some(participant) = id {
