@@ -51,12 +51,15 @@ impl H264 {
             1..=23 => seen.nal(first, rest, true),
             _ => return None,
         }
-        let non_reference = seen.slice_reference == Some(false);
+        let keyframe = codec.starts_keyframe(payload);
+        // Whatever a broken stream says of itself: all that follows needs its keyframes.
+        let non_reference = !keyframe && seen.slice_reference == Some(false);
+        let temporal = seen.temporal.unwrap_or(u8::from(non_reference));
         Some(Self {
-            keyframe: codec.starts_keyframe(payload),
+            keyframe,
             starts_frame: seen.starts_frame?,
             non_reference,
-            temporal: seen.temporal.unwrap_or(u8::from(non_reference)),
+            temporal: if keyframe { 0 } else { temporal },
         })
     }
 }

@@ -188,7 +188,10 @@ impl Selector {
             }
             None => at_keyframe(info, wished),
         };
-        let Some(layer) = layer else { return false };
+        let Some(layer) = layer.filter(|layer| info.is_part_of(info.of_track(*layer))) else {
+            // It would begin with what it is not to have.
+            return false;
+        };
         self.changes = [None; CHANGES_MAX];
         self.sent = Sent::default();
         self.thinned = false;

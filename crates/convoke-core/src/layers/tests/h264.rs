@@ -110,3 +110,12 @@ fn a_keyframe_starts_at_the_parameter_sets() {
     assert!(starts.len() >= 2);
     assert!(starts.iter().all(|info| info.layer == Layer::default()));
 }
+
+#[test]
+fn a_keyframe_is_of_the_lowest_layer_whatever_it_says() {
+    // Parameter sets and a slice whose `nal_ref_idc` is 0, aggregated.
+    let stap = [24, 0, 4, 0x67, 0x42, 0xe0, 0x1f, 0, 2, 0x68, 0xce, 0, 2, 0x01, 0x88];
+    let h264 = H264::parse(h264_codec(), &stap).unwrap();
+    assert!(h264.keyframe && !h264.non_reference);
+    assert_eq!(h264.temporal, 0);
+}

@@ -74,6 +74,25 @@ fn late_packets_do_not_cross_a_switch() {
     assert!(!choose(&mut selector, high[7]), "the new one before the switch");
 }
 
+/// Found by the simulator, seed 2843: a keyframe that says of itself that nothing refers to it was begun
+/// with and dropped; what followed was forwarded, nothing was waited for, and no picture ever came.
+#[test]
+fn what_is_not_of_the_wished_layer_begins_nothing() {
+    let name = "vp8-simulcast";
+    let packets = capture(name);
+    let key = packets.iter().position(|p| p.encoding == Some(0) && is_key(p)).unwrap();
+    let mut readers = Readers::new(name);
+    let mut selector = Selector::default();
+    selector.want(Some(layer(0, 0)));
+    let mut rest = packets[key..].iter().filter(|packet| packet.encoding == Some(0));
+    let mut info = readers.read(rest.next().unwrap()).unwrap();
+    info.layer.temporal = 1;
+    assert_eq!(selector.choose(&info), Verdict::Drop);
+    assert_eq!(selector.waits_for_keyframe(), Some(0));
+    let next = readers.read(rest.next().unwrap()).unwrap();
+    assert_eq!(selector.choose(&next), Verdict::Drop, "what follows is of no use");
+}
+
 fn is_key(packet: &Captured) -> bool {
     Vp8::parse(&packet.payload).unwrap().keyframe
 }
