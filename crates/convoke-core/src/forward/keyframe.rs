@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Unanswered requests double the interval up to this many times.
 const DOUBLINGS_MAX: u32 = 3;
+/// So many requests without a keyframe are not the loss of one.
+const UNANSWERED: u32 = 2;
 /// In this time
 const BUSY_SPAN: Duration = Duration::from_secs(10);
 /// so many requests may go before the interval is doubled, and twice as many before it is so again:
@@ -68,6 +70,11 @@ impl Keyframes {
 
     fn last_sent(&self) -> Option<Instant> {
         self.sent.first().copied().flatten()
+    }
+
+    /// Whether several requests on end brought no keyframe.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.unanswered >= UNANSWERED
     }
 
     /// Whether a request waits for its interval.

@@ -88,7 +88,8 @@ impl Room {
         }
     }
 
-    /// For each encoding of a video track, whether a connected subscriber waits for its keyframe.
+    /// For each encoding of a video track, whether a connected subscriber waits for its keyframe: who
+    /// has no picture, and waits in vain, takes one of the next lower encoding too.
     fn waited_for(&self, io: &Io<'_>, key: usize) -> [bool; ENCODINGS_MAX] {
         let mut waited = [false; ENCODINGS_MAX];
         let Some(track) = self.tracks.get(key) else { return waited };
@@ -101,10 +102,14 @@ impl Room {
             if !connected || slot.state == SlotState::CodecNotSupported {
                 continue;
             }
-            if let Some(spatial) = slot.forwarder.waits_for_keyframe(key)
-                && let Some(waited) = waited.get_mut(track.encoding_of(spatial))
-            {
-                *waited = true;
+            let Some(spatial) = slot.forwarder.waits_for_keyframe(key) else { continue };
+            let index = track.encoding_of(spatial);
+            let in_vain = track.encodings.get(index).is_some_and(|e| e.keyframes.is_unanswered());
+            let lower = index.checked_sub(1).filter(|_| in_vain && !slot.forwarder.delivers(key));
+            for index in [Some(index), lower].into_iter().flatten() {
+                if let Some(waited) = waited.get_mut(index) {
+                    *waited = true;
+                }
             }
         }
         waited
