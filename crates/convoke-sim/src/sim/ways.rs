@@ -8,6 +8,9 @@ use std::net::SocketAddr;
 
 /// A receiver may refuse what comes so many places late (RFC 3711 §3.3.2).
 const WINDOW: i16 = 64;
+/// After a gap of so many numbers a receiver may take nothing that is from before its end: str0m's then
+/// judges by what it has received a window earlier.
+const GAP: i16 = 100;
 
 /// One stream's packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub(super) struct Way {
     pub(super) underway: u64,
     /// The highest that came.
     highest: Option<u16>,
+    /// The first that came after such a gap.
+    resumed: Option<u16>,
 }
 
 /// All streams, by the address that the transport had first and the SSRC.
@@ -49,7 +54,12 @@ impl Ways {
         if behind <= 0 {
             way.highest = Some(sequence);
         }
-        way.lost += u64::from(!connected || !taken && behind >= WINDOW);
+        if behind < -GAP {
+            way.resumed = Some(sequence);
+        }
+        let from_gap =
+            way.resumed.is_some_and(|first| first.wrapping_sub(sequence).cast_signed() > 0);
+        way.lost += u64::from(!connected || !taken && (behind >= WINDOW || from_gap));
     }
 }
 
@@ -78,6 +88,24 @@ mod tests {
         ways.came(stream, 30, true, true);
         for (sequence, lost) in [(31_i32, 0), (31 - 63, 0), (31 - 64, 1)] {
             ways.came(stream, u16::try_from(sequence & 0xffff).unwrap(), true, false);
+            assert_eq!(ways.of(stream.0, 7).lost, lost, "{sequence}");
+        }
+    }
+
+    #[test]
+    fn what_is_from_a_long_gap_may_be_refused() {
+        let stream = (SocketAddr::from(([10, 0, 0, 1], 1)), 7);
+        let mut ways = Ways::default();
+        for (sequence, taken, lost) in [
+            (10, true, 0),
+            (111, true, 0),
+            (211, true, 0),
+            (210, false, 0),
+            (312, true, 0),
+            (311, false, 1),
+            (313, false, 1),
+        ] {
+            ways.came(stream, sequence, true, taken);
             assert_eq!(ways.of(stream.0, 7).lost, lost, "{sequence}");
         }
     }
