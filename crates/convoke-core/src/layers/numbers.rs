@@ -97,6 +97,7 @@ impl Closing {
     }
 
     /// The number that follows all given so far.
+    #[cfg(test)]
     fn next(&self) -> u64 {
         self.first_out + (self.highest - self.first + 1) - self.cuts
     }
@@ -192,13 +193,15 @@ impl Unwrap {
 pub(crate) struct FrameMap {
     source: Unwrap,
     numbers: Closing,
+    /// The highest number given.
+    given: u64,
 }
 
 impl FrameMap {
     /// The source's frame `first`, a number of `bits` bits, leaves as `out`.
     pub(crate) fn start(first: u16, bits: u32, out: u64) -> Self {
         let source = Unwrap::new(first, bits);
-        Self { source, numbers: Closing::new(source.highest, out) }
+        Self { source, numbers: Closing::new(source.highest, out), given: out }
     }
 
     /// The number with which frame `n` leaves; `None` for one from before the start, one that was
@@ -207,7 +210,12 @@ impl FrameMap {
         let n = self.source.extend(n);
         self.numbers.advance(n);
         let back = self.numbers.back(n)?;
-        (!self.numbers.cut.has(back)).then(|| self.numbers.number(back))
+        if self.numbers.cut.has(back) {
+            return None;
+        }
+        let number = self.numbers.number(back);
+        self.given = self.given.max(number);
+        Some(number)
     }
 
     /// Frame `n` is dropped on purpose. If later frames were numbered already, its number stays a
@@ -220,9 +228,10 @@ impl FrameMap {
         }
     }
 
-    /// The number that follows all given so far.
+    /// The number that follows all given so far: frames that never came at the end of a stream leave no
+    /// gap, as their packets leave none.
     pub(crate) fn next(&self) -> u64 {
-        self.numbers.next()
+        self.given + 1
     }
 }
 

@@ -177,7 +177,7 @@ proptest! {
         let bits = if wide { 15 } else { 7 };
         let mask = (1u16 << bits) - 1;
         let mut map = FrameMap::start(first & mask, bits, out);
-        let (mut n, mut expected) = (first, out);
+        let (mut n, mut expected, mut given) = (first, out, out);
         for (dropped, packets, lost) in frames {
             n = n.wrapping_add(1);
             let id = n & mask;
@@ -192,9 +192,11 @@ proptest! {
                     map.drop(id);
                 } else {
                     prop_assert_eq!(map.forward(id), Some(expected));
+                    given = expected;
                 }
             }
-            prop_assert_eq!(map.next(), expected + 1);
+            // What was lost since the last leaves no gap where another stream goes on (seed 3615).
+            prop_assert_eq!(map.next(), given + 1);
             if dropped {
                 prop_assert_eq!(map.forward(id), None);
             }
