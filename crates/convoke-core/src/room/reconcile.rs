@@ -333,11 +333,19 @@ impl Room {
     pub(super) fn tell_slots(&mut self, io: &mut Io<'_>, key: usize) {
         let Some(participant) = self.participants.get_mut(key) else { return };
         let id = participant.id;
+        let mut seat = participant.receive.and_then(|seat| io.seats.get_mut(seat));
         let mut changed = Vec::new();
         for (index, slot) in participant.slots.iter_mut().enumerate() {
             let assigned = slot.assigned.and_then(|key| self.tracks.get(key)).map(|t| t.id);
             let now = (assigned, slot.state, slot.allocated, slot.reason);
             if slot.told != now {
+                if slot.kind == MediaKind::Video
+                    && now.0.is_none()
+                    && let Some(seat) = &mut seat
+                {
+                    // Not even as the padding of a probe.
+                    seat.transport.forget_sent(slot.line);
+                }
                 slot.told = now;
                 changed.push(index);
             }
