@@ -63,6 +63,9 @@ impl LayersSpec {
     }
 }
 
+/// What a microphone sends, in bit/s.
+const AUDIO_BPS: u32 = 40_000;
+
 /// What someone publishes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PublishSpec {
@@ -99,6 +102,15 @@ pub struct PublishSpec {
 }
 
 impl PublishSpec {
+    /// About what it sends when all of it is wanted, in bit/s.
+    pub(crate) fn sends_bps(&self) -> u32 {
+        match (&self.layers, self.source) {
+            (Some(layers), _) => layers.encodings.iter().map(|encoding| encoding.bps).sum(),
+            (None, Source::Microphone | Source::ScreenAudio) => AUDIO_BPS,
+            (None, _) => self.bps,
+        }
+    }
+
     /// An open microphone.
     #[must_use]
     pub fn microphone() -> Self {

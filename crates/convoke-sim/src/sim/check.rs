@@ -167,7 +167,11 @@ impl Sim {
             return None;
         }
         let client_id = &playing.client_id;
-        if got.packets == 0 && !self.is_narrow(who) {
+        // A publisher that goes on sending more than its uplink carries may lose all of its keyframes.
+        let choked = publisher.up.config().rate_bps.is_some_and(|rate| {
+            rate < live.playing.iter().map(|p| u64::from(p.spec.sends_bps())).sum()
+        });
+        if got.packets == 0 && !choked && !self.is_narrow(who) {
             return Some(format!("0 packets of {client_id}"));
         }
         let seconds = MEASURE.as_secs_f64();
