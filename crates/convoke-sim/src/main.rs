@@ -42,6 +42,12 @@ enum Command {
         /// The seed.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Workers that each room spans.
+        #[arg(long, default_value_t = 1)]
+        span: usize,
+        /// How long messages between workers are on their way, in milliseconds.
+        #[arg(long, default_value_t = 0)]
+        relay_delay: u64,
     },
 }
 
@@ -85,9 +91,9 @@ fn main() -> ExitCode {
             }
             None => unknown(&name),
         },
-        Command::Trace { scenario: name, seed } => match scenario(&name, seed) {
+        Command::Trace { scenario: name, seed, span, relay_delay } => match scenario(&name, seed) {
             Some(scenario) => {
-                let (report, trace) = run_traced(&scenario, seed);
+                let (report, trace) = run_traced(&scenario.spanning(span, relay_delay), seed);
                 println!("{}\n{}", trace.join("\n"), report.line());
                 ExitCode::SUCCESS
             }

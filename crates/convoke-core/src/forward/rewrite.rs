@@ -188,7 +188,14 @@ impl Rewriter {
         if map.seq.distance(packet.seq) > 0 {
             map.follow(now, packet);
         }
-        let _ = map.seq.drop(packet.seq);
+        self.close_up(packet.seq, picture_id);
+    }
+
+    /// Numbers close up over a packet of the present stream that never came here: when it would have come
+    /// is not known, so nothing is learned of the stream's clock.
+    pub(crate) fn close_up(&mut self, seq: u64, picture_id: Option<u16>) {
+        let Some(map) = self.map.as_mut() else { return };
+        let _ = map.seq.drop(seq);
         if let (Some(Pictures::Closing(pictures)), Some(id)) = (&mut map.pictures, picture_id) {
             pictures.drop(id);
         }

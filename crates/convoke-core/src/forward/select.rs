@@ -265,7 +265,6 @@ impl Forwarder {
     /// part of what is forwarded.
     pub(crate) fn withheld(
         &mut self,
-        now: Instant,
         (ssrc, layer): (u32, Layer),
         numbers: Incoming,
         picture_id: Option<u16>,
@@ -276,7 +275,7 @@ impl Forwarder {
             return false;
         }
         source.selector.withheld(numbers.seq, numbers.time, layer);
-        self.rewriter.skip(now, numbers, picture_id);
+        self.rewriter.close_up(numbers.seq, picture_id);
         source.selector.current().is_none()
     }
 

@@ -103,11 +103,9 @@ impl Room {
                 continue;
             }
             let Some(spatial) = slot.forwarder.waits_for_keyframe(key) else { continue };
-            let index = track.encoding_of(spatial);
-            let in_vain = track.encodings.get(index).is_some_and(|e| e.keyframes.is_unanswered());
-            let lower = index.checked_sub(1).filter(|_| in_vain && !slot.forwarder.delivers(key));
-            for index in [Some(index), lower].into_iter().flatten() {
-                if let Some(waited) = waited.get_mut(index) {
+            let lower = track.stand_in(spatial).filter(|_| !slot.forwarder.delivers(key));
+            for spatial in [Some(spatial), lower].into_iter().flatten() {
+                if let Some(waited) = waited.get_mut(track.encoding_of(spatial)) {
                     *waited = true;
                 }
             }

@@ -116,7 +116,7 @@ impl Room {
                 for seq in (run.seq..).take(usize::from(run.count)) {
                     let numbers = Incoming { seq, time: run.time, ..numbers };
                     let of = (ssrc, run.layer);
-                    if slot.forwarder.withheld(io.now, of, numbers, run.picture_id) {
+                    if slot.forwarder.withheld(of, numbers, run.picture_id) {
                         // It came to be wanted while it was on its way.
                         if slot.assigned == Some(key) {
                             slot.settle(false);

@@ -264,6 +264,14 @@ impl Track {
         if self.is_simulcast() { usize::from(spatial).min(self.encodings.len() - 1) } else { 0 }
     }
 
+    /// The next lower encoding, if keyframes of the one with this spatial layer do not come: something to
+    /// begin with for who has no picture.
+    pub(super) fn stand_in(&self, spatial: u8) -> Option<u8> {
+        let index = self.encoding_of(spatial);
+        let in_vain = self.encodings.get(index).is_some_and(|e| e.keyframes.is_unanswered());
+        u8::try_from(index).ok()?.checked_sub(1).filter(|_| in_vain)
+    }
+
     /// Takes a packet into account. `None` if it is of a stream that is not this track's.
     pub(super) fn hear(&mut self, now: Instant, packet: &MediaPacket) -> Option<Heard> {
         let index = self.find(now, packet)?;

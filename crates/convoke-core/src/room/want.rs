@@ -10,6 +10,7 @@
 
 use std::time::Instant;
 
+use super::track::Track;
 use super::{Io, Room, Slot};
 use crate::api::{Layer, MediaKind, RelayMessage, WANT_LESS_AFTER, WantedLayers};
 
@@ -69,6 +70,9 @@ impl Room {
         for subscription in &track.subscriptions {
             if let Some(slot) = self.slot(subscription.participant, subscription.slot) {
                 slot.add_needs(key, &mut needed);
+                if let Some(layer) = slot.waits_in_vain(key, track) {
+                    needed.layers.add(layer);
+                }
             }
         }
         let Some(track) = self.tracks.get_mut(key) else { return };
@@ -138,6 +142,13 @@ impl Room {
 }
 
 impl Slot {
+    /// The layer that may stand in for what it waits for.
+    fn waits_in_vain(&self, key: usize, track: &Track) -> Option<Layer> {
+        let layer = self.allocated.filter(|_| self.assigned == Some(key))?;
+        let spatial = track.stand_in(layer.spatial)?;
+        (!self.forwarder.delivers(key)).then_some(Layer { spatial, ..layer })
+    }
+
     fn add_needs(&self, track: usize, needed: &mut Want) {
         if self.assigned == Some(track) {
             self.allocated.into_iter().for_each(|layer| needed.layers.add(layer));
