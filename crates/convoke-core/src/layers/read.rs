@@ -101,12 +101,14 @@ impl Reader {
     /// `None` for a packet that says nothing that can be understood. Where the dependency descriptor
     /// cannot be understood (yet), the payload is asked.
     pub(crate) fn read(&mut self, packet: Packet<'_>) -> Option<FrameInfo> {
-        let payload = self.read_payload(packet);
+        // What is encrypted may look like anything.
+        let sealed = self.encrypted && packet.descriptor.is_some();
+        let payload = if sealed { None } else { self.read_payload(packet) };
         let described = packet
             .descriptor
             .and_then(|bytes| Descriptor::read(bytes, &mut self.structures))
             .and_then(|understood| self.describe(packet, understood));
-        if self.encrypted && packet.descriptor.is_some() && described.is_none() {
+        if sealed && described.is_none() {
             return None;
         }
         if let Some(Targets { descriptor, .. }) =

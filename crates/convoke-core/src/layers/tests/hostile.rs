@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{capture, h264_codec};
+use super::{capture, codec, h264_codec};
 use crate::layers::descriptor::{Descriptor, Structures, Understood};
 use crate::layers::{Layer, Packet, Reader, Selector, Vp8, Vp8Edit, Vp9, Vp9Edit};
 use crate::transport::Codec;
@@ -115,5 +115,24 @@ proptest! {
             };
             prop_assert_eq!(again, descriptor);
         }
+    }
+}
+
+/// Found by the simulator, seed 918: a ciphertext that looks like a scalability structure made a small
+/// encoding seem the largest, so that encodings were numbered anew with each of its keyframes.
+#[test]
+fn encrypted_payloads_say_nothing_of_sizes() {
+    // V, then one spatial layer with a size of 60,000 by 60,000.
+    let lies = [0x0a, 0x10, 0xea, 0x60, 0xea, 0x60, 0, 0];
+    let name = "vp9-simulcast-dd";
+    for (encrypted, believed) in [(true, false), (false, true)] {
+        let mut reader = Reader::new(codec(name), None).encrypted(encrypted);
+        let mut sizes = Vec::new();
+        for packet in capture(name).iter().filter(|packet| packet.encoding == Some(0)) {
+            let packet = Packet { payload: &lies, ..packet.packet() };
+            reader.read(packet).unwrap();
+            sizes.push(reader.size(0));
+        }
+        assert_eq!(sizes.contains(&Some((60_000, 60_000))), believed, "encrypted: {encrypted}");
     }
 }
