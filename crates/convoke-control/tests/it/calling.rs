@@ -136,7 +136,8 @@ async fn offered(server: &Server, joined: &Joined, count: usize) -> Vec<Value> {
     let path = format!("/calls/{}/events?after=0", joined.call_id);
     loop {
         let events = server.rest(Role::Calls, "GET", &path, &Value::Null).await.json();
-        let all = events["value"].as_array().unwrap().clone();
+        // Until its begin is recorded there is no such call.
+        let all = events["value"].as_array().cloned().unwrap_or_default();
         let kind = "Microsoft.Communication.IncomingCall";
         let found: Vec<Value> =
             all.iter().filter(|e| e["type"] == kind).map(|e| e["data"].clone()).collect();
