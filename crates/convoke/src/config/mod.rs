@@ -267,8 +267,7 @@ fn wrong(
 
 /// Each number in its range.
 fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
-    const DAY: Duration = Duration::from_secs(24 * 3_600);
-    let RawConfig { http, media, limits, calls, calling, services, .. } = raw;
+    let RawConfig { media, limits, calls, calling, services, .. } = raw;
     let counts = [
         ("media.workers", media.workers, 0, 256),
         ("media.datagrams_per_turn", media.datagrams_per_turn, 1, 65_536),
@@ -322,6 +321,13 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
             return Err(wrong(source, key, value.spell(), range));
         }
     }
+    check_durations(raw, source)
+}
+
+/// Each time in its range.
+fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+    let RawConfig { http, media, calls, calling, services, .. } = raw;
     let durations = [
         ("http.hello_timeout", http.hello_timeout, Duration::from_millis(100), DAY),
         ("http.ping_interval", http.ping_interval, Duration::from_millis(100), DAY),
