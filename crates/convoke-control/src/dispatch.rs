@@ -30,6 +30,7 @@ pub(crate) async fn dispatch(inner: Arc<Inner>, mut events: Events) {
         () = read => {}
         () = refresh_all(&inner) => {}
     }
+    inner.disconnect_all(&EndReason::server_stopped());
     for call in inner.calls.all() {
         inner.calls.kill(&call);
         for session in call.everyone() {

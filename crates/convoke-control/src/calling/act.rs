@@ -191,11 +191,18 @@ impl Inner {
 
     /// Ends the call for everyone, if there is one.
     pub(crate) async fn terminate(self: &Arc<Self>, connection: &Arc<Connection>) {
-        if let Some(call) = connection.call() {
-            self.end_call(call, EndReason::call_ended()).await;
+        let (this, connection) = (Arc::clone(self), Arc::clone(connection));
+        // By itself: it is done also if nobody waits for the reply any more.
+        let ending = tokio::spawn(async move {
+            if let Some(call) = connection.call() {
+                this.end_call(call, EndReason::call_ended()).await;
+            }
+            // Where there was none yet, or it was over.
+            this.disconnect(&connection, EndReason::call_ended().into());
+        });
+        if let Err(error) = ending.await {
+            tracing::error!(%error, "ending a call failed");
         }
-        // Where there was none yet, or it was over.
-        self.disconnect(connection, EndReason::call_ended().into());
     }
 
     /// All connections end.
@@ -282,7 +289,7 @@ impl Inner {
     }
 
     /// Removes somebody from the call, and tells what became of it.
-    pub(crate) async fn expel(
+    pub(crate) fn expel(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         identity: &str,
@@ -298,11 +305,15 @@ impl Inner {
             return Ok(());
         }
         self.calling.with(connection, |machine| machine.remove(identity, asked));
-        let outcome = match self.remove_identity(call, &Arc::from(identity)).await {
-            Ok(()) => Outcome::good(),
-            Err(full) => Outcome::new(409, full.0),
-        };
-        self.calling.with(connection, |machine| machine.removed(identity, &outcome));
+        let (this, connection, call) = (Arc::clone(self), Arc::clone(connection), Arc::clone(call));
+        let identity: Arc<str> = identity.into();
+        tokio::spawn(async move {
+            let outcome = match this.remove_identity(&call, &identity).await {
+                Ok(()) => Outcome::good(),
+                Err(full) => Outcome::new(409, full.0),
+            };
+            this.calling.with(&connection, |machine| machine.removed(&identity, &outcome));
+        });
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: which addresses are told anything; for each connection and address a lane, in which events
 //! go one at a time and in order, each tried for as long as is configured; and the bounds: of each
-//! lane, and of requests at once.
+//! lane, and of requests at once, of which one receiver gets a part.
 //! Never: makes a call wait, or follows a redirect. What a restart would lose is lost with the
 //! connections that it is about.
 
@@ -27,6 +27,8 @@ pub(crate) const ADDRESS: usize = 2_048;
 /// The first wait after a failure, doubling up to the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
+/// One receiver gets this part of all requests at once, so that one that hangs stops no other.
+const PART: usize = 4;
 
 /// Where events go. Its query may hold a secret, so that it is never shown.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -137,13 +139,15 @@ impl Lane {
 pub(crate) struct Callbacks {
     lanes: DashMap<Key, Lane>,
     places: Semaphore,
+    /// Places at each receiver, by host and port, while anything goes there.
+    receivers: DashMap<String, Arc<Semaphore>>,
     config: CallingConfig,
 }
 
 impl Callbacks {
     pub(crate) fn new(config: CallingConfig) -> Self {
         let places = Semaphore::new(config.callbacks_in_flight.clamp(1, Semaphore::MAX_PERMITS));
-        Self { lanes: DashMap::new(), places, config }
+        Self { lanes: DashMap::new(), places, receivers: DashMap::new(), config }
     }
 
     /// Whether everything is told or given up.
@@ -197,7 +201,19 @@ impl Callbacks {
     }
 
     async fn send(&self, to: &Callback, body: Bytes) -> Result<(), String> {
-        // Never closed.
+        let name = to.0.authority().map(ToString::to_string).unwrap_or_default();
+        let part = (self.config.callbacks_in_flight / PART).clamp(1, Semaphore::MAX_PERMITS);
+        let places = self.receivers.entry(name.clone());
+        let own = Arc::clone(&places.or_insert_with(|| Arc::new(Semaphore::new(part))));
+        let sent = self.send_within(&own, to, body).await;
+        drop(own);
+        self.receivers.remove_if(&name, |_, places| Arc::strong_count(places) == 1);
+        sent
+    }
+
+    async fn send_within(&self, own: &Semaphore, to: &Callback, body: Bytes) -> Result<(), String> {
+        // Neither is ever closed.
+        let _own = own.acquire().await.map_err(|error| error.to_string())?;
         let _place = self.places.acquire().await.map_err(|error| error.to_string())?;
         let kind = HeaderValue::from_static("application/json; charset=utf-8");
         let headers = vec![(CONTENT_TYPE, kind)];

@@ -480,6 +480,56 @@ mod tests {
         assert_eq!(early.take(), []);
     }
 
+    /// A history of what may happen, in an order that `seed` decides.
+    fn history(seed: u64) {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut below = |bound: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random >> 33).unwrap() % bound
+        };
+        let mut machine = connected();
+        let (mut all, mut wanted) = (Vec::new(), Vec::new());
+        for step in 0..40 {
+            let context = format!("{step}");
+            let some = format!("{}", below(step + 1));
+            match below(7) {
+                0 | 1 => {
+                    let purpose = [Purpose::Add, Purpose::Transfer("x".to_owned())];
+                    let purpose = purpose[below(2)].clone();
+                    machine.invite(invitation(&context, purpose)).unwrap();
+                    wanted.push(context);
+                }
+                2 => {
+                    machine.cancel(&some, asked(&context));
+                    wanted.push(context);
+                }
+                3 => {
+                    machine.remove(&some, asked(&context));
+                    wanted.push(context);
+                }
+                4 => machine.removed(&some, &Outcome::new([200, 409][below(2)], "")),
+                5 => drop(machine.settle(&some, [RingState::Accepted, RingState::Busy][below(2)])),
+                _ => machine.roster(vec![Seen { identity: some, muted: below(2) == 0 }]),
+            }
+            all.extend(machine.take());
+        }
+        assert!(machine.disconnect(Outcome::good()).is_some());
+        all.extend(machine.take());
+        assert_eq!(all.pop().unwrap().kind, "CallDisconnected");
+        let mut outcomes: Vec<String> =
+            all.into_iter().filter_map(|one| one.asked.context).collect();
+        outcomes.sort();
+        wanted.sort();
+        assert_eq!(outcomes, wanted, "seed {seed}");
+    }
+
+    #[test]
+    fn in_a_thousand_random_histories_each_operation_has_one_outcome_and_the_end_comes_last() {
+        (0..1_000).for_each(history);
+    }
+
     #[test]
     fn there_is_a_bound_to_invitations() {
         let mut machine = connected();

@@ -106,7 +106,13 @@ impl Inner {
             let _turn = watch.turn.lock().await;
             // What changes from here on is looked at again.
             watch.due.store(false, Ordering::Release);
-            let Some(seen) = this.people(&watch.call).await else { return };
+            let Some(seen) = this.people(&watch.call).await else {
+                // A worker that is busy is asked again, for as long as anybody wants to know.
+                if !lock(&watch.connections).is_empty() {
+                    this.look(&watch);
+                }
+                return;
+            };
             let connections = lock(&watch.connections).clone();
             for connection in connections {
                 this.calling.with(&connection, |machine| machine.roster(seen.clone()));

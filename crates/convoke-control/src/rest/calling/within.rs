@@ -235,7 +235,7 @@ pub(crate) async fn remove(
         ask.audit("calling.removeParticipant", &format!("{id} {identity}")).await?;
         let operation_context = operation.context.clone();
         let taken = Taken { operation_context, ..Taken::default() };
-        let removed = inner.expel(&connection, &identity, operation).await;
+        let removed = inner.expel(&connection, &identity, operation);
         removed.map_err(|error| refused(inner, error))?;
         Ok(Reply::new(StatusCode::ACCEPTED, json!(taken)))
     };
