@@ -203,6 +203,11 @@ impl Calling {
             && self.callbacks.is_idle()
     }
 
+    /// What became of callbacks; see [`callback::OUTCOMES`].
+    pub(crate) fn told(&self) -> [u64; callback::OUTCOMES.len()] {
+        self.callbacks.counts()
+    }
+
     pub(crate) fn is_told(&self) -> bool {
         self.callbacks.is_idle()
     }

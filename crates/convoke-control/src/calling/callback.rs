@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -108,6 +109,9 @@ pub(crate) struct Event {
     pub(crate) superseded: bool,
 }
 
+/// What becomes of an attempt, or of an event without one, as metrics name it.
+pub(crate) const OUTCOMES: [&str; 4] = ["taken", "refused", "given_up", "dropped"];
+
 type Key = (Arc<str>, Callback);
 
 /// Events of one connection for one address. A lane is there while something is in it or under way.
@@ -118,7 +122,7 @@ struct Lane {
 
 impl Lane {
     /// Takes one in. How many were dropped for it.
-    fn push(&mut self, event: Event, most: usize) -> usize {
+    fn push(&mut self, event: Event, most: usize) -> u64 {
         if event.superseded && self.waiting.back().is_some_and(|last| last.superseded) {
             self.waiting.pop_back();
         }
@@ -141,13 +145,27 @@ pub(crate) struct Callbacks {
     places: Semaphore,
     /// Places at each receiver, by host and port, while anything goes there.
     receivers: DashMap<String, Arc<Semaphore>>,
+    counts: [AtomicU64; OUTCOMES.len()],
     config: CallingConfig,
 }
 
 impl Callbacks {
     pub(crate) fn new(config: CallingConfig) -> Self {
         let places = Semaphore::new(config.callbacks_in_flight.clamp(1, Semaphore::MAX_PERMITS));
-        Self { lanes: DashMap::new(), places, receivers: DashMap::new(), config }
+        let (lanes, receivers) = (DashMap::new(), DashMap::new());
+        Self { lanes, places, receivers, counts: Default::default(), config }
+    }
+
+    /// What became of all so far.
+    pub(crate) fn counts(&self) -> [u64; OUTCOMES.len()] {
+        self.counts.each_ref().map(|count| count.load(Relaxed))
+    }
+
+    fn count(&self, outcome: &str, times: u64) {
+        let outcomes = OUTCOMES.iter().zip(&self.counts);
+        for (_, count) in outcomes.filter(|(name, _)| **name == outcome) {
+            count.fetch_add(times, Relaxed);
+        }
     }
 
     /// Whether everything is told or given up.
@@ -166,6 +184,7 @@ impl Callbacks {
             }
         };
         if dropped > 0 {
+            self.count("dropped", dropped);
             let (connection, host) = (&**connection, to.host());
             tracing::warn!(connection, host, dropped, "callbacks were dropped: too many wait");
         }
@@ -186,13 +205,14 @@ impl Callbacks {
         let mut wait = RETRY_FIRST;
         loop {
             let failure = match self.send(to, event.body.clone()).await {
-                Ok(()) => return,
+                Ok(()) => return self.count("taken", 1),
                 Err(failure) => failure,
             };
+            self.count("refused", 1);
             let (connection, host) = (&**connection, to.host());
             if event.born.elapsed() + wait > self.config.callback_retry_for {
                 tracing::warn!(connection, host, failure, "a callback was given up");
-                return;
+                return self.count("given_up", 1);
             }
             tracing::debug!(connection, host, failure, ?wait, "a callback is tried again");
             tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;

@@ -11,7 +11,7 @@ use convoke_protocol::{EndReason, GroupId, IncomingCall, Joined, RingState, Serv
 use serde_json::{Value, json};
 
 use crate::moderation::ended;
-use crate::support::{Bystander, Http, PATIENCE, Raw, Server, join, offers};
+use crate::support::{Bystander, Http, PATIENCE, Raw, Server, hello, join_room, offers};
 use receiver::Receiver;
 
 const BASE: &str = "/calling/callConnections";
@@ -583,7 +583,7 @@ async fn a_receiver_that_hangs_or_is_not_there_costs_no_call() {
     let impatient = |config: &mut ControlConfig| {
         config.calling.callback_timeout = Duration::from_millis(300);
         config.calling.callback_retry_for = Duration::from_millis(600);
-        config.calling.callbacks_in_flight = 1;
+        config.calling.callbacks_in_flight = 4;
     };
     let server = server_with(impatient).await;
     let bystander = Bystander::start(&server).await;
@@ -594,13 +594,68 @@ async fn a_receiver_that_hangs_or_is_not_there_costs_no_call() {
     connect(&server, call, &hangs).await;
     let nowhere = json!({ "callLocator": group(call), "callbackUri": "http://127.0.0.1:9/x" });
     good(&server, 200, &format!("{BASE}:connect"), nowhere).await;
+    for _ in 0..4 {
+        connect(&server, call, &hangs).await;
+    }
+    let sound = Receiver::start().await;
+    let id = connect(&server, call, &sound).await;
     let begin = std::time::Instant::now();
     let (mut bob, in_bob) = server.participant("bob", call).await;
     leave(&mut bob, &in_bob).await;
     leave(&mut alice, &joined).await;
     assert!(begin.elapsed() < Duration::from_secs(5));
+    sound.wait_of("CallDisconnected", &id).await;
     bystander.did_not_notice().await;
     becomes_idle(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_says_so_to_app_servers() {
+    let server = server().await;
+    let receiver = Receiver::start().await;
+    let call = GroupId::random();
+    let (_alice, _) = server.participant("alice", call).await;
+    let id = connect(&server, call, &receiver).await;
+    let _bob = server.agent("bob").await;
+    let body = json!({ "targets": [user("bob")], "callbackUri": receiver.url });
+    let ringing = id_of(&good(&server, 201, BASE, body.clone()).await);
+    server.control.end_all(EndReason::server_stopped()).await;
+    for id in [id, ringing] {
+        receiver.wait_of("CallDisconnected", &id).await;
+    }
+    bad(&server, 503, "ServerBusy", BASE, body).await;
+    becomes_idle(&server).await;
+    receiver.is_sound();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_call_of_a_scheduled_room_is_held_but_nobody_is_called_into_it() {
+    let server = server().await;
+    let receiver = Receiver::start().await;
+    let (alice, token) = server.identity().await;
+    let body = json!({ "participants": { &alice: { "role": "Presenter" } } });
+    let made = server.rest(Role::Calls, "POST", "/rooms?api-version=2025-03-13", &body).await;
+    let room = made.json()["id"].as_str().unwrap().to_owned();
+    let locator = json!({ "kind": "roomCallLocator", "roomId": room });
+    let body = json!({ "callLocator": locator, "callbackUri": receiver.url });
+    let path = format!("{BASE}:connect");
+    bad(&server, 404, "CallNotFound", &path, body.clone()).await;
+    let mut raw = hello(&server, &token).await.unwrap();
+    raw.ask(join_room(&room)).await;
+    let id = id_of(&good(&server, 200, &path, body).await);
+    receiver.wait_roster(&id, &[&alice]).await;
+    let add = json!({ "participantToAdd": user("bob") });
+    let error =
+        bad(&server, 501, "NotSupported", &format!("{BASE}/{id}/participants:add"), add).await;
+    assert!(error["message"].as_str().unwrap().contains("`inviteIntoRoom`"));
+    let gone = format!("/rooms/{room}?api-version=2025-03-13");
+    server.rest(Role::Calls, "DELETE", &gone, &Value::Null).await;
+    receiver.wait_of("CallDisconnected", &id).await;
+    becomes_idle(&server).await;
+    let audit = server.rest(Role::Admin, "GET", "/audit", &Value::Null).await.json();
+    let actions = audit["value"].as_array().unwrap().iter().map(|entry| entry["action"].clone());
+    let actions: Vec<Value> = actions.collect();
+    assert!(actions.contains(&json!("calling.connect")), "{actions:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -720,5 +775,4 @@ async fn what_cannot_be_is_refused_with_the_part_at_fault() {
     }
     let missing = ask(&server, "GET", "/calling/x", Value::Null).await;
     assert_eq!((missing.status, missing.acs_code().as_str()), (404, "NotFound"));
-    let _ = join(call);
 }
