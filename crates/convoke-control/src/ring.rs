@@ -10,6 +10,8 @@
 //!                  |--decline--> Declined      |--timeout--> TimedOut
 //!                  |--cancel---> Canceled      `--no agent left--> Busy, Unreachable
 //! ```
+//! On behalf of an identity somebody else may take the call (it is then Accepted, and on no device),
+//! refuse it, or have another identity called in its place (it is then Canceled).
 //! Whatever comes first decides; what comes later finds the agent ringing no more.
 
 use std::sync::Arc;
