@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 
 const BINARY = process.env.CONVOKE_BIN;
 
-/** `{ connectionString, url, stop }` of a server in development mode. */
+/** `{ connectionString, url, get, stop }` of a server in development mode. */
 export async function startServer() {
   if (!BINARY) throw new Error('CONVOKE_BIN must name the server; `make acs` sets it');
   const folder = await mkdtemp(join(tmpdir(), 'convoke-acs-'));
@@ -23,12 +23,17 @@ export async function startServer() {
     }),
   ]);
   const { url, connectionString } = JSON.parse(await readFile(join(folder, 'dev.json'), 'utf8'));
+  const key = connectionString.split('accesskey=')[1];
+  const get = async (path) => {
+    const reply = await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${key}` } });
+    return reply.json();
+  };
   const stop = async () => {
     child.kill('SIGTERM');
     await exited;
     await rm(folder, { recursive: true, force: true });
   };
-  return { url, connectionString, stop };
+  return { url, connectionString, get, stop };
 }
 
 async function ready(child) {

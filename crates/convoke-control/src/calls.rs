@@ -252,6 +252,11 @@ impl CallTable {
         self.by_locator.get(locator).map(|call| Arc::clone(&call))
     }
 
+    /// The call of an id that clients and records know. A walk through all: for what is rare.
+    pub(crate) fn by_wire_id(&self, id: &str) -> Option<Arc<Call>> {
+        self.by_locator.iter().find(|call| call.wire_id == id).map(|call| Arc::clone(&call))
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<Call>> {
         self.by_locator.iter().map(|call| Arc::clone(&call)).collect()
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use convoke_protocol::{IceServer, LobbyPolicy};
 
+use crate::calling::CallingConfig;
 use crate::issuers::ExternalIssuer;
 use crate::keys::KeySet;
 use crate::mint::Minter;
@@ -32,6 +33,8 @@ pub struct ControlConfig {
     pub lobby: LobbyPolicy,
     /// What app servers may ask for, and where it is kept: without it there is no REST.
     pub services: Option<Services>,
+    /// What they hold of calls, and how they are told.
+    pub calling: CallingConfig,
     /// Time limits.
     pub times: Times,
     /// Bounds.
@@ -115,6 +118,7 @@ impl ControlConfig {
             issuers: Vec::new(),
             dev_minter: None,
             services: None,
+            calling: CallingConfig::default(),
             origins: Origins::These(Vec::new()),
             ice_servers: Vec::new(),
             slots: Slots::default(),

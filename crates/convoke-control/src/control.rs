@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use crate::calling::Calling;
 use crate::calls::{Call, CallTable};
 use crate::config::ControlConfig;
 use crate::convert;
@@ -64,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) refresh: tokio::sync::Notify,
     /// Which agents are there, and what rings.
     pub(crate) ringing: Ringing,
+    /// What app servers hold of calls.
+    pub(crate) calling: Calling,
     /// Changes of scheduled rooms so far.
     pub(crate) room_changes: AtomicU64,
     pub(crate) recorder: Recorder,
@@ -121,6 +124,7 @@ impl Control {
             places: Arc::new(Semaphore::new(config.limits.agents.min(Semaphore::MAX_PERMITS))),
             refresh: tokio::sync::Notify::new(),
             ringing: Ringing::default(),
+            calling: Calling::new(config.calling.clone()),
             draining: AtomicBool::new(false),
             config,
         });
@@ -149,6 +153,19 @@ impl Control {
         self.inner.calls.count()
     }
 
+    /// Call connections of app servers that are not over.
+    #[must_use]
+    pub fn active_call_connections(&self) -> usize {
+        self.inner.calling.count()
+    }
+
+    /// Whether app servers hold nothing any more, and all that they were to be told is told or
+    /// given up.
+    #[must_use]
+    pub fn is_automation_idle(&self) -> bool {
+        self.inner.calling.is_empty()
+    }
+
     /// WebSockets open now.
     #[must_use]
     pub fn active_agents(&self) -> usize {
@@ -175,10 +192,11 @@ impl Control {
         if !stopped {
             return;
         }
+        inner.disconnect_all(&reason);
         inner.agents.iter().for_each(|agent| agent.outlet.close(close::GOING_AWAY));
         let farewell = inner.config.times.farewell + Duration::from_millis(500);
         let gone = async {
-            while !inner.agents.is_empty() {
+            while !inner.agents.is_empty() || !inner.calling.is_told() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -270,7 +288,7 @@ impl Inner {
                 self.end_session(&session, reason.clone());
             }
             if over {
-                self.recorder.ended(call);
+                self.call_over(call, reason);
             }
         }
         let leave = convert::read_end_reason(reason);
@@ -298,7 +316,7 @@ impl Inner {
         }
         self.caller_gone(session);
         if self.calls.leave(session) {
-            self.recorder.ended(session.call());
+            self.call_over(session.call(), &reason);
             tracing::info!(call = session.call().wire_id(), "call ended");
         } else {
             self.forget(session, waited);

@@ -30,6 +30,7 @@ pub(crate) async fn dispatch(inner: Arc<Inner>, mut events: Events) {
         () = read => {}
         () = refresh_all(&inner) => {}
     }
+    inner.disconnect_all(&EndReason::server_stopped());
     for call in inner.calls.all() {
         inner.calls.kill(&call);
         for session in call.everyone() {
@@ -61,6 +62,7 @@ impl Inner {
                     call.for_each(|session| session.begin_refresh());
                 }
                 self.refresh.notify_one();
+                self.rosters_changed();
             }
             NodeEvent::WorkerFailed { worker, rooms } => {
                 tracing::error!(worker, rooms = rooms.len(), "a worker failed");
@@ -100,6 +102,9 @@ impl Inner {
             && let Some(session) = call.session(*participant).filter(|one| one.room() == room)
         {
             self.end_session(&session, convert::end_reason(*reason));
+        }
+        if !matches!(change, RoomChange::Reachable { .. }) {
+            self.roster_changed(&call);
         }
         let message = convert::change(call.wire_id().to_owned(), version, change);
         self.push_to_all(&call, room, version, &message);
@@ -190,7 +195,7 @@ impl Inner {
             self.end_session(&session, EndReason::server_failed());
         }
         if over {
-            self.recorder.ended(&call);
+            self.call_over(&call, &EndReason::server_failed());
         }
     }
 

@@ -75,6 +75,10 @@ impl Source for Arc<Inner> {
         (self.calls.count(), self.agents.len())
     }
 
+    fn calling(&self) -> (usize, [u64; 4]) {
+        (self.calling.count(), self.calling.told())
+    }
+
     fn is_draining(&self) -> bool {
         Inner::is_draining(self)
     }

@@ -446,7 +446,7 @@ impl Inner {
     fn give_up(self: &Arc<Self>, session: &Arc<Session>) {
         session.finish(wire::EndReason::server_failed());
         if self.calls.leave(session) {
-            self.recorder.ended(session.call());
+            self.call_over(session.call(), &wire::EndReason::call_ended());
         }
     }
 

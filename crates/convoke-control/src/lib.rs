@@ -18,6 +18,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod agent;
+mod calling;
 mod calls;
 mod config;
 mod control;
@@ -52,6 +53,7 @@ mod sync;
 mod token;
 mod webhooks;
 
+pub use calling::CallingConfig;
 pub use config::{ControlConfig, Limits, Origins, Slots, Times};
 pub use control::{Control, PermissionError};
 pub use convoke_store as store;

@@ -283,7 +283,7 @@ impl Inner {
     }
 
     /// Mutes the microphones of these, and tells them by whom. How many were not muted before.
-    async fn mute_all(
+    pub(crate) async fn mute_all(
         self: &Arc<Self>,
         sessions: Vec<Arc<Session>>,
         by: Option<&str>,
@@ -308,7 +308,7 @@ impl Inner {
         done.into_iter().sum()
     }
 
-    async fn remove_identity(
+    pub(crate) async fn remove_identity(
         self: &Arc<Self>,
         call: &Arc<Call>,
         identity: &Arc<str>,

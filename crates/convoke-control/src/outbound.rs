@@ -1,7 +1,8 @@
-//! HTTP requests that the server itself makes: to webhooks, and for the keys of other issuers.
+//! HTTP requests that the server itself makes: to webhooks, for the keys of other issuers, and to the
+//! callback addresses of app servers.
 //!
 //! Owns: their time limits and how much of an answer is read.
-//! Never: follows a redirect, or sends anything to an address that was not configured.
+//! Never: follows a redirect. Whether an address may be sent to is for those to know who name it.
 
 use std::sync::LazyLock;
 use std::time::Duration;

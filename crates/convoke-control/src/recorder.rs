@@ -10,6 +10,7 @@ use std::time::Duration;
 use convoke_node::core::ParticipantId;
 use convoke_protocol::EndReason;
 use convoke_store::{CallChange, Store};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::calls::Call;
@@ -97,6 +98,12 @@ impl Recorder {
             code: reason.code.into(),
             sub_code: reason.sub_code.into(),
         });
+    }
+
+    /// It rings for somebody, and app servers may take it.
+    pub(crate) fn incoming(&self, call: &Call, data: Value) {
+        let (call, at) = (call.wire_id().to_owned(), now_ms());
+        self.send(CallChange::Incoming { call, data, at });
     }
 
     pub(crate) fn ended(&self, call: &Call) {

@@ -9,13 +9,14 @@
 
 pub(crate) mod auth;
 pub(crate) mod body;
+mod calling;
 mod error;
 pub(crate) mod events;
 mod identities;
 pub(crate) mod openapi;
 mod paging;
 mod records;
-mod repeat;
+pub(crate) mod repeat;
 mod rooms;
 mod signature;
 pub(crate) mod time;
@@ -59,6 +60,7 @@ pub(crate) fn router(services: &Services) -> Router<Arc<Inner>> {
         .route("/calls/{id}", get(records::show))
         .route("/calls/{id}/events", get(events::of_call))
         .route_layer(gate(Role::Calls));
+    let calling = router().merge(calling::router()).route_layer(gate(Role::Calls));
     let admin = router()
         .route("/events", get(events::all))
         .route("/audit", get(records::audit))
@@ -67,14 +69,14 @@ pub(crate) fn router(services: &Services) -> Router<Arc<Inner>> {
         .route("/webhooks/{name}/deadLetters/{position}/:replay", post(webhooks::replay))
         .route_layer(gate(Role::Admin));
     let public = router().route("/openapi.json", get(openapi::document));
-    identities.merge(rooms).merge(admin).merge(public)
+    identities.merge(rooms).merge(calling).merge(admin).merge(public)
 }
 
 /// What is answered where no route is: in the shape of the place.
 pub(crate) fn missing(uri: &Uri) -> Option<Response> {
     let shape = Shape::of(uri.path());
     (shape == Shape::Acs).then(|| {
-        let planned = ["/calling/", "/teamsUser/", "/access/"];
+        let planned = ["/teamsUser/", "/access/"];
         let code = if planned.iter().any(|prefix| uri.path().starts_with(prefix)) {
             Code::NotImplemented
         } else {

@@ -10,6 +10,8 @@
 //!                  |--decline--> Declined      |--timeout--> TimedOut
 //!                  |--cancel---> Canceled      `--no agent left--> Busy, Unreachable
 //! ```
+//! On behalf of an identity somebody else may take the call (it is then Accepted, and on no device),
+//! refuse it, or have another identity called in its place (it is then Canceled).
 //! Whatever comes first decides; what comes later finds the agent ringing no more.
 
 use std::sync::Arc;
@@ -33,6 +35,13 @@ pub(crate) enum Input<A> {
     Decline(A),
     /// An agent is busy.
     Busy(A),
+    /// Somebody else has the call on behalf of an identity.
+    Take(Arc<str>),
+    /// It is declined, or said to be busy, on behalf of an identity.
+    Refuse { identity: Arc<str>, busy: bool },
+    /// Another identity is called in place of one; with the agents that it has, `None` if it has
+    /// too much that rings already.
+    Redirect { from: Arc<str>, to: Arc<str>, agents: Option<Vec<A>> },
     /// The caller is gone.
     Cancel,
     /// It has rung long enough.
@@ -134,6 +143,24 @@ impl<A: Copy + Eq> Ring<A> {
             }
             Input::Joined(agent) => self.settle(agent, RingState::Accepted, &mut out),
             Input::Failed(agent) => self.settle(agent, RingState::Failed, &mut out),
+            Input::Take(identity) => {
+                self.answer_for(
+                    &identity,
+                    RingState::Accepted,
+                    &EndReason::accepted_elsewhere(),
+                    &mut out,
+                )?;
+            }
+            Input::Refuse { identity, busy: true } => {
+                self.answer_for(&identity, RingState::Busy, &EndReason::busy(), &mut out)?;
+            }
+            Input::Refuse { identity, busy: false } => {
+                self.answer_for(&identity, RingState::Declined, &EndReason::declined(), &mut out)?;
+            }
+            Input::Redirect { from, to, agents } => {
+                self.answer_for(&from, RingState::Canceled, &EndReason::canceled(), &mut out)?;
+                self.call_instead(to, agents, &mut out);
+            }
             Input::Cancel => {
                 self.canceled = true;
                 self.stop_all(RingState::Canceled, &EndReason::canceled(), &mut out);
@@ -175,6 +202,44 @@ impl<A: Copy + Eq> Ring<A> {
             agents.push(agent);
             out.push(Output::Ring(agent));
         }
+    }
+
+    /// An identity that rings has an outcome, by none of its agents.
+    fn answer_for(
+        &mut self,
+        identity: &str,
+        outcome: RingState,
+        reason: &EndReason,
+        out: &mut Vec<Output<A>>,
+    ) -> Result<(), NotRinging> {
+        let rings = |target: &&mut Target<A>| {
+            *target.identity == *identity && matches!(target.state, State::Ringing { .. })
+        };
+        let target = self.targets.iter_mut().find(rings).ok_or(NotRinging)?;
+        if let State::Ringing { agents, .. } = &target.state {
+            out.extend(agents.iter().map(|agent| Output::Stop(*agent, reason.clone())));
+        }
+        target.state = State::Done(outcome);
+        out.push(Output::Update);
+        Ok(())
+    }
+
+    /// One more is called, unless it is or was already.
+    fn call_instead(&mut self, to: Arc<str>, agents: Option<Vec<A>>, out: &mut Vec<Output<A>>) {
+        if self.targets.iter().any(|target| target.identity == to) {
+            return;
+        }
+        let state = match agents {
+            Some(agents) => {
+                out.extend(agents.iter().copied().map(Output::Ring));
+                State::Ringing { agents, somebody_busy: false }
+            }
+            None => State::Done(RingState::Busy),
+        };
+        let mut target = Target { identity: to, state };
+        target.look(out);
+        self.targets.push(target);
+        out.push(Output::Update);
     }
 
     /// It rings no more on one agent, which knows why or is gone.

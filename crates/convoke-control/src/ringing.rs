@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use convoke_node::core::LeaveReason;
 use convoke_protocol::{
     AcceptCall, EndReason, ErrorCode, GroupId, IncomingCall, IncomingCallEnded, LobbyPolicy,
-    RejectCall, RingState, RingUpdated, ServerMessage, StartCall,
+    RejectCall, RingState, RingTarget, RingUpdated, ServerMessage, StartCall,
 };
 use dashmap::DashMap;
 use tokio::sync::broadcast;
 
 use crate::agent::Agent;
+use crate::calling::Connection;
 use crate::config::millis;
 use crate::control::{Control, Inner};
 use crate::ids::AgentId;
@@ -36,7 +37,7 @@ const TARGETS: usize = 50;
 /// Calls that ring for one identity at once.
 const RINGS: usize = 8;
 /// Bytes of the caller's own context.
-const CONTEXT: usize = 2 * 1024;
+pub(crate) const CONTEXT: usize = 2 * 1024;
 /// How long a call may ring.
 const TIMES: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(120);
 /// Events that a slow host may be behind; then it loses the oldest.
@@ -106,6 +107,28 @@ pub enum RingEvent {
     },
 }
 
+/// For which call connection something rings; the ring has this id.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) ring: String,
+    pub(crate) connection: Arc<Connection>,
+}
+
+impl RingRequest {
+    /// Whether it is within its bounds.
+    pub(crate) fn check(&self) -> Result<(), RingError> {
+        let wrong = |field: &str, reason: String| RingError { field: field.to_owned(), reason };
+        check_name(&self.from).map_err(|reason| wrong("from", reason))?;
+        check_name(&self.display_name).map_err(|reason| wrong("displayName", reason))?;
+        let wishes = Wishes {
+            targets: self.targets.clone(),
+            custom_context: self.custom_context.clone(),
+            timeout: self.timeout,
+        };
+        wishes.check("").map(drop).map_err(|(field, reason)| RingError { field, reason })
+    }
+}
+
 /// What is there and what rings.
 #[derive(Debug)]
 pub(crate) struct Ringing {
@@ -126,6 +149,10 @@ pub(crate) struct Call {
     until: Instant,
     /// The session of an agent that calls; a service has none.
     caller: Option<Weak<Session>>,
+    /// For whom a service calls.
+    owner: Option<Owner>,
+    /// By what app servers may take it.
+    contexts: Mutex<Vec<String>>,
     ring: Mutex<Ring<AgentId>>,
 }
 
@@ -160,14 +187,20 @@ impl Ringing {
     fn insert(&self, call: &Arc<Call>, targets: Vec<Arc<str>>) -> Vec<(Arc<str>, bool)> {
         self.by_id.insert(call.id.clone(), Arc::clone(call));
         let enter = |identity: Arc<str>| {
-            let mut calls = self.by_identity.entry(Arc::clone(&identity)).or_default();
-            let free = calls.len() < RINGS;
-            if free {
-                calls.push(Arc::clone(call));
-            }
+            let free = self.enter(call, &identity);
             (identity, free)
         };
         targets.into_iter().map(enter).collect()
+    }
+
+    /// A call rings for an identity, too, unless too many do already. Whether it does.
+    fn enter(&self, call: &Arc<Call>, identity: &Arc<str>) -> bool {
+        let mut calls = self.by_identity.entry(Arc::clone(identity)).or_default();
+        let free = calls.len() < RINGS;
+        if free {
+            calls.push(Arc::clone(call));
+        }
+        free
     }
 
     fn remove(&self, call: &Arc<Call>, identities: &[Arc<str>]) {
@@ -189,14 +222,8 @@ impl Control {
     /// # Errors
     /// When the request is out of its bounds; nothing rings.
     pub fn ring(&self, request: RingRequest) -> Result<String, RingError> {
-        let RingRequest { group, from, display_name, targets, custom_context, timeout } = request;
-        let wrong = |field: &str, reason: String| RingError { field: field.to_owned(), reason };
-        check_name(&from).map_err(|reason| wrong("from", reason))?;
-        check_name(&display_name).map_err(|reason| wrong("displayName", reason))?;
-        let wishes = Wishes { targets, custom_context, timeout };
-        let wishes = wishes.check("").map_err(|(field, reason)| RingError { field, reason })?;
-        let caller = Caller { group, from: from.into(), display_name: display_name.into() };
-        Ok(self.inner.ring(caller, wishes, None))
+        request.check()?;
+        Ok(self.inner.ring_for(request, None))
     }
 
     /// What happens to calls that ring, from now on.
@@ -216,6 +243,7 @@ struct Caller {
     group: GroupId,
     from: Arc<str>,
     display_name: Arc<str>,
+    owner: Option<Owner>,
 }
 
 /// Whom to ring, and how.
@@ -278,6 +306,7 @@ impl Agent {
             group,
             from: Arc::clone(&bearer.identity),
             display_name: Arc::clone(&bearer.display_name),
+            owner: None,
         };
         let wanted = Wanted {
             locator: group.into(),
@@ -313,7 +342,7 @@ impl Agent {
         let wanted = Wanted {
             locator: call.group.into(),
             // Whom a service calls may come first.
-            may_start: call.caller.is_none(),
+            may_start: call.may_be_started(),
             admission: None,
             token: self.fresh()?.token.clone(),
             lobby: self.inner.config.lobby,
@@ -394,6 +423,24 @@ impl Drop for Accepted<'_> {
 }
 
 impl Inner {
+    /// Calls people for a connection.
+    pub(crate) fn ring_owned(
+        self: &Arc<Self>,
+        request: RingRequest,
+        owner: Owner,
+    ) -> Result<(), RingError> {
+        request.check()?;
+        self.ring_for(request, Some(owner));
+        Ok(())
+    }
+
+    fn ring_for(self: &Arc<Self>, request: RingRequest, owner: Option<Owner>) -> String {
+        let RingRequest { group, from, display_name, targets, custom_context, timeout } = request;
+        let wishes = Wishes { targets, custom_context, timeout };
+        let (from, display_name) = (from.into(), display_name.into());
+        self.ring(Caller { group, from, display_name, owner }, wishes, None)
+    }
+
     /// Begins to ring; the ring's id.
     fn ring(
         self: &Arc<Self>,
@@ -402,7 +449,10 @@ impl Inner {
         session: Option<&Arc<Session>>,
     ) -> String {
         let timeout = wishes.timeout.unwrap_or(self.config.times.ring);
-        let id = format!("i{:016x}", rand::random::<u64>());
+        let id = match &caller.owner {
+            Some(owner) => owner.ring.clone(),
+            None => format!("i{:016x}", rand::random::<u64>()),
+        };
         let call = Arc::new(Call {
             id: id.clone(),
             group: caller.group,
@@ -411,6 +461,8 @@ impl Inner {
             custom_context: wishes.custom_context,
             until: Instant::now() + timeout,
             caller: session.map(Arc::downgrade),
+            owner: caller.owner,
+            contexts: Mutex::default(),
             ring: Mutex::new(Ring::start(Vec::new()).0),
         });
         self.ringing.tell(RingEvent::Started {
@@ -436,6 +488,11 @@ impl Inner {
             let (started, out) = Ring::start_but(with_agents.collect(), &too_many);
             *ring = started;
             self.carry_out(&call, &ring, out);
+            for target in ring.targets() {
+                if target.state == RingState::Ringing {
+                    self.offer_to(&call, &target.identity.into());
+                }
+            }
         }
         if let Some(session) = session {
             session.set_ring(&call);
@@ -460,8 +517,63 @@ impl Inner {
         }
     }
 
+    /// An app server may take the call of an agent on behalf of one who is called. Comes while the
+    /// ring is locked.
+    fn offer_to(&self, call: &Arc<Call>, identity: &Arc<str>) {
+        let Some(session) = call.caller() else { return };
+        if let Some(context) = self.offer(call, session.call(), identity) {
+            lock(&call.contexts).push(context);
+        }
+    }
+
+    /// Tells a ring what happened, by its id.
+    pub(crate) fn feed_ring(
+        self: &Arc<Self>,
+        id: &str,
+        input: Input<AgentId>,
+    ) -> Result<(), NotRinging> {
+        let call = self.ringing.by_id.get(id).map(|call| Arc::clone(&call)).ok_or(NotRinging)?;
+        self.feed(&call, input)
+    }
+
+    /// Calls another identity in place of one.
+    pub(crate) fn redirect_ring(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        from: Arc<str>,
+        to: Arc<str>,
+    ) -> Result<(), NotRinging> {
+        let mut ring = lock(&call.ring);
+        let targets = ring.targets();
+        let known = targets.iter().any(|target| *target.identity == *to);
+        let rings =
+            |target: &RingTarget| *target.identity == *from && target.state == RingState::Ringing;
+        if !targets.iter().any(rings) || (!known && targets.len() >= TARGETS) {
+            return Err(NotRinging);
+        }
+        let mut agents = None;
+        if !known && self.ringing.enter(call, &to) {
+            let present = self.ringing.present.get(&to).map(|agents| agents.clone());
+            agents = Some(present.unwrap_or_default());
+        }
+        let out = ring.handle(Input::Redirect { from, to: Arc::clone(&to), agents })?;
+        self.carry_out(call, &ring, out);
+        let rings_on = ring
+            .targets()
+            .into_iter()
+            .any(|target| *target.identity == *to && target.state == RingState::Ringing);
+        if !known && rings_on {
+            self.offer_to(call, &to);
+        }
+        Ok(())
+    }
+
     /// Tells a ring what happened, and carries out what it wants.
-    fn feed(self: &Arc<Self>, call: &Arc<Call>, input: Input<AgentId>) -> Result<(), NotRinging> {
+    pub(crate) fn feed(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        input: Input<AgentId>,
+    ) -> Result<(), NotRinging> {
         let mut ring = lock(&call.ring);
         let out = ring.handle(input)?;
         self.carry_out(call, &ring, out);
@@ -483,6 +595,9 @@ impl Inner {
                     self.tell_agent(agent, &ServerMessage::IncomingCallEnded(ended));
                 }
                 Output::Update => {
+                    if let Some(owner) = &call.owner {
+                        self.ring_moved(owner, call.group, &ring.targets());
+                    }
                     if let Some(session) = call.caller() {
                         let call_id = session.call().wire_id().to_owned();
                         let updated = RingUpdated { call_id, targets: ring.targets() };
@@ -508,6 +623,10 @@ impl Inner {
     ) {
         let identities: Vec<Arc<str>> = ring.identities().cloned().collect();
         self.ringing.remove(call, &identities);
+        self.withdraw(&std::mem::take(&mut *lock(&call.contexts)));
+        if let Some(owner) = &call.owner {
+            self.ring_settled(owner, &ring.targets());
+        }
         let targets = ring.targets().into_iter().map(|target| (target.identity, target.state));
         tracing::info!(ring = call.id, "rings no more");
         self.ringing.tell(RingEvent::Ended {
@@ -537,6 +656,29 @@ impl Inner {
 }
 
 impl Call {
+    /// Whether who accepts may be the first: not where the call ran and is over.
+    fn may_be_started(&self) -> bool {
+        let ran = |owner: &Owner| owner.connection.call().is_some();
+        self.caller.is_none() && !self.owner.as_ref().is_some_and(ran)
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Who calls.
+    pub(crate) fn from(&self) -> &str {
+        &self.from
+    }
+
+    pub(crate) fn display_name(&self) -> &str {
+        &self.display_name
+    }
+
+    pub(crate) fn custom_context(&self) -> Option<&str> {
+        self.custom_context.as_deref()
+    }
+
     fn caller(&self) -> Option<Arc<Session>> {
         self.caller.as_ref()?.upgrade()
     }

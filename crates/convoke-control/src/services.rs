@@ -310,6 +310,11 @@ impl Services {
         self
     }
 
+    /// The identity by which call automation calls where the app server names none.
+    pub(crate) fn automation(&self) -> String {
+        format!("8:acs:{}_calling", self.resource)
+    }
+
     /// Whether a key may make one more request now.
     pub(crate) fn allow(&self, key: &ServiceKey, now: Instant) -> bool {
         let at = self.keys.keys.iter().position(|one| one.name == key.name);

@@ -3,7 +3,7 @@
 //! Owns: call records, and the events of calls, written together and in order.
 //! Never: is asked whether a call runs: the control plane's tables say that.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::backend::{Row, Tx};
 use crate::events;
@@ -21,6 +21,9 @@ const LIST: &str = "SELECT id, locator, started_at, ended_at FROM call_record \
      WHERE id > $1 ORDER BY id LIMIT $2";
 const PARTICIPATIONS: &str = "SELECT participant, identity, joined_at, left_at, code, sub_code \
      FROM participation WHERE call = $1 ORDER BY joined_at, participant LIMIT $2";
+
+/// ACS's name of that event.
+const INCOMING: &str = "Microsoft.Communication.IncomingCall";
 
 #[cfg(test)]
 pub(crate) const ALL: &[&str] = &[START, END, JOIN, LEAVE, FIND, LIST, PARTICIPATIONS];
@@ -62,6 +65,15 @@ pub enum CallChange {
         code: i64,
         /// Why more precisely.
         sub_code: i64,
+    },
+    /// A call rings for somebody.
+    Incoming {
+        /// Which call.
+        call: String,
+        /// What is told, as ACS has it.
+        data: Value,
+        /// When.
+        at: i64,
     },
     /// A call is over.
     Ended {
@@ -127,6 +139,7 @@ async fn apply(tx: &mut Tx, change: &CallChange) -> Result<i64, StoreError> {
             });
             (call, "call.participantLeft", *at, data)
         }
+        CallChange::Incoming { call, data, at } => (call, INCOMING, *at, data.clone()),
         CallChange::Ended { call, at } => {
             tx.run(END, &[call.into(), (*at).into()]).await?;
             (call, "call.ended", *at, json!({ "call": call }))

@@ -13,6 +13,7 @@ use prometheus::proto::MetricFamily;
 
 use super::families::{Families, Label};
 use super::{CLOSES, Counters, JOIN_BUCKETS, outcomes};
+use crate::calling::callback::OUTCOMES as CALLBACKS;
 
 /// Where the values of a scrape come from.
 pub(crate) trait Source: Send + Sync {
@@ -22,6 +23,8 @@ pub(crate) trait Source: Send + Sync {
     fn workers(&self) -> Vec<WorkerStats>;
     /// Calls now, WebSockets now.
     fn gauges(&self) -> (usize, usize);
+    /// Call connections that are not over, and what became of callbacks.
+    fn calling(&self) -> (usize, [u64; CALLBACKS.len()]);
     /// Whether joins are refused because the server will stop.
     fn is_draining(&self) -> bool;
 }
@@ -74,6 +77,12 @@ fn control(out: &mut Families, source: &impl Source) {
     let counters = source.counters();
     let (calls, agents) = source.gauges();
     out.gauge("convoke_calls", "Calls that live now.", float(calls as u64));
+    let (connections, callbacks) = source.calling();
+    let help = "Call connections of app servers that are not over.";
+    out.gauge("convoke_call_connections", help, float(connections as u64));
+    let callbacks = CALLBACKS.into_iter().zip(callbacks.map(float));
+    let help = "Callbacks to app servers.";
+    out.by_label("convoke_callbacks_total", help, "outcome", callbacks);
     out.gauge("convoke_agents", "Agent WebSockets open now.", float(agents as u64));
     let draining = f64::from(u8::from(source.is_draining()));
     out.gauge("convoke_draining", "1 while new joins are refused before a stop.", draining);

@@ -84,10 +84,22 @@ codes! {
     RoomNotFound = NOT_FOUND,
     /// There is no record of such a call.
     CallNotFound = NOT_FOUND,
+    /// There is no such call connection, or it is over.
+    CallConnectionNotFound = NOT_FOUND,
+    /// Nobody of this identity is in the call.
+    ParticipantNotFound = NOT_FOUND,
+    /// No call rings by this context (any more).
+    IncomingCallNotFound = NOT_FOUND,
+    /// There is no such recording.
+    RecordingNotFound = NOT_FOUND,
     /// There is no such webhook, or it has no such dead letter.
     WebhookNotFound = NOT_FOUND,
     /// The path does not take this method.
     MethodNotAllowed = METHOD_NOT_ALLOWED,
+    /// The call of this connection is not up yet.
+    CallNotEstablished = CONFLICT,
+    /// The participant is in the call, or being called into it.
+    ParticipantAlreadyInCall = CONFLICT,
     /// `Repeatability-First-Sent` is too long ago: whether it was carried out is no longer known.
     RepeatabilityExpired = PRECONDITION_FAILED,
     /// The body is too large.
@@ -96,14 +108,20 @@ codes! {
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE,
     /// Too many requests with this key; try again after `Retry-After`.
     TooManyRequests = TOO_MANY_REQUESTS,
+    /// As much is held as may be; the message names the bound.
+    LimitExceeded = TOO_MANY_REQUESTS,
     /// A fault of ours; it was logged.
     InternalError = INTERNAL_SERVER_ERROR,
     /// This server does not have that feature, or was not configured for it.
     NotImplemented = NOT_IMPLEMENTED,
+    /// This operation needs a capability that this server does not have; the message names it.
+    NotSupported = NOT_IMPLEMENTED,
     /// The webhook's receiver did not take it.
     WebhookFailed = BAD_GATEWAY,
     /// What is kept cannot be reached now; try again after `Retry-After`.
     StoreUnavailable = SERVICE_UNAVAILABLE,
+    /// The media worker is busy, or the server will stop; try again after `Retry-After`.
+    ServerBusy = SERVICE_UNAVAILABLE,
 }
 
 impl Code {

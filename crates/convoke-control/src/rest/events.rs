@@ -52,11 +52,13 @@ struct Asked {
 
 /// An event as CloudEvents have it.
 pub(crate) fn cloud_event(event: &Event) -> Value {
+    // ACS's own keep their name.
+    let own = event.kind.starts_with("Microsoft.");
     json!({
         "specversion": "1.0",
         "id": event.position.to_string(),
         "source": format!("/{}", event.stream),
-        "type": format!("convoke.{}", event.kind),
+        "type": if own { event.kind.clone() } else { format!("convoke.{}", event.kind) },
         "time": format(event.at),
         "subject": event.stream,
         "datacontenttype": "application/json",

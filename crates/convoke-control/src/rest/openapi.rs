@@ -13,6 +13,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, ResponseBuilder};
 
+use super::calling::{begin, within};
 use super::error::{Code, Shape};
 use super::{events, identities, records, rooms, webhooks};
 
@@ -46,6 +47,21 @@ use super::{events, identities, records, rooms, webhooks};
         webhooks::list,
         webhooks::dead_letters,
         webhooks::replay,
+        begin::create,
+        begin::answer,
+        begin::redirect,
+        begin::reject,
+        begin::connect,
+        within::show,
+        within::hang_up,
+        within::terminate,
+        within::list,
+        within::participant,
+        within::add,
+        within::cancel,
+        within::remove,
+        within::mute,
+        within::transfer,
     )
 )]
 struct Described;

@@ -86,6 +86,25 @@ fn of_several_outcomes_the_most_telling_ends_the_call() {
     assert_eq!(out.last(), Some(&Output::Over(Some(EndReason::declined()))));
 }
 
+#[test]
+fn somebody_else_may_take_refuse_or_redirect_what_rings_for_an_identity() {
+    let (mut ring, _) = start(&[1, 2]);
+    let out = ring.handle(Input::Take(name(1))).unwrap();
+    let stop = |device| Output::Stop((1, device), EndReason::accepted_elsewhere());
+    assert_eq!(out, [stop(0), stop(1), Output::Update]);
+    assert_eq!(ring.handle(Input::Accept((1, 0))), Err(NotRinging));
+    assert_eq!(ring.handle(Input::Take(name(1))), Err(NotRinging), "twice");
+    let redirect = Input::Redirect { from: name(0), to: name(2), agents: Some(vec![(2, 0)]) };
+    let out = ring.handle(redirect).unwrap();
+    let canceled = Output::Stop((0, 0), EndReason::canceled());
+    assert_eq!(out, [canceled, Output::Update, Output::Ring((2, 0)), Output::Update]);
+    ring.handle(Input::Refuse { identity: name(2), busy: true }).unwrap();
+    assert_eq!(states(&ring), [RingState::Canceled, RingState::Accepted, RingState::Busy]);
+    let (mut ring, _) = start(&[1]);
+    ring.handle(Input::Accept((0, 0))).unwrap();
+    assert_eq!(ring.handle(Input::Take(name(0))), Err(NotRinging), "a device came first");
+}
+
 /// xorshift64*: the scenarios are the same on every machine.
 struct Random(u64);
 
@@ -110,6 +129,8 @@ struct Seen {
     outcomes: BTreeMap<String, RingState>,
     over: Option<Option<EndReason>>,
     unreachable: BTreeSet<Arc<str>>,
+    /// Identities on whose behalf somebody else has the call.
+    taken: BTreeSet<usize>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -158,7 +179,10 @@ impl Seen {
             assert_eq!(self.outcomes[identity], state, "the caller was told something else");
             let of = |agent: &&Agent| *name(agent.0) == *identity;
             let has = self.connected.iter().filter(of).count();
-            assert_eq!(has, usize::from(state == RingState::Accepted), "{identity}");
+            let taken = self.taken.iter().any(|one| *name(*one) == *identity);
+            assert!(!taken || state == RingState::Accepted);
+            let device = state == RingState::Accepted && !taken;
+            assert_eq!(has, usize::from(device), "{identity}");
             let told: BTreeSet<(u16, u32)> = self
                 .agents
                 .iter()
@@ -171,6 +195,7 @@ impl Seen {
             let wanted = match state {
                 RingState::Accepted | RingState::Failed => Some((487, 10003)),
                 RingState::Declined => Some((603, 0)),
+                RingState::Busy => Some((486, 0)),
                 RingState::TimedOut => Some((487, 10004)),
                 RingState::Canceled => Some((487, 0)),
                 _ => None,
@@ -195,6 +220,10 @@ enum Deed {
     Cancel,
     Timeout,
     Join(bool),
+    /// By somebody else, on behalf of the identity.
+    Take,
+    Refuse(bool),
+    Redirect(usize),
 }
 
 fn scenario(seed: u64) {
@@ -212,6 +241,12 @@ fn scenario(seed: u64) {
             let deed = [Deed::Accept, Deed::Decline, Deed::Busy, Deed::Go, Deed::Come];
             agenda.push((at(&mut random), agenda.len(), agent, deed[random.below(5)]));
         }
+    }
+    for _ in 0..random.below(3) {
+        let agent = (random.below(identities), 0);
+        let to = random.below(6);
+        let deed = [Deed::Take, Deed::Refuse(true), Deed::Refuse(false), Deed::Redirect(to)];
+        agenda.push((at(&mut random), agenda.len(), agent, deed[random.below(4)]));
     }
     let mut canceled = false;
     if random.below(3) == 0 {
@@ -232,12 +267,22 @@ fn scenario(seed: u64) {
             Deed::Timeout => Input::Timeout,
             Deed::Join(true) => Input::Joined(agent),
             Deed::Join(false) => Input::Failed(agent),
+            Deed::Take => Input::Take(name(agent.0)),
+            Deed::Refuse(busy) => Input::Refuse { identity: name(agent.0), busy },
+            Deed::Redirect(to) => {
+                let agents = (random.below(4) > 0)
+                    .then(|| (0..random.below(3)).map(|device| (to, device)).collect());
+                Input::Redirect { from: name(agent.0), to: name(to), agents }
+            }
         };
         canceled |= matches!(deed, Deed::Cancel) && seen.over.is_none();
         let by_itself = matches!(deed, Deed::Accept | Deed::Decline | Deed::Busy | Deed::Go);
         let result = ring.handle(input);
         let refusable = matches!(deed, Deed::Accept | Deed::Decline | Deed::Busy);
-        assert_eq!(result.is_err(), refusable && !rings, "{deed:?} of {agent:?}");
+        let for_it = matches!(deed, Deed::Take | Deed::Refuse(_) | Deed::Redirect(_));
+        let somewhere = seen.agents.iter().any(|(one, end)| one.0 == agent.0 && end.is_none());
+        let refused = (refusable && !rings) || (for_it && !somewhere);
+        assert_eq!(result.is_err(), refused, "{deed:?} of {agent:?}");
         let Ok(out) = result else { continue };
         if by_itself && rings {
             seen.itself(agent);
@@ -249,6 +294,7 @@ fn scenario(seed: u64) {
                 agenda.push((now + wait, order, agent, Deed::Join(random.below(5) > 0)));
             }
             Deed::Join(true) => seen.connected.push(agent),
+            Deed::Take => drop(seen.taken.insert(agent.0)),
             _ => {}
         }
         seen.take(&ring, out);

@@ -1,6 +1,7 @@
 //! The control plane over a real node, real sockets and real offers.
 
 mod bad_input;
+mod calling;
 mod calls;
 mod data;
 mod http;

@@ -79,9 +79,15 @@ async fn what_is_wrong_with_a_request_is_said() {
         ),
         (
             "POST",
-            "/calling/callConnections?api-version=2026-03-12",
+            "/teamsUser/:exchangeAccessToken?api-version=2026-03-12",
             &Value::Null,
             (501, "NotImplemented"),
+        ),
+        (
+            "POST",
+            "/calling/callConnections?api-version=2026-03-12",
+            &Value::Null,
+            (400, "InvalidBody"),
         ),
         ("GET", "/rooms?api-version=2025-03-13&limit=0", &Value::Null, (400, "BadRequest")),
         (

@@ -120,10 +120,15 @@ impl Server {
     /// A request with the key of a role.
     pub(crate) async fn rest(&self, role: Role, method: &str, path: &str, body: &Value) -> Http {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let bearer = self.bearers.iter().find(|(one, _)| *one == role).unwrap();
-        let bearer = format!("Bearer {}", bearer.1);
+        let bearer = self.bearer(role);
         let headers = [("authorization", &*bearer), ("content-type", "application/json")];
         self.request(method, path, &headers, &body).await
+    }
+
+    /// What shows the key of a role.
+    pub(crate) fn bearer(&self, role: Role) -> String {
+        let bearer = self.bearers.iter().find(|(one, _)| *one == role).unwrap();
+        format!("Bearer {}", bearer.1)
     }
 
     /// An identity with a token, made by the server.

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use axum::http::Uri;
 use convoke_control::{
-    self as control, ControlConfig, ExternalIssuer, Jwks, Key, KeySet, MAX_LEEWAY, Origins, Slots,
-    Times, TokenRules,
+    self as control, CallingConfig, ControlConfig, ExternalIssuer, Jwks, Key, KeySet, MAX_LEEWAY,
+    Origins, Slots, Times, TokenRules,
 };
 use convoke_node::NodeConfig;
 use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
@@ -105,12 +105,14 @@ impl Config {
 
     /// The control plane's settings, with these keys.
     pub(crate) fn control(&self, keys: KeySet) -> ControlConfig {
-        let ControlSettings { origins, slots, lobby, times, limits } = self.control.clone();
+        let ControlSettings { origins, slots, lobby, times, calling, limits } =
+            self.control.clone();
         let mut config = ControlConfig::new(keys);
         config.origins = origins;
         config.slots = slots;
         config.lobby = lobby;
         config.times = times;
+        config.calling = calling;
         config.limits = limits;
         config.issuers = self.issuers.clone();
         config
@@ -145,6 +147,7 @@ struct ControlSettings {
     slots: Slots,
     lobby: LobbyPolicy,
     times: Times,
+    calling: CallingConfig,
     limits: control::Limits,
 }
 
@@ -208,7 +211,7 @@ fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {
     }
 }
 
-fn control(RawConfig { http, calls, limits, .. }: &RawConfig) -> ControlSettings {
+fn control(RawConfig { http, calls, calling, limits, .. }: &RawConfig) -> ControlSettings {
     let any = http.allowed_origins.iter().any(|origin| origin == "*");
     ControlSettings {
         origins: if any { Origins::Any } else { Origins::These(http.allowed_origins.clone()) },
@@ -222,6 +225,15 @@ fn control(RawConfig { http, calls, limits, .. }: &RawConfig) -> ControlSettings
             ring: calls.ring_timeout,
             retry_after: http.retry_after,
             ..Times::default()
+        },
+        calling: CallingConfig {
+            connections: calling.connections,
+            connections_per_call: calling.connections_per_call,
+            callback_hosts: calling.callback_hosts.clone(),
+            callback_retry_for: calling.callback_retry_for,
+            callback_timeout: calling.callback_timeout,
+            callbacks_in_flight: calling.callbacks_in_flight,
+            callback_queue: calling.callback_queue,
         },
         limits: control::Limits {
             agents: limits.agents,
@@ -255,8 +267,7 @@ fn wrong(
 
 /// Each number in its range.
 fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
-    const DAY: Duration = Duration::from_secs(24 * 3_600);
-    let RawConfig { http, media, limits, calls, services, .. } = raw;
+    let RawConfig { media, limits, calls, calling, services, .. } = raw;
     let counts = [
         ("media.workers", media.workers, 0, 256),
         ("media.datagrams_per_turn", media.datagrams_per_turn, 1, 65_536),
@@ -282,6 +293,10 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("services.room_participants", services.room_participants, 1, 1 << 20),
         ("services.page", services.page, 1, 1_000),
         ("webhooks.batch", raw.webhooks.batch as usize, 1, 1_000),
+        ("calling.connections", calling.connections, 0, 1 << 20),
+        ("calling.connections_per_call", calling.connections_per_call, 1, 1 << 10),
+        ("calling.callbacks_in_flight", calling.callbacks_in_flight, 1, 1 << 16),
+        ("calling.callback_queue", calling.callback_queue, 8, 1 << 16),
         ("calls.audio_slots", calls.audio_slots as usize, 1, 256),
         ("calls.video_slots", calls.video_slots as usize, 0, 256),
     ];
@@ -306,6 +321,13 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
             return Err(wrong(source, key, value.spell(), range));
         }
     }
+    check_durations(raw, source)
+}
+
+/// Each time in its range.
+fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+    let RawConfig { http, media, calls, calling, services, .. } = raw;
     let durations = [
         ("http.hello_timeout", http.hello_timeout, Duration::from_millis(100), DAY),
         ("http.ping_interval", http.ping_interval, Duration::from_millis(100), DAY),
@@ -316,6 +338,8 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("store.patience", raw.store.patience, Duration::from_millis(100), DAY),
         ("webhooks.retry_for", raw.webhooks.retry_for, Duration::ZERO, 30 * DAY),
         ("webhooks.timeout", raw.webhooks.timeout, Duration::from_millis(100), DAY),
+        ("calling.callback_retry_for", calling.callback_retry_for, Duration::ZERO, DAY),
+        ("calling.callback_timeout", calling.callback_timeout, Duration::from_millis(100), DAY),
         ("services.clock_window", services.clock_window, Duration::from_secs(10), DAY),
         ("calls.resume_grace", calls.resume_grace, Duration::ZERO, DAY),
         ("calls.lobby_timeout", calls.lobby_timeout, Duration::from_secs(1), DAY),

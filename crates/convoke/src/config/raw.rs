@@ -40,6 +40,7 @@ pub(crate) struct RawConfig {
     pub(crate) store: RawStore,
     pub(crate) services: RawServices,
     pub(crate) webhooks: RawWebhooks,
+    pub(crate) calling: RawCalling,
     pub(crate) calls: RawCalls,
     pub(crate) limits: RawLimits,
     pub(crate) shutdown: RawShutdown,
@@ -209,6 +210,22 @@ pub(crate) struct RawWebhook {
     pub(crate) secret_file: PathBuf,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) private_key_file: Option<PathBuf>,
+}
+
+section! {
+    /// `[calling]`
+    RawCalling {
+        connections: usize = 10_000,
+        connections_per_call: usize = 16,
+        #[serde(with = "units::list")]
+        callback_hosts: Vec<String> = Vec::new(),
+        #[serde(with = "units::text")]
+        callback_retry_for: Duration = Duration::from_secs(300),
+        #[serde(with = "units::text")]
+        callback_timeout: Duration = Duration::from_secs(10),
+        callbacks_in_flight: usize = 256,
+        callback_queue: usize = 256,
+    }
 }
 
 section! {

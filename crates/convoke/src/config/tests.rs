@@ -80,6 +80,7 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
         "http.listen" => text("127.0.0.2:9000"),
         "http.metrics_listen" => text(""),
         "http.allowed_origins" => toml::Value::Array(vec![text("https://app.example.com")]),
+        "calling.callback_hosts" => toml::Value::Array(vec![text("app.example.com")]),
         "media.bind" => text("127.0.0.1"),
         "media.advertise" => toml::Value::Array(vec![text("203.0.113.7")]),
         "limits.data_payload" => text("8KiB"),
