@@ -17,12 +17,19 @@ export default defineConfig({
     // No inline script or style may appear: the page is served under a strict policy.
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
+    rolldownOptions: {
+      input: ['index.html', 'admin.html'].map((page) =>
+        fileURLToPath(new URL(`./demo/${page}`, import.meta.url)),
+      ),
+    },
   },
   server: {
     host: '127.0.0.1',
     proxy: {
       '/agent': { target: server, ws: true },
       '/dev': { target: server },
+      '/calls': { target: server },
+      '/events': { target: server },
     },
   },
   test: {

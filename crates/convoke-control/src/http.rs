@@ -30,9 +30,11 @@ use problem::Problem;
 
 impl Control {
     /// The public side: `/agent`, `/healthz`, `/readyz`, `/dev/token` (in development mode), what
-    /// app servers ask for (see `docs/REST.md`), and the demo. May be nested in another router at any path.
+    /// app servers ask for (see `docs/REST.md`) and the operator's page `/admin`, and the demo. May be
+    /// nested in another router at any path.
     pub fn router(&self) -> Router {
-        let services = self.inner.config.services.as_ref().map(rest::router);
+        let services = self.inner.config.services.as_ref();
+        let services = services.map(|one| rest::router(one).route("/admin", get(demo::admin)));
         services
             .unwrap_or_default()
             .route("/agent", any(open_agent))

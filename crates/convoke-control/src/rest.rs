@@ -13,6 +13,7 @@ mod calling;
 mod error;
 pub(crate) mod events;
 mod identities;
+mod live;
 pub(crate) mod openapi;
 mod paging;
 mod records;
@@ -57,7 +58,13 @@ pub(crate) fn router(services: &Services) -> Router<Arc<Inner>> {
         )
         .route("/rooms/{id}/events", get(events::of_room))
         .route("/calls", get(records::list))
+        .route("/calls/live", get(live::list))
         .route("/calls/{id}", get(records::show))
+        .route("/calls/{id}/participants", get(live::participants))
+        .route("/calls/{id}/participants/{participant}", get(live::participant))
+        .route("/calls/{id}/:end", post(live::end))
+        .route("/calls/{id}/:mute", post(live::mute))
+        .route("/calls/{id}/:remove", post(live::remove))
         .route("/calls/{id}/events", get(events::of_call))
         .route_layer(gate(Role::Calls));
     let calling = router().merge(calling::router()).route_layer(gate(Role::Calls));

@@ -13,6 +13,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::SystemTime;
 
 use axum::extract::ws::Utf8Bytes;
 use convoke_node::core::{ParticipantId, Permissions, RoomId};
@@ -62,6 +63,21 @@ struct State {
     hashes: Vec<ResumeHash>,
     /// It came from the lobby: no request waits for `joined`.
     unasked: bool,
+    /// When it came: into the call, or else into its lobby.
+    since: SystemTime,
+}
+
+/// How a participant is there, as an onlooker is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// In the lobby.
+    Waiting,
+    /// On its way in.
+    Joining,
+    Connected,
+    /// Without its WebSocket, which may come back.
+    Unreachable,
+    Leaving,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +142,7 @@ impl Session {
             leave: None,
             hashes: Vec::new(),
             unasked: false,
+            since: SystemTime::now(),
         };
         Self {
             room: AtomicU64::new(call.room().0),
@@ -229,6 +246,20 @@ impl Session {
         lock(&self.state).life == Life::Ended
     }
 
+    /// How it is there, and since when; `None` when it is over.
+    pub(crate) fn presence(&self) -> Option<(Presence, SystemTime)> {
+        let state = lock(&self.state);
+        let presence = match state.life {
+            Life::Waiting => Presence::Waiting,
+            Life::Joining => Presence::Joining,
+            Life::Live if state.outlet.is_none() => Presence::Unreachable,
+            Life::Live => Presence::Connected,
+            Life::Leaving => Presence::Leaving,
+            Life::Ended => return None,
+        };
+        Some((presence, state.since))
+    }
+
     pub(crate) fn is_attached(&self) -> bool {
         lock(&self.state).outlet.is_some()
     }
@@ -294,6 +325,7 @@ impl Session {
             return Err(Over);
         }
         (state.life, state.unasked) = (Life::Live, false);
+        state.since = SystemTime::now();
         state.hashes.push(hash);
         Ok(state.deliver(version, text))
     }

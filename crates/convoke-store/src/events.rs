@@ -88,6 +88,14 @@ impl Store {
         .await
     }
 
+    /// The position of the newest event, 0 before the first.
+    ///
+    /// # Errors
+    /// When the store is down.
+    pub async fn newest_event(&self) -> Result<i64, StoreError> {
+        self.read(newest).await
+    }
+
     /// Events of one stream after a number, oldest first. A stream's events outlive what they are
     /// about.
     ///

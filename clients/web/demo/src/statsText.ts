@@ -145,7 +145,7 @@ function wantedText(wanted: Layer | undefined): string {
   return wanted === undefined ? 'by nobody' : `up to ${layerName(wanted)}`;
 }
 
-function layerName({ spatial, temporal }: Layer): string {
+export function layerName({ spatial, temporal }: Layer): string {
   return `S${spatial}T${temporal}`;
 }
 
@@ -153,7 +153,10 @@ function lines(rows: Rows): string {
   return rows.map(([name, value]) => `${name.padEnd(8)}${value}`).join('\n');
 }
 
-function size(of: { width: number | undefined; height: number | undefined }): string {
+export function size(of: {
+  readonly width?: number | undefined;
+  readonly height?: number | undefined;
+}): string {
   return of.width === undefined ? '' : `${of.width}×${of.height ?? '?'}`;
 }
 
@@ -161,7 +164,7 @@ function fps(of: { framesPerSecond: number | undefined }): string {
   return of.framesPerSecond === undefined ? '' : `${Math.round(of.framesPerSecond)} fps`;
 }
 
-function rate(bitsPerSecond: number | undefined): string {
+export function rate(bitsPerSecond: number | undefined): string {
   if (bitsPerSecond === undefined) return '–';
   if (bitsPerSecond >= 1e6) return `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s`;
   return `${Math.round(bitsPerSecond / 1e3)} kbit/s`;

@@ -25,6 +25,8 @@ use super::problem::Problem;
 struct Files;
 
 const INDEX: &str = "index.html";
+/// The operator's page, which is of use only where app servers may ask for something.
+const ADMIN: &str = "admin.html";
 /// Where the build puts files whose names change with their content.
 const IMMUTABLE: &str = "assets/";
 
@@ -47,7 +49,8 @@ pub(crate) async fn file(
     let path = uri.path().trim_start_matches('/');
     match Files::get(path) {
         _ if path.is_empty() && !original.path().ends_with('/') => to_index(&original),
-        _ if path.is_empty() || path == INDEX => index(&headers),
+        _ if path.is_empty() || path == INDEX => page(INDEX, &headers),
+        _ if path == ADMIN => Problem::not_found().into_response(),
         Some(file) => respond(path, &file, &headers),
         None => Problem::not_found().into_response(),
     }
@@ -64,9 +67,14 @@ fn to_index(original: &Uri) -> Response {
     }
 }
 
-fn index(headers: &HeaderMap) -> Response {
-    match Files::get(INDEX) {
-        Some(file) => respond(INDEX, &file, headers),
+/// `GET /admin`: the operator's page. It holds no secret; what it asks for needs a key.
+pub(crate) async fn admin(headers: HeaderMap) -> Response {
+    page(ADMIN, &headers)
+}
+
+fn page(name: &str, headers: &HeaderMap) -> Response {
+    match Files::get(name) {
+        Some(file) => respond(name, &file, headers),
         None => {
             let kind = HeaderValue::from_static("text/html; charset=utf-8");
             let mut response = NOT_BUILT.into_response();

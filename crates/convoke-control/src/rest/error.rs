@@ -92,6 +92,8 @@ codes! {
     IncomingCallNotFound = NOT_FOUND,
     /// There is no such recording.
     RecordingNotFound = NOT_FOUND,
+    /// No such call runs now.
+    CallNotRunning = NOT_FOUND,
     /// There is no such webhook, or it has no such dead letter.
     WebhookNotFound = NOT_FOUND,
     /// The path does not take this method.
@@ -116,8 +118,13 @@ codes! {
     NotImplemented = NOT_IMPLEMENTED,
     /// This operation needs a capability that this server does not have; the message names it.
     NotSupported = NOT_IMPLEMENTED,
+    /// A bound was reached: of what is kept of one call there is no more room.
+    LimitReached = CONFLICT,
     /// The webhook's receiver did not take it.
     WebhookFailed = BAD_GATEWAY,
+    /// The call's media worker is too busy, and it may be done in part; try again after
+    /// `Retry-After`.
+    Busy = SERVICE_UNAVAILABLE,
     /// What is kept cannot be reached now; try again after `Retry-After`.
     StoreUnavailable = SERVICE_UNAVAILABLE,
     /// The media worker is busy, or the server will stop; try again after `Retry-After`.

@@ -45,7 +45,8 @@ struct Source {
 
 /// What the query asks for.
 struct Asked {
-    after: i64,
+    /// `None`: after the newest.
+    after: Option<i64>,
     limit: i64,
     wait: Duration,
 }
@@ -69,7 +70,7 @@ pub(crate) fn cloud_event(event: &Event) -> Value {
 
 fn asked(uri: &Uri, most: usize) -> Result<Asked, ApiError> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let mut asked = Asked { after: 0, limit: most, wait: Duration::ZERO };
+    let mut asked = Asked { after: Some(0), limit: most, wait: Duration::ZERO };
     let query = uri.query().unwrap_or_default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let wrong = || {
@@ -78,7 +79,8 @@ fn asked(uri: &Uri, most: usize) -> Result<Asked, ApiError> {
         };
         let number: Result<i64, _> = value.parse().map_err(|_| wrong());
         match &*name {
-            "after" => asked.after = number.ok().filter(|n| *n >= 0).ok_or_else(wrong)?,
+            "after" if value == "newest" => asked.after = None,
+            "after" => asked.after = Some(number.ok().filter(|n| *n >= 0).ok_or_else(wrong)?),
             "limit" => {
                 asked.limit = number.ok().filter(|n| (1..=most).contains(n)).ok_or_else(wrong)?;
             }
@@ -97,6 +99,21 @@ impl Source {
         match &self.stream {
             Some(stream) => self.store.stream(stream, after, limit).await,
             None => self.store.events(after, limit).await,
+        }
+    }
+
+    /// The number after which to begin; of all events the newest, if none is given.
+    async fn begin(&self, after: Option<i64>) -> Result<i64, ApiError> {
+        match after {
+            Some(after) => Ok(after),
+            None if self.stream.is_none() => {
+                let newest = self.store.newest_event().await;
+                newest.map_err(|error| ApiError::store(error, self.missing))
+            }
+            None => {
+                let text = "`newest` can be asked for of `/events` alone";
+                Err(ApiError::new(Code::BadRequest, text).target("after"))
+            }
         }
     }
 
@@ -134,27 +151,29 @@ impl Source {
         let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
         if accept.is_some_and(|accept| accept.contains("text/event-stream")) {
             let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-            asked.after = last.and_then(|id| id.parse().ok()).unwrap_or(asked.after);
+            asked.after = last.and_then(|id| id.parse().ok()).or(asked.after);
             let missing = self.missing;
-            let first = self.read(asked.after, asked.limit).await;
+            let after = self.begin(asked.after).await?;
+            let first = self.read(after, asked.limit).await;
             let first = first.map_err(|error| ApiError::store(error, missing))?;
-            return Ok(self.sse(asked, first));
+            return Ok(self.sse(after, asked.limit, first));
         }
         let until = tokio::time::Instant::now() + asked.wait;
         let missing = self.missing;
-        let found = self.wait(asked.after, asked.limit, until).await;
+        let after = self.begin(asked.after).await?;
+        let found = self.wait(after, asked.limit, until).await;
         let found = found.map_err(|error| ApiError::store(error, missing))?;
         let value = found.iter().map(cloud_event).collect();
         Ok(([(CACHE_CONTROL, "no-store")], Json(Events { value })).into_response())
     }
 
     /// Never ends by itself, but when the store is down: the client comes back with the last id.
-    fn sse(self, asked: Asked, first: Vec<Event>) -> Response {
-        let start = (self, asked.after, first);
+    fn sse(self, after: i64, limit: i64, first: Vec<Event>) -> Response {
+        let start = (self, after, first);
         let batches = stream::unfold(start, move |(source, after, ready)| async move {
             let found = if ready.is_empty() {
                 let until = tokio::time::Instant::now() + WAIT_MAX;
-                source.wait(after, asked.limit, until).await.ok()?
+                source.wait(after, limit, until).await.ok()?
             } else {
                 ready
             };
@@ -186,7 +205,7 @@ async fn of(
 #[utoipa::path(
     get, path = "/events", tag = "Events",
     params(
-        ("after" = Option<i64>, Query, description = "The number after which to go on; 0 is the beginning"),
+        ("after" = Option<String>, Query, description = "The number after which to go on; 0: from the beginning; `newest`: from now on"),
         ("wait" = Option<i64>, Query, description = "Seconds to wait for something, at most 60"),
         ("limit" = Option<i64>, Query, description = "The most that is answered"),
     ),

@@ -15,7 +15,7 @@ use utoipa::openapi::{OpenApi as Document, ResponseBuilder};
 
 use super::calling::{begin, within};
 use super::error::{Code, Shape};
-use super::{events, identities, records, rooms, webhooks};
+use super::{events, identities, live, records, rooms, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -40,6 +40,12 @@ use super::{events, identities, records, rooms, webhooks};
         records::list,
         records::show,
         records::audit,
+        live::list,
+        live::participants,
+        live::participant,
+        live::end,
+        live::mute,
+        live::remove,
         events::all,
         events::of_call,
         events::of_room,

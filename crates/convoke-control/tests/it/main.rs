@@ -7,6 +7,7 @@ mod data;
 mod http;
 mod identities;
 mod issuers;
+mod live;
 mod lobby;
 mod moderation;
 mod permissions;
