@@ -205,7 +205,7 @@ async fn of(
 #[utoipa::path(
     get, path = "/events", tag = "Events",
     params(
-        ("after" = Option<String>, Query, description = "The number after which to go on; 0: from the beginning; `newest`: from now on"),
+        ("after" = Option<String>, Query, description = "Go on after this number, or `newest`"),
         ("wait" = Option<i64>, Query, description = "Seconds to wait for something, at most 60"),
         ("limit" = Option<i64>, Query, description = "The most that is answered"),
     ),
