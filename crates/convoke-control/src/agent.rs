@@ -220,6 +220,9 @@ async fn write(
             _ = pings.tick() => Message::Ping(axum::body::Bytes::new()),
         };
         tokio::select! {
+            // What was taken from the queue is in the sink before a reason to close is looked for: it
+            // may be the `ended` that the reason belongs to.
+            biased;
             sent = sink.send(message) => if sent.is_err() { return },
             reason = closing.wait_for(Option::is_some) => {
                 break reason.ok().and_then(|code| *code).unwrap_or(close::GOING_AWAY);
