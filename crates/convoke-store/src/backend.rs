@@ -22,10 +22,11 @@ const POSTGRES_CONNECTIONS: u32 = 8;
 /// An open database.
 #[derive(Debug, Clone)]
 pub(crate) enum Backend {
-    /// One writer, some readers; in memory one connection for all.
+    /// One writer, some readers; in memory one connection for all, and one that keeps it.
     Sqlite {
         writer: SqlitePool,
         readers: SqlitePool,
+        keeper: Option<SqlitePool>,
     },
     Postgres(PgPool),
 }
@@ -84,10 +85,15 @@ impl From<Option<i64>> for Value {
 impl Backend {
     pub(crate) async fn memory() -> Result<Self, sqlx::Error> {
         let options = SqliteConnectOptions::from_str("sqlite::memory:")?.foreign_keys(true);
-        // The database lives as long as its connection.
-        let one = SqlitePoolOptions::new().max_connections(1).min_connections(1);
-        let pool = one.idle_timeout(None).max_lifetime(None).connect_with(options).await?;
-        Ok(Self::Sqlite { writer: pool.clone(), readers: pool })
+        // The database lives as long as any connection to it. One that is in use is closed where an
+        // operation is given up, so another, which nobody uses, keeps it.
+        let one = || {
+            let one = SqlitePoolOptions::new().max_connections(1).min_connections(1);
+            one.idle_timeout(None).max_lifetime(None)
+        };
+        let keeper = Some(one().connect_with(options.clone()).await?);
+        let pool = one().connect_with(options).await?;
+        Ok(Self::Sqlite { writer: pool.clone(), readers: pool, keeper })
     }
 
     pub(crate) async fn file(path: &Path, patience: Duration) -> Result<Self, sqlx::Error> {
@@ -102,7 +108,7 @@ impl Backend {
         let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(patience);
         let writer = pool(1).connect_with(options.clone()).await?;
         let readers = pool(SQLITE_READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self::Sqlite { writer, readers })
+        Ok(Self::Sqlite { writer, readers, keeper: None })
     }
 
     pub(crate) async fn postgres(url: &str, patience: Duration) -> Result<Self, sqlx::Error> {
@@ -125,9 +131,12 @@ impl Backend {
 
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers } => {
+            Self::Sqlite { writer, readers, keeper } => {
                 readers.close().await;
                 writer.close().await;
+                if let Some(keeper) = keeper {
+                    keeper.close().await;
+                }
             }
             Self::Postgres(pool) => pool.close().await,
         }

@@ -19,6 +19,24 @@ async fn in_memory() {
     keeps_its_promises(&open(Location::Memory).await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_memory_outlives_operations_that_are_given_up() {
+    let store = open(Location::Memory).await;
+    store.create_identity("alice", &change(1, "identity.create")).await.unwrap();
+    // A client that hangs up drops what is done for it at any point.
+    for micros in 0..300 {
+        let given_up = std::time::Duration::from_micros(micros);
+        let id = format!("identity {micros}");
+        let made = change(1, "identity.create");
+        let both = async {
+            let _ = store.create_identity(&id, &made).await;
+            store.events(0, 100).await
+        };
+        let _ = tokio::time::timeout(given_up, both).await;
+    }
+    assert_eq!(store.generation("alice").await.unwrap(), 0);
+}
+
 #[tokio::test]
 async fn in_a_file() {
     let folder = Folder::new("contract");
