@@ -60,8 +60,10 @@ pub(crate) async fn admit(
     let (mut parts, body) = request.into_parts();
     let mut response = match gate.check(&parts, &original, body, shape).await {
         Ok((caller, body)) => {
+            let reads = parts.method == Method::GET || parts.method == Method::HEAD;
             parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, Body::from(body))).await
+            let answer = next.run(Request::from_parts(parts, Body::from(body)));
+            if reads { answer.await } else { to_the_end(answer).await }
         }
         Err(error) => error.into_response(),
     };
@@ -69,6 +71,15 @@ pub(crate) async fn admit(
         Some(error) => error.shaped(shape).into_response(),
         None => response,
     }
+}
+
+/// A change is carried out whether or not its client waits for it: what is in the store must act too.
+async fn to_the_end(answer: impl Future<Output = Response> + Send + 'static) -> Response {
+    tokio::spawn(answer).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request failed");
+        ApiError::new(Code::InternalError, "the server failed over this; it was logged")
+            .into_response()
+    })
 }
 
 impl Gate {
