@@ -16,10 +16,12 @@ NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 WEB := clients/web
 E2E := tests/e2e
 ACS := tests/acs
+SCHEMA := tests/schema
+SCHEMA_VENV := $(abspath $(TARGET_DIR)/schema-venv)
 DATA_DIR ?= data
 SCENARIO ?= smoke
 
-.PHONY: help run test lint fmt web web-test rust-test acs e2e server browser postgres bench bench-join \
+.PHONY: help run test lint fmt web web-test rust-test acs schema-test e2e server browser postgres bench bench-join \
   valgrind bench-instructions bench-instructions-save bench-floor loadtest
 
 help: ## lists the commands
@@ -28,7 +30,7 @@ help: ## lists the commands
 run: server ## builds everything and starts a server to try out, with the demo at /
 	$(BINARY) serve --dev --data-dir $(DATA_DIR)
 
-test: lint web-test rust-test bench-instructions acs e2e ## runs every check and test there is
+test: lint web-test rust-test bench-instructions acs schema-test e2e ## runs every check and test there is
 
 lint: web ## formatting, clippy and documentation, warnings refused
 	cargo fmt --all --check
@@ -69,6 +71,15 @@ server: web
 
 acs: server $(ACS)/node_modules/.package-lock.json ## the public SDKs of Azure Communication Services
 	cd $(ACS) && CONVOKE_BIN=$(BINARY) npm test
+
+schema-test: server $(SCHEMA_VENV)/.installed ## the REST interface against its own description
+	$(SCHEMA)/run.sh $(BINARY) $(SCHEMA_VENV)/bin/schemathesis
+
+$(SCHEMA_VENV)/.installed: $(SCHEMA)/requirements.txt
+	@python3 -m venv $(@D) 2>/dev/null || { $(AS_ROOT)apt-get update -qq && \
+	  $(AS_ROOT)apt-get install --yes --no-install-recommends python3-venv && python3 -m venv $(@D); }
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in real calls
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm test

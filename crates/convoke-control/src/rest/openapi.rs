@@ -9,9 +9,10 @@ use std::sync::OnceLock;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa::OpenApi;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{OpenApi as Document, ResponseBuilder};
+use utoipa::openapi::{Content, OpenApi as Document, Ref, Required, ResponseBuilder};
 
 use super::calling::{begin, within};
 use super::error::{Code, Shape};
@@ -79,6 +80,9 @@ pub(crate) fn describe() -> Document {
         let shape = Shape::of(path);
         for operation in operations(item) {
             errors(operation, shape);
+            if shape == Shape::Acs {
+                operation.parameters.get_or_insert_default().push(version().into());
+            }
             operation.security = Some(vec![
                 utoipa::openapi::SecurityRequirement::new("signature", Vec::<String>::new()),
                 utoipa::openapi::SecurityRequirement::new("bearer", Vec::<String>::new()),
@@ -86,6 +90,8 @@ pub(crate) fn describe() -> Document {
         }
     }
     let components = document.components.get_or_insert_default();
+    components.schemas.insert("Problem".to_owned(), problem().into());
+    components.schemas.insert("AcsError".to_owned(), acs_error().into());
     let signature = ApiKeyValue::with_description(
         "Authorization",
         "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature=…, as ACS signs",
@@ -96,9 +102,52 @@ pub(crate) fn describe() -> Document {
     document
 }
 
+/// The refusals of `error`, RFC 9457.
+fn problem() -> ObjectBuilder {
+    let object = ObjectBuilder::new().schema_type(Type::Object);
+    let object = ["type", "title", "detail", "code"]
+        .iter()
+        .fold(object, |object, name| object.property(*name, text_schema()).required(*name));
+    let status = ObjectBuilder::new().schema_type(Type::Integer);
+    object.property("status", status).required("status").property("target", text_schema())
+}
+
+/// The refusals of `error` on ACS's paths.
+fn acs_error() -> ObjectBuilder {
+    let error = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("code", text_schema())
+        .required("code")
+        .property("message", text_schema())
+        .required("message")
+        .property("target", text_schema());
+    ObjectBuilder::new().schema_type(Type::Object).property("error", error).required("error")
+}
+
+fn text_schema() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     let all = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
     all.into_iter().flatten()
+}
+
+/// Dates that every reader takes for one, all of them in the range.
+const VERSION: &str =
+    "^20(22-(0[6-9]|1[0-2])|2[3-5]-(0[1-9]|1[0-2])|26-0[12])-(0[1-9]|1[0-9]|2[0-8])$";
+
+/// What the gate asks of every request on ACS's paths.
+fn version() -> Parameter {
+    let text = "A date from 2022-06-01 to 2026-03-12; all of them mean the same here";
+    let date = ObjectBuilder::new().schema_type(Type::String).pattern(Some(VERSION));
+    ParameterBuilder::new()
+        .name("api-version")
+        .parameter_in(ParameterIn::Query)
+        .required(Required::True)
+        .description(Some(text))
+        .schema(Some(date))
+        .build()
 }
 
 /// Documents every error, by status.
@@ -113,7 +162,13 @@ fn errors(operation: &mut Operation, shape: Shape) {
         by_status.entry(code.status().as_u16()).or_default().push(text);
     }
     for (status, texts) in by_status {
-        let response = ResponseBuilder::new().description(texts.join("\n\n"));
+        let (kind, schema) = match shape {
+            Shape::Acs => ("application/json", "AcsError"),
+            Shape::Problem => ("application/problem+json", "Problem"),
+        };
+        let body = Content::new(Some(Ref::from_schema_name(schema)));
+        let text = texts.join("\n\n");
+        let response = ResponseBuilder::new().description(text).content(kind, body);
         operation.responses.responses.insert(status.to_string(), response.build().into());
     }
 }

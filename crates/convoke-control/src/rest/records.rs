@@ -110,6 +110,10 @@ fn call(record: CallRecord, people: Option<Vec<Participation>>) -> Call {
 /// Lists calls, past and present.
 #[utoipa::path(
     get, path = "/calls", tag = "Calls",
+    params(
+        ("limit" = Option<i64>, Query, description = "The most that is answered"),
+        ("continuation" = Option<String>, Query, description = "From `nextLink`"),
+    ),
     responses((status = 200, description = "A page", body = Calls))
 )]
 pub(crate) async fn list(
@@ -142,6 +146,10 @@ pub(crate) async fn show(
 /// Lists who changed what.
 #[utoipa::path(
     get, path = "/audit", tag = "Audit",
+    params(
+        ("limit" = Option<i64>, Query, description = "The most that is answered"),
+        ("continuation" = Option<String>, Query, description = "From `nextLink`"),
+    ),
     responses((status = 200, description = "A page", body = Audit))
 )]
 pub(crate) async fn audit(

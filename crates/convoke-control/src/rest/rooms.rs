@@ -209,6 +209,10 @@ pub(crate) async fn create(
 /// Lists rooms.
 #[utoipa::path(
     get, path = "/rooms", tag = "Rooms",
+    params(
+        ("limit" = Option<i64>, Query, description = "The most that is answered"),
+        ("continuation" = Option<String>, Query, description = "From `nextLink`"),
+    ),
     responses((status = 200, description = "A page", body = Rooms))
 )]
 pub(crate) async fn list(
@@ -282,7 +286,11 @@ pub(crate) async fn delete(
 /// Lists who may join a room.
 #[utoipa::path(
     get, path = "/rooms/{id}/participants", tag = "Rooms",
-    params(("id" = String, Path, description = "The room's id")),
+    params(
+        ("id" = String, Path, description = "The room's id"),
+        ("limit" = Option<i64>, Query, description = "The most that is answered"),
+        ("continuation" = Option<String>, Query, description = "From `nextLink`"),
+    ),
     responses((status = 200, description = "A page", body = ListedPage))
 )]
 pub(crate) async fn participants(
