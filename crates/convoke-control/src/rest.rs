@@ -12,6 +12,7 @@ pub(crate) mod body;
 mod calling;
 mod error;
 pub(crate) mod events;
+pub(crate) mod failures;
 mod identities;
 mod live;
 pub(crate) mod openapi;

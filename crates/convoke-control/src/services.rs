@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::keys::{Key, KeyError, KeySet, Secret, TokenRules};
 use crate::limiter::Limiter;
 use crate::mint::{MintError, Minter};
+use crate::rest::failures::Failures;
 use crate::rest::time::to_ms;
 use crate::revocations::{REMEMBERED, Revocations};
 use crate::sync::lock;
@@ -230,6 +231,9 @@ pub struct ServiceLimits {
     pub requests_per_second: u32,
     /// Requests at once with one key: 1,000.
     pub request_burst: u32,
+    /// Wrong keys that an address may show in a minute: 30; 0: as many as it wants. Beyond it nothing
+    /// from there is listened to for a while. Loopback addresses are not counted.
+    pub failures_per_minute: u32,
     /// Bytes of one request's body: 256 KiB.
     pub body_bytes: usize,
     /// Participants of one scheduled room: 1,000.
@@ -244,6 +248,7 @@ impl Default for ServiceLimits {
             window: Duration::from_secs(300),
             requests_per_second: 200,
             request_burst: 1_000,
+            failures_per_minute: 30,
             body_bytes: 256 * 1024,
             room_participants: 1_000,
             page: 100,
@@ -262,6 +267,7 @@ pub struct Services {
     /// The part of our identities' ids that all share.
     pub(crate) resource: Arc<str>,
     pub(crate) webhooks: Arc<Vec<Webhook>>,
+    pub(crate) failures: Arc<Failures>,
     limiters: Arc<Vec<Mutex<Limiter>>>,
 }
 
@@ -293,6 +299,7 @@ impl Services {
             || Mutex::new(Limiter::new(limits.requests_per_second, limits.request_burst, now));
         Ok(Self {
             limiters: Arc::new(keys.keys.iter().map(|_| limiter()).collect()),
+            failures: Arc::new(Failures::new(limits.failures_per_minute)),
             store,
             keys: Arc::new(keys),
             issuer: issuer.map(Arc::new),

@@ -1,20 +1,22 @@
 //! Who asks, and whether they may.
 //!
-//! Owns: the one gate before every route that needs a key: body limit, authentication, rate, role,
-//! API version, in this order.
+//! Owns: the one gate before every route that needs a key: body limit, authentication and its
+//! failures, rate, role, API version, in this order.
 //! Never: lets a handler run for a request that did not pass.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{OriginalUri, Request, State};
+use axum::extract::{ConnectInfo, OriginalUri, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use convoke_store::Change;
+use percent_encoding::percent_decode_str;
 
 use super::error::{ApiError, Code, Shape};
 use super::signature;
@@ -96,8 +98,17 @@ impl Gate {
             let text = format!("the body could not be read, or has more than {most} bytes");
             ApiError::new(Code::RequestTooLarge, text)
         })?;
-        let now = SystemTime::now();
-        let key = self.authenticate(&parts.method, original, &parts.headers, &body, now)?;
+        let (now, address) = (SystemTime::now(), address(parts));
+        let patience = address.and_then(|one| services.failures.must_wait(one, Instant::now()));
+        if let Some(wait) = patience {
+            let text = "too many wrong keys came from this address";
+            return Err(ApiError::new(Code::TooManyFailures, text).retry_after(wait));
+        }
+        let key = self.authenticate(&parts.method, original, &parts.headers, &body, now);
+        if let (Err(_), Some(address)) = (&key, address) {
+            services.failures.failed(address, Instant::now());
+        }
+        let key = key?;
         if !services.allow(&key, Instant::now()) {
             let text = "too many requests with this key";
             let wait = Duration::from_secs(1);
@@ -106,6 +117,9 @@ impl Gate {
         if !key.may(self.role) {
             let text = format!("this key does not have the role {:?}", self.role);
             return Err(ApiError::new(Code::Forbidden, text));
+        }
+        if percent_decode_str(parts.uri.path()).decode_utf8().is_err() {
+            return Err(ApiError::new(Code::BadRequest, "the path is not UTF-8").target("path"));
         }
         if shape == Shape::Acs {
             check_version(parts.uri.query())?;
@@ -145,6 +159,11 @@ impl Gate {
         let found = bearer.and_then(|(_, shown)| keys.by_bearer(shown.trim(), now));
         found.ok_or_else(|| refuse("no such key, or its token is not valid".to_owned()))
     }
+}
+
+/// Whom the connection comes from, if whoever serves us says so.
+fn address(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
 }
 
 /// Whether the version is one that is spoken here. Some SDKs send the name of a constant instead of

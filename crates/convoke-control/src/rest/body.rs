@@ -27,6 +27,10 @@ pub(crate) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Re
 }
 
 fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // A list would be read as the fields in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::new(Code::InvalidBody, "the body must be a JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -86,6 +90,8 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
         for body in [
             "{",
+            "[]",
+            "\n [[]]",
             "[]x",
             "null x",
             "{} {}",

@@ -112,6 +112,8 @@ codes! {
     TooManyRequests = TOO_MANY_REQUESTS,
     /// As much is held as may be; the message names the bound.
     LimitExceeded = TOO_MANY_REQUESTS,
+    /// Too many wrong keys came from this address; try again after `Retry-After`.
+    TooManyFailures = TOO_MANY_REQUESTS,
     /// A fault of ours; it was logged.
     InternalError = INTERNAL_SERVER_ERROR,
     /// This server does not have that feature, or was not configured for it.
@@ -232,8 +234,9 @@ impl IntoResponse for ApiError {
             headers.insert(WWW_AUTHENTICATE, known);
         }
         if let Some(wait) = self.retry_after {
-            // Whole seconds, and never "at once".
-            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            // Whole seconds, never too few and never "at once".
+            let wait = wait.saturating_add(Duration::from_millis(999)).as_secs().max(1);
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait));
         }
         response.extensions_mut().insert(again);
         response

@@ -115,3 +115,53 @@ async fn keys_come_from_a_file_too_and_without_keys_clients_come_back_later() {
     assert_eq!(hello(&bad, &one.token("alice")).await.err(), Some(ErrorCode::Busy));
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_signed_with_rsa_are_good_and_their_key_signs_in_no_other_way() {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::rsa::{KeyPair, KeySize};
+    use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding};
+    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let (n, e) = (pair.public_key().modulus(), pair.public_key().exponent());
+    let [n, e] = [n, e].map(|one| one.big_endian_without_leading_zero().to_owned());
+    let token = |alg: &str, encoding: &'static dyn RsaEncoding, subject: &str| {
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let head = part(json!({ "alg": alg, "kid": "rsa", "typ": "JWT" }));
+        let claims =
+            json!({ "iss": ISSUER, "sub": subject, "scp": ["voip"], "exp": 4_000_000_000_u64 });
+        let text = format!("{head}.{}", part(claims));
+        let mut signature = vec![0; pair.public_modulus_len()];
+        pair.sign(encoding, &SystemRandom::new(), text.as_bytes(), &mut signature).unwrap();
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+    };
+    let (url, published) = publish().await;
+    let jwk = json!({
+        "kty": "RSA", "alg": "RS256", "use": "sig", "kid": "rsa",
+        "n": URL_SAFE_NO_PAD.encode(&n), "e": URL_SAFE_NO_PAD.encode(e),
+    });
+    published.lock().unwrap().keys = vec![jwk];
+    let server = server(Jwks::Url(url.parse().unwrap())).await;
+    let good = token("RS256", &RSA_PKCS1_SHA256, "alice@example.com");
+    let mut alice = hello(&server, &good).await.unwrap();
+    let joined = alice.join(GroupId::random()).await;
+    assert_eq!(joined.participants[0].identity, "alice@example.com");
+    let mut changed = token("RS256", &RSA_PKCS1_SHA256, "alice");
+    let other = token("RS256", &RSA_PKCS1_SHA256, "mallory");
+    let signature = changed.rsplit('.').next().unwrap().to_owned();
+    changed = format!("{}.{signature}", other.rsplit_once('.').unwrap().0);
+    for (what, bad) in [
+        ("another subject", changed),
+        ("another hash", token("RS512", &RSA_PKCS1_SHA512, "alice")),
+        ("RS256 by name, another hash", token("RS256", &RSA_PKCS1_SHA512, "alice")),
+        ("the public key as a secret", {
+            let text = good.rsplit_once('.').unwrap().0.split_once('.').unwrap().1.to_owned();
+            let head = json!({ "alg": "HS256", "kid": "rsa" }).to_string();
+            let text = format!("{}.{text}", URL_SAFE_NO_PAD.encode(head));
+            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &n);
+            let tag = aws_lc_rs::hmac::sign(&key, text.as_bytes());
+            format!("{text}.{}", URL_SAFE_NO_PAD.encode(tag))
+        }),
+    ] {
+        assert_eq!(hello(&server, &bad).await.err(), Some(ErrorCode::TokenInvalid), "{what}");
+    }
+}

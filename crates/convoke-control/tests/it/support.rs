@@ -127,8 +127,12 @@ impl Server {
 
     /// What shows the key of a role.
     pub(crate) fn bearer(&self, role: Role) -> String {
-        let bearer = self.bearers.iter().find(|(one, _)| *one == role).unwrap();
-        format!("Bearer {}", bearer.1)
+        format!("Bearer {}", self.access_key(role))
+    }
+
+    /// The access key of a role: what signs requests.
+    pub(crate) fn access_key(&self, role: Role) -> &str {
+        &self.bearers.iter().find(|(one, _)| *one == role).unwrap().1
     }
 
     /// An identity with a token, made by the server.

@@ -161,3 +161,30 @@ async fn a_receiver_that_is_not_there_costs_nobody_and_its_dead_letters_can_be_t
         assert_eq!((reply.status, reply.code()), (404, "webhookNotFound".into()));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_signed_with_a_public_key_too_if_there_is_one() {
+    use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+    use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+    let receiver = Receiver::start(Vec::new()).await;
+    let (secret, pair) = (Secret::random(), Ed25519KeyPair::generate().unwrap());
+    let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let body = STANDARD.encode(der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+    let change = |webhook: &mut Webhook| *webhook = webhook.clone().signed_by(&pem).unwrap();
+    let server = server(change, &receiver.url, &secret).await;
+    begun(&server).await;
+    server.rest(Role::Identity, "POST", IDENTITIES, &Value::Null).await;
+    receiver.taken(1).await;
+    let heard = receiver.heard.lock().unwrap();
+    let (headers, body) = heard.requests.first().unwrap();
+    let get = |name: &str| headers[name].to_str().unwrap();
+    let signed = [get("webhook-id"), get("webhook-timestamp")].join(".");
+    let signed = [signed.as_bytes(), b".", body].concat();
+    let signatures: Vec<&str> = get("webhook-signature").split(' ').collect();
+    assert!(signatures.len() == 2 && signatures[0].starts_with("v1,"), "{signatures:?}");
+    let signature = STANDARD.decode(signatures[1].strip_prefix("v1a,").unwrap()).unwrap();
+    let key = UnparsedPublicKey::new(&ED25519, pair.public_key().as_ref());
+    key.verify(&signed, &signature).unwrap();
+    key.verify(&[&signed[..], b"x"].concat(), &signature).unwrap_err();
+}

@@ -153,6 +153,7 @@ struct ControlSettings {
 
 impl Config {
     fn check(raw: RawConfig, source: &Source) -> Result<Self, ConfigError> {
+        check_counts(&raw, source)?;
         check_ranges(&raw, source)?;
         check_together(&raw, source)?;
         let services = ServiceSettings::check(&raw, source)?;
@@ -265,8 +266,8 @@ fn wrong(
     }
 }
 
-/// Each number in its range.
-fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
+/// Each count in its range.
+fn check_counts(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
     let RawConfig { media, limits, calls, calling, services, .. } = raw;
     let counts = [
         ("media.workers", media.workers, 0, 256),
@@ -290,6 +291,7 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("limits.queue_messages", limits.queue_messages, 16, 1 << 20),
         ("services.requests_per_second", services.requests_per_second as usize, 1, 1 << 20),
         ("services.request_burst", services.request_burst as usize, 1, 1 << 20),
+        ("services.failures_per_minute", services.failures_per_minute as usize, 0, 1 << 20),
         ("services.room_participants", services.room_participants, 1, 1 << 20),
         ("services.page", services.page, 1, 1_000),
         ("webhooks.batch", raw.webhooks.batch as usize, 1, 1_000),
@@ -305,6 +307,12 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
             return Err(wrong(source, key, value, format!("a number from {least} to {most}")));
         }
     }
+    Ok(())
+}
+
+/// Each size and time in its range.
+fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
+    let RawConfig { media, limits, services, .. } = raw;
     let sizes = [
         ("media.socket_buffer", media.socket_buffer, 64 << 10, 1 << 30),
         ("limits.message", limits.message, 16 << 10, 16 << 20),

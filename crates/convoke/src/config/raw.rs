@@ -160,6 +160,7 @@ section! {
         clock_window: Duration = Duration::from_secs(300),
         requests_per_second: u32 = 200,
         request_burst: u32 = 1_000,
+        failures_per_minute: u32 = 30,
         #[serde(with = "units::text")]
         request_body: Size = Size(256 << 10),
         room_participants: usize = 1_000,

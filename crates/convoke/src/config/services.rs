@@ -86,6 +86,7 @@ impl ServiceSettings {
                 window: services.clock_window,
                 requests_per_second: services.requests_per_second,
                 request_burst: services.request_burst,
+                failures_per_minute: services.failures_per_minute,
                 body_bytes: services.request_body.0,
                 room_participants: services.room_participants,
                 page: services.page,
