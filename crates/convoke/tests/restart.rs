@@ -179,7 +179,7 @@ impl Asker {
                 self.ask("POST", &path, &Value::Null).map(made)?;
                 Some(Acknowledged::Revoked(id))
             }
-            (3, Some(room), _) if number % 4 == 0 => {
+            (3, Some(room), _) if number.is_multiple_of(4) => {
                 self.ask("DELETE", &format!("/rooms/{room}?{ROOMS}"), &Value::Null).map(made)?;
                 Some(Acknowledged::Deleted(room))
             }
