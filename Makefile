@@ -85,7 +85,7 @@ e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in r
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm test
 
 bench: web ## measures the server with native clients (release build)
-	cargo bench --locked --package convoke --bench participants
+	cargo bench --locked --package convoke --bench participants --bench services
 
 # With the tests' profile, so that nothing is built for it alone.
 INSTRUCTIONS := cargo bench --locked --profile dev --package convoke-core --bench instructions
