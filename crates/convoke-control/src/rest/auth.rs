@@ -193,6 +193,19 @@ fn check_version(query: Option<&str>) -> Result<(), ApiError> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_change_goes_on_though_its_client_has_hung_up() {
+        let (to, done) = tokio::sync::oneshot::channel();
+        let answer = async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            to.send(()).unwrap();
+            Response::default()
+        };
+        let waits = tokio::time::timeout(Duration::from_millis(5), to_the_end(answer));
+        waits.await.unwrap_err();
+        done.await.unwrap();
+    }
+
     #[test]
     fn versions_of_sdks_are_spoken_and_others_are_refused() {
         let code = |query: Option<&str>| check_version(query).map_err(|error| error.code);
