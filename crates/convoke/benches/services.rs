@@ -79,19 +79,19 @@ fn report(what: &str, mut each: Vec<Duration>, took: Duration) {
     println!("{what:<36}{rate:>9.0}/s{half:>10.2} ms{most:>10.2} ms");
 }
 
-/// Runs this for each client at once; what each of its steps took, and all of it.
-async fn at_once<F>(client: impl Fn(usize) -> F) -> (Vec<Duration>, Duration)
+/// Runs this for so many clients at once; what each of its steps took, and all of it.
+async fn at_once<F>(count: usize, client: impl Fn(usize) -> F) -> (Vec<Duration>, Duration)
 where
     F: Future<Output = Vec<Duration>> + Send + 'static,
 {
     let start = Instant::now();
-    let clients: JoinSet<_> = (0..CLIENTS).map(client).collect();
+    let clients: JoinSet<_> = (0..count).map(client).collect();
     let each = clients.join_all().await.into_iter().flatten().collect();
     (each, start.elapsed())
 }
 
 async fn issue(what: &str, url: &str, key: &str) {
-    let (each, took) = at_once(|_| {
+    let (each, took) = at_once(CLIENTS, |_| {
         let (url, key) = (url.to_owned(), key.to_owned());
         async move {
             let mut asker = Asker::connect(&url, key).await;
@@ -114,7 +114,13 @@ async fn issue(what: &str, url: &str, key: &str) {
 
 /// Each client has a call of its own, so that each join also begins one and each leave ends it.
 async fn joins(what: &str, url: &str, token: impl Fn(usize) -> String) {
-    let (each, took) = at_once(|client| {
+    for count in [1, CLIENTS] {
+        joins_at_once(what, url, count, &token).await;
+    }
+}
+
+async fn joins_at_once(what: &str, url: &str, count: usize, token: impl Fn(usize) -> String) {
+    let (each, took) = at_once(count, |client| {
         let (url, token) = (url.to_owned(), token(client));
         async move {
             let client = connect(&url, &token).await;
@@ -130,7 +136,7 @@ async fn joins(what: &str, url: &str, token: impl Fn(usize) -> String) {
         }
     })
     .await;
-    report(&format!("join, {what}"), each, took);
+    report(&format!("join, {count} at once, {what}"), each, took);
 }
 
 /// A server without service keys: it keeps nothing.
