@@ -261,12 +261,6 @@ impl CallTable {
         self.by_locator.iter().map(|call| Arc::clone(&call)).collect()
     }
 
-    /// The call of an id on the wire.
-    pub(crate) fn by_wire_id(&self, id: &str) -> Option<Arc<Call>> {
-        let found = self.by_locator.iter().find(|call| call.wire_id == id);
-        found.map(|call| Arc::clone(&call))
-    }
-
     /// Registers a session in the call that is wanted, which begins if need be and may be; in its
     /// lobby where it must wait, which `in_lobby` tells it. The session must be given back by
     /// [`CallTable::leave`].
