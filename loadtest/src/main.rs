@@ -24,6 +24,8 @@ use convoke_loadtest::target::janus::Janus;
 use convoke_loadtest::target::mediasoup::Mediasoup;
 use convoke_loadtest::units::VideoCodec;
 
+mod bench;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, and everything was as the scenario expects
@@ -46,6 +48,8 @@ enum Command {
     Run(RunArgs),
     /// Carries out a scenario on several servers, one after the other, and compares them
     Compare(CompareArgs),
+    /// What a forwarded packet takes on several servers, as one table
+    Bench(bench::BenchArgs),
     /// Lists the scenarios that come with the load test, or prints one
     Scenarios {
         /// The scenario to print
@@ -150,6 +154,7 @@ fn main() -> ExitCode {
         (Command::Scenarios { name }, _) => scenarios(name.as_deref()),
         (Command::Run(args), Ok(runtime)) => runtime.block_on(command_run(args)),
         (Command::Compare(args), Ok(runtime)) => runtime.block_on(command_compare(args)),
+        (Command::Bench(args), Ok(runtime)) => runtime.block_on(bench::command(args)),
         (_, Err(error)) => Err(Failure::running(error)),
     };
     match result {
@@ -196,6 +201,11 @@ fn check_host(url: &str, vouched: Option<&str>) -> Result<(), Failure> {
 /// The scenario, and enough open files for it.
 fn prepare(common: &Common) -> Result<(String, Arc<Scenario>), Failure> {
     let (name, scenario) = Scenario::load(&common.scenario).map_err(Failure::usage)?;
+    allow_files(&scenario)?;
+    Ok((name, Arc::new(scenario)))
+}
+
+fn allow_files(scenario: &Scenario) -> Result<(), Failure> {
     // Two sockets for each participant, and what else a process needs.
     let files = scenario.participants() as u64 * 4 + 1_024;
     if rlimit::increase_nofile_limit(files).unwrap_or(0) < files {
@@ -203,7 +213,7 @@ fn prepare(common: &Common) -> Result<(String, Arc<Scenario>), Failure> {
             "the system allows fewer than {files} open files; raise `ulimit -n`"
         )));
     }
-    Ok((name, Arc::new(scenario)))
+    Ok(())
 }
 
 async fn command_run(args: RunArgs) -> Result<u8, Failure> {
@@ -223,8 +233,7 @@ async fn command_run(args: RunArgs) -> Result<u8, Failure> {
 
 async fn command_compare(args: CompareArgs) -> Result<u8, Failure> {
     let (name, scenario) = prepare(&args.common)?;
-    let source = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/peers"));
-    let folder = args.peers.clone().unwrap_or_else(source);
+    let folder = peers_folder(args.peers.as_deref());
     let mut comparison = Comparison::new(&name);
     for target in &args.targets {
         let measured = match target {
@@ -248,6 +257,12 @@ async fn command_compare(args: CompareArgs) -> Result<u8, Failure> {
         println!("report: {}", folder.join("report.html").display());
     }
     Ok(comparison.reports().iter().map(|report| verdict(report)).max().unwrap_or(1))
+}
+
+/// Where what peers/install.sh installed is.
+fn peers_folder(named: Option<&Path>) -> PathBuf {
+    let source = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/peers"));
+    named.map_or_else(source, Path::to_owned)
 }
 
 fn options(common: &Common) -> RunOptions {

@@ -332,7 +332,8 @@ macro_rules! shipped {
 }
 
 shipped!(
-    "smoke", "meeting", "webinar", "audio", "storm", "churn", "big", "soak", "lossy", "compare"
+    "smoke", "meeting", "webinar", "audio", "storm", "churn", "big", "soak", "lossy", "compare",
+    "fanout"
 );
 
 impl Scenario {

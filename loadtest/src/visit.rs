@@ -164,7 +164,9 @@ impl<T: Target> Stage<T> {
 }
 
 fn receives(ask: &Ask) -> bool {
-    ask.scenario.view.tiles.0 + ask.scenario.view.voices.0 > 0
+    // Where nobody else publishes, some servers make nothing to receive with.
+    let only = ask.publishes && ask.scenario.calls.publishers.is_some_and(|some| some.0 == 1);
+    !only && ask.scenario.view.tiles.0 + ask.scenario.view.voices.0 > 0
 }
 
 /// One visit, from the join on.
@@ -248,8 +250,7 @@ impl<T: Target> Stay<'_, T> {
         match news {
             News::Demand(active) => {
                 // The camera's line comes after the microphone's.
-                let line = usize::from(self.stage.scenario.audio.enabled);
-                engine.demand(self.visit, line, active);
+                engine.demand(self.visit, 1, active);
             }
             News::Rest(slots) => engine.rest(self.visit, slots),
             News::Offer(offer) => {
@@ -363,7 +364,7 @@ fn sources(ask: &Ask, epoch: Instant) -> Vec<Sent> {
             AudioConfig { bytes, level: SILENT, ..AudioConfig::new(publisher, epoch, start) };
         Sending::Audio(AudioSource::new(config, random.u64(..)))
     };
-    let numbered = ask.sources().into_iter().enumerate();
+    let numbered = ask.sources().into_iter();
     numbered.map(|(line, source)| Sent { line, sending: make(source) }).collect()
 }
 

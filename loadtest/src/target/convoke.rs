@@ -90,18 +90,19 @@ fn encodings(scenario: &Scenario) -> Vec<Encoding> {
 }
 
 fn declarations(ask: &Ask, mids: &[String]) -> Vec<TrackDeclaration> {
-    let declare = |(source, mid): (Source, &String)| {
+    let declare = |(line, source): (usize, Source)| {
         let camera = source == Source::Camera;
-        TrackDeclaration {
+        let mid = mids.get(line)?;
+        Some(TrackDeclaration {
             client_id: if camera { CAMERA } else { "microphone" }.to_owned(),
             source,
             mid: mid.clone(),
             muted: false,
             encodings: if camera { encodings(&ask.scenario) } else { Vec::new() },
             encrypted: false,
-        }
+        })
     };
-    ask.sources().into_iter().zip(mids).map(declare).collect()
+    ask.sources().into_iter().filter_map(declare).collect()
 }
 
 impl Target for Convoke {

@@ -54,10 +54,17 @@ impl Ask {
         self.publishes && self.scenario.video.enabled
     }
 
-    /// What it sends, in the order of its send lines.
+    /// What it sends, each with its send line.
     #[must_use]
-    pub fn sources(&self) -> Vec<Source> {
-        let microphone = self.speaks().then_some(Source::Microphone);
+    pub fn sources(&self) -> Vec<(usize, Source)> {
+        let sends = |source: &Source| *source == Source::Camera || self.speaks();
+        self.lines().into_iter().enumerate().filter(|(_, source)| sends(source)).collect()
+    }
+
+    /// Its send lines. There is always one for sound, as in clients that may unmute.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Source> {
+        let microphone = (self.speaks() || self.films()).then_some(Source::Microphone);
         let camera = self.films().then_some(Source::Camera);
         microphone.into_iter().chain(camera).collect()
     }
@@ -107,7 +114,7 @@ pub fn media_config(ask: &Ask, addresses: [SocketAddr; 2], slots: [usize; 2]) ->
     };
     let codec = video.codec.codec();
     MediaConfig {
-        send: ask.sources().into_iter().map(line).collect(),
+        send: ask.lines().into_iter().map(line).collect(),
         audio_slots: slots[0],
         video_slots: slots[1],
         video_codecs: vec![codec],

@@ -182,7 +182,10 @@ impl Sim {
         let links = [publisher.spec.uplink, self.actors[who].spec.downlink];
         let lossless = links.iter().all(crate::link::LinkConfig::is_lossless);
         let narrowed = self.is_narrow(who) || publisher.up.config().rate_bps.is_some();
-        let rough = narrowed || links.iter().any(|l| l.loss >= 0.2 || l.burst.is_some());
+        // Who loses packets asks for them through its own uplink, and waits there too if that is full.
+        let asks_late = self.actors[who].up.config().rate_bps.is_some();
+        let lossy = |least: f64| links.iter().any(|l| l.loss >= least || l.burst.is_some());
+        let rough = narrowed || lossy(if asks_late { 0.05 } else { 0.2 });
         let bounds = match (lossless && !narrowed, rough) {
             (true, _) => wanted * 0.9 - 1.0..=wanted * 1.1 + 2.0,
             (false, false) => wanted * 0.3..=wanted * 2.0 + 2.0,
