@@ -21,7 +21,7 @@ SCHEMA_VENV := $(abspath $(TARGET_DIR)/schema-venv)
 DATA_DIR ?= data
 SCENARIO ?= smoke
 
-.PHONY: help run test lint fmt web web-test rust-test acs schema-test e2e server browser postgres bench bench-join \
+.PHONY: help run test lint fmt web web-test rust-test acs schema-test e2e server browser postgres bench bench-participants bench-join \
   valgrind bench-instructions bench-instructions-save bench-floor loadtest
 
 help: ## lists the commands
@@ -84,7 +84,17 @@ $(SCHEMA_VENV)/.installed: $(SCHEMA)/requirements.txt
 e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in real calls
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm test
 
-bench: web ## measures the server with native clients (release build)
+# The floor is that of four packets to a receiver at once, about what a picture makes.
+FLOOR := cargo bench --locked --quiet --package convoke-node --bench floor
+
+bench: ## this server with one and two workers beside Janus and mediasoup, in one table (installs both; release build)
+	$(MAKE) server CARGO_PROFILE=release
+	cargo build --locked --release --package convoke-loadtest
+	loadtest/peers/install.sh
+	floor=$$($(FLOOR) | awk '/sending, 4 /{at=NR} at && NR==at+1 {print $$(NF-1)}'); \
+	$(TARGET_DIR)/release/convoke-loadtest bench --server-binary $(abspath $(TARGET_DIR)/release/convoke) --floor "$$floor"
+
+bench-participants: web ## measures the server with native clients (release build)
 	cargo bench --locked --package convoke --bench participants --bench services
 
 # With the tests' profile, so that nothing is built for it alone.
