@@ -11,11 +11,15 @@
 //!   the last one it is left alone for [`SETTLE`], its own deadlines permitting, and unless it may be
 //!   probing: a probe is measured by when its packets left;
 //! - an estimator is asked [`ESTIMATOR_STEP_MIN`] after it was, and not padded unless padding was wished;
-//! - who has sent nothing for [`IDLE_AFTER`] is looked at every [`IDLE_STEP`].
+//! - who has sent nothing for [`IDLE_AFTER`] is looked at every [`IDLE_STEP`], and its estimator sleeps:
+//!   str0m pads at 50 kbit/s whenever anything comes in, which feedback on that padding does for ever. While
+//!   it sleeps the estimate is next to nothing, and padding with it; what it was is put back when something
+//!   is to be sent or looked for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use str0m::bwe::Bitrate;
 use str0m::{Input, Output, PacerReason, Reason};
 
 use super::{Health, Received, Transport};
@@ -47,6 +51,12 @@ const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// How often an idle transport is looked at: often enough for its round trip to be known.
 const IDLE_STEP: Duration = Duration::from_millis(500);
 
+/// Estimates are averages over this time.
+const AVERAGED: Duration = Duration::from_secs(3);
+
+/// The estimate of one that sleeps, in bit/s.
+const ASLEEP_BPS: u64 = 1;
+
 /// When a transport is to be driven.
 #[derive(Debug)]
 pub(super) struct Timing {
@@ -68,6 +78,15 @@ pub(super) struct Timing {
     pub(super) woken: bool,
     /// Until when it may be probing.
     probing: Instant,
+    /// Whether it was idle when str0m was drained last.
+    idle: bool,
+    /// Whether the estimator sleeps.
+    pub(super) asleep: bool,
+    /// The estimate when it last was awake, in bit/s.
+    pub(super) estimate_bps: Option<u64>,
+    /// Whether it was woken since the last drive, and when it was woken last.
+    stirred: bool,
+    woke: Option<Instant>,
 }
 
 impl Timing {
@@ -82,7 +101,19 @@ impl Timing {
             active: now,
             woken: false,
             probing: now + PROBING,
+            idle: false,
+            asleep: false,
+            estimate_bps: None,
+            stirred: false,
+            woke: None,
         }
+    }
+
+    /// An estimate over the last seconds, without the time in which the estimator slept.
+    pub(super) fn since_awake(&self, now: Instant, bps: u64) -> u64 {
+        let recently = |woke| now.saturating_duration_since(woke) < AVERAGED;
+        let slept = self.woke.is_some_and(recently);
+        bps.max(self.estimate_bps.filter(|_| slept).unwrap_or(0))
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -96,6 +127,7 @@ impl Timing {
             && quiet
             && !self.sustains
             && now.saturating_duration_since(self.active) > IDLE_AFTER;
+        self.idle = is_idle;
         let not_before = match reason {
             Reason::BweDelayControl | Reason::Stats | Reason::Pacer(Handle | Padding)
                 if is_idle =>
@@ -140,6 +172,9 @@ impl Transport {
         if queued > 0 || self.timing.woken {
             self.timing.active = now;
         }
+        if std::mem::take(&mut self.timing.stirred) {
+            self.timing.woke = Some(now);
+        }
         if std::mem::take(&mut self.timing.woken) {
             self.timing.probing = now + PROBING;
         }
@@ -150,7 +185,28 @@ impl Transport {
             };
             self.serve_deadlines(now, at, out, received)
         }));
+        if self.timing.idle && !self.timing.asleep && !self.dead {
+            self.fall_asleep();
+        }
         self.settle(handled)
+    }
+
+    fn fall_asleep(&mut self) {
+        // One that has no estimate yet does not pad.
+        if self.timing.estimate_bps.is_some() {
+            self.timing.asleep = true;
+            self.rtc.bwe().reset(Bitrate::from(ASLEEP_BPS));
+        }
+    }
+
+    /// Something is to be sent, or looked for.
+    pub(super) fn wake(&mut self) {
+        if std::mem::take(&mut self.timing.asleep)
+            && let Some(bps) = self.timing.estimate_bps
+        {
+            self.rtc.bwe().reset(Bitrate::from(bps));
+            self.timing.stirred = true;
+        }
     }
 
     /// Sends the packets that were written, without asking for anything else, where a pacer holds

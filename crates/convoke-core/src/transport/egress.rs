@@ -88,6 +88,7 @@ impl Transport {
             return false;
         }
         let Some(ssrc) = self.used_stream(line) else { return false };
+        self.wake();
         let Some(line) = self.lines.get(line) else { return false };
         let redundancy = redundant_audio(line, &outgoing);
         let mut api = self.rtc.direct_api();

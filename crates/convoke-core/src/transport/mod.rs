@@ -295,8 +295,10 @@ impl Transport {
                     received.push(Received::KeyframeRequest { line });
                 }
             }
+            Event::EgressBitrateEstimate(BweKind::Twcc { .. }) if self.timing.asleep => {}
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, can_probe }) => {
-                let bps = can_probe.then(|| estimate.as_u64());
+                let estimate = self.timing.since_awake(now, estimate.as_u64());
+                let bps = can_probe.then_some(estimate);
                 received.push(Received::Estimate { bps, can_probe });
             }
             Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
@@ -305,7 +307,9 @@ impl Transport {
             }
             Event::PeerStats(stats) => {
                 let loss = stats.egress_loss_fraction;
-                let paced_bps = stats.bwe_tx.map(|estimate| estimate.as_u64());
+                let awake = |_: &Bitrate| !self.timing.asleep;
+                let paced_bps = stats.bwe_tx.filter(awake).map(|estimate| estimate.as_u64());
+                self.timing.estimate_bps = paced_bps.or(self.timing.estimate_bps);
                 received.push(Received::Path { rtt: stats.rtt, loss, paced_bps });
             }
             Event::Connected => {
@@ -390,6 +394,7 @@ impl Transport {
     /// bit/s.
     pub(crate) fn set_bitrates(&mut self, sustained_bps: u64, desired_bps: u64) {
         if !self.dead {
+            self.wake();
             self.rtc.bwe().set_bitrate(Bitrate::from(sustained_bps), Bitrate::from(desired_bps));
             self.timing.sustains = sustained_bps > 0;
             self.timing.woken = true;
@@ -400,6 +405,7 @@ impl Transport {
     /// Lets the estimator forget what it learned, and begin anew from `bps`.
     pub(crate) fn restart_estimate(&mut self, bps: u64) {
         if !self.dead {
+            self.timing.asleep = false;
             self.rtc.bwe().reset(Bitrate::from(bps));
         }
     }
