@@ -33,7 +33,7 @@ help: ## lists the commands
 run: server ## builds everything and starts a server to try out, with the demo at /
 	$(BINARY) serve --dev --data-dir $(DATA_DIR)
 
-test: lint web-test rust-test bench-instructions acs schema-test e2e ## runs every check and test there is
+test: lint web-test rust-test bench-instructions acs schema-test e2e check-licences check-deploy ## runs every check and test there is
 
 lint: web ## formatting, clippy and documentation, warnings refused
 	cargo fmt --all --check
