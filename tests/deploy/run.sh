@@ -21,8 +21,8 @@ trap 'exit 1' INT TERM
 "$python" tests/deploy/links.py
 yamllint --strict deploy tests/deploy
 hadolint deploy/Dockerfile
-check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
-check-jsonschema --quiet --check-metaschema deploy/helm/convoke/values.schema.json
+check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+check-jsonschema --check-metaschema deploy/helm/convoke/values.schema.json
 
 # systemd looks for what a unit starts, and for the unit's name.
 mkdir "$folder/unit"
