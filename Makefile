@@ -18,10 +18,13 @@ E2E := tests/e2e
 ACS := tests/acs
 SCHEMA := tests/schema
 SCHEMA_VENV := $(abspath $(TARGET_DIR)/schema-venv)
+DEPLOY := tests/deploy
+DEPLOY_VENV := $(abspath $(TARGET_DIR)/deploy-venv)
 DATA_DIR ?= data
 SCENARIO ?= smoke
 
-.PHONY: help run test lint fmt web web-test rust-test acs schema-test e2e server browser postgres bench bench-participants bench-join \
+.PHONY: help run test lint fmt web web-test rust-test acs schema-test check-deploy check-licences e2e server \
+  browser postgres bench bench-participants bench-join \
   valgrind bench-instructions bench-instructions-save bench-floor loadtest
 
 help: ## lists the commands
@@ -30,7 +33,7 @@ help: ## lists the commands
 run: server ## builds everything and starts a server to try out, with the demo at /
 	$(BINARY) serve --dev --data-dir $(DATA_DIR)
 
-test: lint web-test rust-test bench-instructions acs schema-test e2e ## runs every check and test there is
+test: lint web-test rust-test bench-instructions acs schema-test e2e check-licences check-deploy ## runs every check and test there is
 
 lint: web ## formatting, clippy and documentation, warnings refused
 	cargo fmt --all --check
@@ -75,7 +78,17 @@ acs: server $(ACS)/node_modules/.package-lock.json ## the public SDKs of Azure C
 schema-test: server $(SCHEMA_VENV)/.installed ## the REST interface against its own description
 	$(SCHEMA)/run.sh $(BINARY) $(SCHEMA_VENV)/bin/schemathesis
 
+check-deploy: server $(DEPLOY_VENV)/.installed ## deploy/ and the links of the documents, by validators and a server
+	promtool=$$($(DEPLOY)/install-promtool.sh $(abspath $(TARGET_DIR)/promtool)) && \
+	  $(DEPLOY)/run.sh $(BINARY) $(DEPLOY_VENV) "$$promtool"
+
+check-licences: ## what dependencies are under and come from, as deny.toml says
+	python3 $(DEPLOY)/licences.py
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; fi
+
 $(SCHEMA_VENV)/.installed: $(SCHEMA)/requirements.txt
+$(DEPLOY_VENV)/.installed: $(DEPLOY)/requirements.txt
+%/.installed:
 	@python3 -m venv $(@D) 2>/dev/null || { $(AS_ROOT)apt-get update -qq && \
 	  $(AS_ROOT)apt-get install --yes --no-install-recommends python3-venv && python3 -m venv $(@D); }
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<

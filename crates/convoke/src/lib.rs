@@ -29,3 +29,8 @@ pub use convoke_control as control;
 pub use convoke_node as node;
 pub use convoke_protocol as protocol;
 pub use server::{Drained, Server};
+
+/// The code in `docs/embedding.md`, compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Embedding;
