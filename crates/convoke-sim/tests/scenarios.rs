@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use convoke_sim::{moderated, named, names, random, run};
+use convoke_sim::{ActorSpec, Scenario, moderated, named, names, random, run, run_traced};
 
 /// Random scenarios of one test run.
 const SEEDS: u64 = 200;
@@ -101,4 +101,21 @@ fn moderated_calls_keep_every_law() {
         report.failure()
     });
     assert!(received.into_inner() > 0, "nothing was forwarded in any of them");
+}
+
+/// Feedback on padding must not bring more padding: it would go on for ever.
+#[test]
+fn who_is_idle_is_sent_next_to_nothing() {
+    let listener = ActorSpec::viewer();
+    let scenario = Scenario::new("idle", vec![listener.clone(), listener]).lasting(20_000);
+    let (report, trace) = run_traced(&scenario, 1);
+    assert!(report.failure().is_none(), "{:?}", report.failure());
+    let padding = |line: &&String| {
+        let seconds = line.split('s').next().and_then(|at| at.parse::<f64>().ok());
+        line.contains(" down RTP ") && seconds.is_some_and(|at| at > 10.0)
+    };
+    let sent: Vec<&String> = trace.iter().filter(padding).collect();
+    assert!(sent.len() < 10, "{} packets, {:?}", sent.len(), sent.first());
+    let alive = trace.iter().filter(|line| line.contains(" down STUN")).count();
+    assert!(alive > 10, "they are still there");
 }
