@@ -503,17 +503,25 @@ fn durable_messages_survive_loss_in_order_and_lossy_ones_do_not_all() {
 
 #[test]
 fn dc_02_channels_that_come_and_go_over_a_lossy_path_lose_nothing() {
+    // With about half of all periods of loss the library's SCTP never opens the stream again after a
+    // reset of it was lost; then messages go by WebSocket, which is another test.
+    let went_on = (5..25).filter(|every| come_and_go(*every)).count();
+    assert!(went_on >= 5, "channels opened again with {went_on} of 20 periods of loss");
+}
+
+/// Opens and closes a channel a hundred times while each `lose_every`th datagram is lost. `false` if it
+/// did not open again at some time; else nothing may be missing.
+fn come_and_go(lose_every: usize) -> bool {
     let mut world = call(2, &[]);
     world.peers[0].media.close_data(world.now, Wire::Durable);
     world.run(SECOND);
-    // With about half of all periods the library's SCTP never opens the stream again after a reset
-    // of it was lost (9 and 13 are such); then messages go by WebSocket, which is another test.
-    world.peers[0].lose_every = 10;
+    world.peers[0].lose_every = lose_every;
     for n in 0..100u32 {
         world.peers[0].media.open_data(world.now, Wire::Durable).unwrap();
-        for _ in 0..20_000 {
-            if world.peers[0].media.data_open(Wire::Durable) {
-                break;
+        let until = world.now + SECOND * 30;
+        while !world.peers[0].media.data_open(Wire::Durable) {
+            if world.now > until {
+                return false;
             }
             world.run(Duration::from_millis(5));
         }
@@ -524,8 +532,9 @@ fn dc_02_channels_that_come_and_go_over_a_lossy_path_lose_nothing() {
     let mut numbers: Vec<u32> = got(&world, 1).iter().map(|(_, n)| n.parse().unwrap()).collect();
     // Between two channels no order is promised.
     numbers.sort_unstable();
-    assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+    assert_eq!(numbers, (0..100).collect::<Vec<_>>(), "every {lose_every}th is lost");
     assert_eq!(world.worker.stats().data.channels, 3);
+    true
 }
 
 #[test]
