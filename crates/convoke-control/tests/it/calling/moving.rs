@@ -1,7 +1,9 @@
 //! Moving participants from call to call, and transferring one of several.
 
-use super::*;
+use convoke_control::TokenRequest;
 use convoke_protocol::{ErrorCode, LobbyPolicy, Moved};
+
+use super::*;
 
 fn moved(message: &ServerMessage) -> Option<Moved> {
     match message {
@@ -66,6 +68,10 @@ impl Two {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_participant_is_moved_past_lobby_and_token_and_leaves_its_call_by_that() {
     let mut two = Two::start(|_| {}).await;
+    // A token that is for the one call only.
+    let group_id = Some(two.groups[0]);
+    let token = two.server.token_with(TokenRequest { group_id, ..TokenRequest::new("alice") });
+    two.alice.hello(&token).await;
     let (mut carol, in_carol) = two.server.participant("carol", two.groups[0]).await;
     two.server.control.set_lobby(two.groups[1], LobbyPolicy::Everyone).unwrap();
     let taken = two.move_over(&["alice"], "move").await;
