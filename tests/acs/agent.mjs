@@ -45,7 +45,7 @@ export class Agent {
     socket.on('message', (text) => {
       const message = JSON.parse(text);
       if (message.type === 'joined') agent.#call = message.callId;
-      if (message.type === 'ended') agent.#call = undefined;
+      if (message.type === 'ended' && message.callId === agent.#call) agent.#call = undefined;
       agent.#heard.push(message);
       agent.#wake();
     });
@@ -87,6 +87,12 @@ export class Agent {
 
   join(groupId) {
     return this.ask({ type: 'join', groupId, ...OFFERS, tracks: [MICROPHONE] });
+  }
+
+  /** Goes into the call that it is moved to. */
+  async follow() {
+    const { groupId } = await this.heard(({ type }) => type === 'moved');
+    return this.join(groupId);
   }
 
   startCall(targets) {

@@ -178,13 +178,47 @@ test('a call is handed over', async () => {
   await event('CallDisconnected', here);
 });
 
+test('participants are moved from call to call', async () => {
+  const [from, to] = [await connected(), await connected()];
+  const { callConnectionId } = from.here;
+  const options = { operationContext: 'move' };
+  const people = [from.alice.user, { communicationUserId: '8:acs:a_b' }];
+  const taken = await to.call.moveParticipants(people, callConnectionId, options);
+  assert.equal(taken.operationContext, 'move');
+  const failed = await event('MoveParticipantFailed', { ...to.here, operationContext: 'move' });
+  assert.equal(getIdentifierRawId(failed.participant), '8:acs:a_b');
+  assert.equal((await from.alice.agent.follow()).callId, to.callId);
+  const moved = await event('MoveParticipantSucceeded', { ...to.here, operationContext: 'move' });
+  assert.equal(getIdentifierRawId(moved.participant), from.alice.id);
+  assert.equal((await from.alice.agent.ended()).callId, from.callId);
+  await event('CallDisconnected', from.here);
+  const nowhere = to.call.moveParticipants([to.alice.user], randomUUID());
+  await assert.rejects(nowhere, refused(404, 'CallConnectionNotFound'));
+});
+
+test('one of several is transferred out of the call', async () => {
+  const { alice, call, here } = await connected();
+  const [bob, carol] = await Promise.all([person(), person()]);
+  await call.addParticipant({ targetParticipant: bob.user });
+  await bob.agent.accept();
+  await call.transferCallToParticipant(carol.user, {
+    transferee: alice.user,
+    operationContext: 'out',
+  });
+  const { callId } = await carol.agent.accept();
+  assert.equal((await alice.agent.follow()).callId, callId);
+  const told = await event('CallTransferAccepted', { ...here, operationContext: 'out' });
+  assert.equal(told.transferee.rawId, alice.id);
+  const { values } = await call.listParticipants();
+  assert.deepEqual(values.map((one) => getIdentifierRawId(one.identifier)), [bob.id]);
+});
+
 test('a call that rings is answered, redirected and rejected by its context', async () => {
   const [alice, bob, carol] = await Promise.all([person(), person(), person()]);
   const context = async (callId) => {
     for (const end = Date.now() + 15_000; Date.now() < end; await sleep(20)) {
       const found = await server.get(`calls/${callId}/events?after=0`);
-      // Until its begin is recorded there is no such call.
-      const offer = found.value?.find(({ type }) => type === 'Microsoft.Communication.IncomingCall');
+      const offer = found.value.find(({ type }) => type === 'Microsoft.Communication.IncomingCall');
       if (offer) return offer.data.incomingCallContext;
     }
     return assert.fail('no app server was told that it rings');
@@ -232,7 +266,6 @@ test('what is not here is said to be not supported', async () => {
     ['hold', () => media.hold(alice.user)],
     ['transcription', () => media.startTranscription({ locale: 'en-US' })],
     ['mediaStreaming', () => media.startMediaStreaming()],
-    ['moveParticipants', () => call.moveParticipants([alice.user], randomUUID())],
     ['recording', () => recording.start({ callLocator })],
     ['telephony', () => call.addParticipant(phone)],
   ]) {

@@ -11,6 +11,7 @@ mod act;
 pub(crate) mod callback;
 pub(crate) mod connection;
 pub(crate) mod incoming;
+pub(crate) mod moving;
 mod roster;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub(crate) use act::{CallingError, Guest, Opening};
 use callback::{Callback, Callbacks, Event};
 use connection::{Asked, Machine, Phase, Told};
 use incoming::Incoming;
+use moving::Seats;
 use roster::Watch;
 
 use crate::calls::Call;
@@ -41,6 +43,8 @@ pub struct CallingConfig {
     pub connections: usize,
     /// Call connections of one call: 16.
     pub connections_per_call: usize,
+    /// How long somebody who is moved may take to come into the other call: 20 s.
+    pub move_within: Duration,
     /// Hosts that callbacks may go to; `*.` stands for any below. Empty, the default: any.
     pub callback_hosts: Vec<String>,
     /// How long an event is tried: 5 minutes.
@@ -58,6 +62,7 @@ impl Default for CallingConfig {
         Self {
             connections: 10_000,
             connections_per_call: 16,
+            move_within: Duration::from_secs(20),
             callback_hosts: Vec::new(),
             callback_retry_for: Duration::from_secs(300),
             callback_timeout: Duration::from_secs(10),
@@ -167,6 +172,7 @@ pub(crate) struct Calling {
     /// Calls that connections are of, by id.
     watches: DashMap<String, Arc<Watch>>,
     incoming: DashMap<String, Incoming>,
+    seats: Seats,
     callbacks: Arc<Callbacks>,
     places: Arc<Semaphore>,
     pub(crate) repeats: Repeats,
@@ -179,6 +185,7 @@ impl Calling {
             connections: DashMap::new(),
             watches: DashMap::new(),
             incoming: DashMap::new(),
+            seats: Seats::default(),
             callbacks: Arc::new(Callbacks::new(config.clone())),
             places: Arc::new(Semaphore::new(places)),
             repeats: Repeats::default(),
@@ -200,6 +207,7 @@ impl Calling {
         self.connections.is_empty()
             && self.watches.is_empty()
             && self.incoming.is_empty()
+            && self.seats.is_empty()
             && self.callbacks.is_idle()
     }
 

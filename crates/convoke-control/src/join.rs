@@ -16,6 +16,7 @@ use convoke_protocol::{
 };
 
 use crate::agent::{Agent, Known};
+use crate::calling::moving::Coming;
 use crate::calls::{EnterError, Locator};
 use crate::config::millis;
 use crate::control::Inner;
@@ -92,13 +93,29 @@ impl Agent {
     }
 
     async fn try_join(&mut self, join: Join, request_id: Option<u32>) -> Result<(), Refusal> {
-        let mut wanted = self.check_join(join)?;
+        let seat = self.seat(&join);
+        let mut wanted = self.check_join(join, seat.is_some())?;
         if let Locator::Room(room) = &wanted.locator {
             let admission = self.inner.admission(room, &wanted.bearer.identity).await?;
             wanted.bearer.role = Some(admission.role);
             wanted.admission = Some(admission);
         }
-        self.come_in(Arc::new(wanted), request_id).await
+        // It is in that call until it is in the other.
+        let left = self.session.clone().filter(|_| seat.is_some());
+        let came = self.come_in(Arc::new(wanted), request_id).await;
+        if let Some(seat) = seat {
+            self.inner.seat_used(&seat, left, came.as_ref());
+        }
+        came
+    }
+
+    /// What is kept for it in the call that it wants to join, if it is moved there.
+    fn seat(&self, join: &Join) -> Option<Coming> {
+        let identity = &self.known.as_ref()?.token.identity;
+        let group = join.group_id.parse().ok().filter(|_| join.room_id.is_none())?;
+        let seat = self.inner.seat_for(identity, group)?;
+        let free = self.session.as_ref().is_none_or(|one| one.is_ended());
+        (free || self.session.as_ref().is_some_and(|one| seat.is_from(one))).then_some(seat)
     }
 
     /// Carries out a join that was found good, as far as the lobby.
@@ -141,11 +158,16 @@ impl Agent {
         Err(convert::busy(self.inner.config.times.retry_after))
     }
 
-    fn check_join(&mut self, join: Join) -> Result<Wanted, Refusal> {
-        self.check_may_join()?;
+    /// `moved`: there is a seat for it.
+    fn check_join(&mut self, join: Join, moved: bool) -> Result<Wanted, Refusal> {
+        if moved {
+            self.check_open()?
+        } else {
+            self.check_may_join()?
+        };
         let token = &self.fresh()?.token;
         let locator = read_locator(&join.group_id, join.room_id)?;
-        if token.group_id.is_some_and(|only| Locator::Group(only) != locator) {
+        if !moved && token.group_id.is_some_and(|only| Locator::Group(only) != locator) {
             let text = "the token is for another group ID; get one for this";
             return Err(Refusal::new(ErrorCode::TokenWrongCall, text).field("groupId"));
         }
@@ -155,11 +177,11 @@ impl Agent {
         }
         Ok(Wanted {
             locator,
-            may_start: token.may_start(),
+            may_start: !moved && token.may_start(),
             admission: None,
             token: token.clone(),
             lobby: join.lobby.unwrap_or(self.inner.config.lobby),
-            invited: false,
+            invited: moved,
             bearer: self.bearer()?,
             media: self.check_media(join.send, join.receive, join.tracks)?,
         })
@@ -167,12 +189,18 @@ impl Agent {
 
     /// Whether new joins are taken, and this agent is in no call.
     pub(crate) fn check_may_join(&mut self) -> Result<(), Refusal> {
+        self.check_open()?;
+        self.check_free()
+    }
+
+    /// Whether new joins are taken.
+    fn check_open(&self) -> Result<(), Refusal> {
         if self.inner.is_draining() {
             let text = "the server takes no new joins because it will stop; join elsewhere";
             let refusal = Refusal::new(ErrorCode::Draining, text);
             return Err(refusal.retry_after(self.inner.config.times.retry_after));
         }
-        self.check_free()
+        Ok(())
     }
 
     /// Who joins, by its token.

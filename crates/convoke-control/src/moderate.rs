@@ -381,6 +381,7 @@ impl Inner {
             self.tell(session, &hands(&moderation, call));
         }
         self.tell_lobby_to(&moderation, session, all);
+        self.tell_moves(session);
     }
 
     /// A session is over: what there was of it in the call's lists goes.

@@ -38,6 +38,15 @@ impl Refusal {
         self
     }
 
+    /// Whether it may be granted later.
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.retry_after.is_some()
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// With the ACS code and sub-code.
     pub(crate) fn reason(mut self, reason: EndReason) -> Self {
         self.reason = Some(reason);

@@ -96,6 +96,8 @@ pub(crate) fn missing(uri: &Uri) -> Option<Response> {
 
 /// What is answered to a wrong method, in the shape of the place.
 pub(crate) fn wrong_method(uri: &Uri) -> Response {
-    let text = "this path does not take this method";
-    ApiError::new(Code::MethodNotAllowed, text).shaped(Shape::of(uri.path())).into_response()
+    // Where nothing is given the router adds what its routes take.
+    ApiError::wrong_method(calling::methods(uri.path()).unwrap_or_default())
+        .shaped(Shape::of(uri.path()))
+        .into_response()
 }

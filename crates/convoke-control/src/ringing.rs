@@ -658,7 +658,8 @@ impl Inner {
 impl Call {
     /// Whether who accepts may be the first: not where the call ran and is over.
     fn may_be_started(&self) -> bool {
-        let ran = |owner: &Owner| owner.connection.call().is_some();
+        let here = self.group.into();
+        let ran = |owner: &Owner| owner.connection.call().is_some_and(|it| *it.locator() == here);
         self.caller.is_none() && !self.owner.as_ref().is_some_and(ran)
     }
 

@@ -147,6 +147,12 @@ impl EndReason {
         Self::new(430, 10315, "The app was unreachable for longer than the grace time.")
     }
 
+    /// A service moved the participant into another call, in which it is now.
+    #[must_use]
+    pub fn moved() -> Self {
+        Self::new(0, 70006, "The participant was moved into another call.")
+    }
+
     /// The server stops.
     #[must_use]
     pub fn server_stopped() -> Self {
@@ -184,6 +190,7 @@ impl EndReason {
             Self::token_revoked(),
             Self::media_lost(),
             Self::unreachable(),
+            Self::moved(),
             Self::server_stopped(),
             Self::server_failed(),
         ]

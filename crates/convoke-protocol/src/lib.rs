@@ -33,7 +33,7 @@ pub use explain::{EncodingExplanation, Explanation, SlotExplanation, TrackExplan
 pub use group_id::{GroupId, GroupIdError};
 pub use moderation::{
     Admit, Capabilities, CapabilitiesChanged, Capability, CapabilityReason, InLobby,
-    LobbyParticipant, LobbyParticipantsUpdated, LobbyPolicy, LowerHands, MuteParticipants,
+    LobbyParticipant, LobbyParticipantsUpdated, LobbyPolicy, LowerHands, Moved, MuteParticipants,
     MutedByOthers, RaiseHand, RaisedHandsChanged, Reject, RemoveParticipant, Role, RoleChanged,
     SetRole, SpotlightChanged, StartSpotlight, StopSpotlight,
 };

@@ -342,6 +342,23 @@ pub struct MutedByOthers {
     pub by: Option<String>,
 }
 
+/// `moved`: a service moves this client into another call. Its `join` of that, made while it is in
+/// this one, ends its part in this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct Moved {
+    /// The call that it is in.
+    pub call_id: String,
+    /// The group ID of the call that it shall join.
+    pub group_id: String,
+    /// How long that may take.
+    pub timeout_ms: u32,
+    /// Why; for people.
+    #[ts(optional)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

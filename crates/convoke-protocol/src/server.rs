@@ -13,8 +13,8 @@ use crate::end::EndReason;
 use crate::error::ErrorReply;
 use crate::explain::Explanation;
 use crate::moderation::{
-    CapabilitiesChanged, InLobby, LobbyParticipantsUpdated, MutedByOthers, RaisedHandsChanged,
-    Role, RoleChanged, SpotlightChanged,
+    CapabilitiesChanged, InLobby, LobbyParticipantsUpdated, Moved, MutedByOthers,
+    RaisedHandsChanged, Role, RoleChanged, SpotlightChanged,
 };
 use crate::ring::{IncomingCall, IncomingCallEnded, RingUpdated};
 use crate::types::{
@@ -99,6 +99,8 @@ server_messages! {
     LobbyParticipantsUpdated(LobbyParticipantsUpdated) = "lobbyParticipantsUpdated",
     /// Someone muted this client.
     MutedByOthers(MutedByOthers) = "mutedByOthers",
+    /// This client shall go into another call.
+    Moved(Moved) = "moved",
     /// Somebody calls.
     IncomingCall(IncomingCall) = "incomingCall",
     /// A call rings no more.

@@ -79,6 +79,8 @@ export interface CallEvents extends LocalMediaEvents {
   idChanged: undefined;
   stateChanged: undefined;
   connectionStateChanged: undefined;
+  /** A service moved us into another call: this object is of that from now on. */
+  moved: { readonly fromCallId: string };
   remoteParticipantsUpdated: ParticipantsUpdated;
   /** What we are in the call. */
   roleChanged: undefined;
@@ -467,6 +469,10 @@ export class Call extends Emitter<CallEvents> {
         this.#view.reset();
       }
       void this.#publications.sync();
+    });
+    session.on('moved', (event) => {
+      this.emit('idChanged', undefined);
+      this.emit('moved', event);
     });
     session.on('inLobby', () => {
       this.emit('idChanged', undefined);

@@ -34,7 +34,7 @@ import type { AgentConnection } from '../signalling/agentConnection.js';
 import type { ClientRequest } from '../signalling/agentSocket.js';
 import { applyChange, EMPTY_ROSTER, type Roster, rosterFrom } from '../signalling/roster.js';
 import { applySlots, NO_SLOTS, type SlotTable, slotTableFrom } from '../signalling/slotTable.js';
-import type { Locator } from './locator.js';
+import type { GroupLocator, Locator } from './locator.js';
 
 export type CallConnectionState = 'Connecting' | 'Connected' | 'Reconnecting' | 'Disconnected';
 
@@ -58,6 +58,8 @@ interface SessionEvents {
   changed: undefined;
   /** Waits in the lobby; `joined` or `ended` follows. */
   inLobby: undefined;
+  /** In another call than before, whose id that was; `joined` follows. */
+  moved: { readonly fromCallId: string };
   /** About roles, moderation, the lobby or ringing. */
   moderation: ServerMessage;
   connectionStateChanged: undefined;
@@ -125,6 +127,9 @@ export class CallSession extends Emitter<SessionEvents> {
   #slots: SlotTable = NO_SLOTS;
   #state: CallConnectionState = 'Connecting';
   #joining = 0;
+  /** Where to join anew: after a move that is another call. */
+  #locator: GroupLocator | undefined;
+  #moving = false;
 
   constructor(options: SessionOptions) {
     super();
@@ -195,6 +200,8 @@ export class CallSession extends Emitter<SessionEvents> {
   async leave(): Promise<void> {
     if (this.#phase === 'lobby') this.#leaveQuietly(this.#callId);
     if (this.#phase === 'joined') {
+      // A move that is under way comes too late.
+      this.#joining += 1;
       const answered = this.request({ type: 'leave', callId: this.#callId }).catch(() => undefined);
       // The media stops at once; the server's answer changes nothing any more.
       this.#closeTransports();
@@ -216,7 +223,8 @@ export class CallSession extends Emitter<SessionEvents> {
     this.#resumeToken = '';
     this.#updateState();
     try {
-      const { send, receive, keepers } = this.#createTransports();
+      const transports = this.#createTransports();
+      const { send, receive } = transports;
       const [sendOffer, receiveOffer] = await Promise.all([
         offerOf(send.pc),
         offerOf(receive.pc),
@@ -240,25 +248,88 @@ export class CallSession extends Emitter<SessionEvents> {
       );
       const reply = first.type === 'inLobby' ? await this.#untilAdmitted() : first;
       if (reply.type !== 'joined' || !current()) return;
-      await Promise.all([
-        answer(send.pc, reply.send && { sdp: send.adapted(reply.send.sdp) }),
-        answer(receive.pc, reply.receive),
-      ]);
-      if (!current()) return;
-      void send.negotiated();
-      this.#options.encryption?.negotiated(send.pc);
-      this.#everJoined = true;
-      this.emit('joined', { fresh: true });
-      this.emit('changed', undefined);
-      for (const keeper of keepers) if (keeper.pc.connectionState === 'failed') keeper.restart();
+      await this.#answered(transports, reply);
     } catch (cause) {
       if (current()) await this.#joinFailed(ConvokeError.from(cause));
     }
   }
 
+  /**
+   * Goes into another call, as the server says, with the same tracks. The present one goes on until
+   * the other is joined; when it cannot be, it goes on as before.
+   */
+  async #move(locator: GroupLocator): Promise<void> {
+    const before = this.#transports;
+    if (before === undefined) return;
+    this.#moving = true;
+    const turn = this.#joining;
+    const current = () => turn === this.#joining && this.#phase === 'joined';
+    const fresh = this.#openTransports();
+    const { send, receive } = fresh;
+    try {
+      const [sendOffer, receiveOffer] = await Promise.all([
+        offerOf(send.pc),
+        offerOf(receive.pc),
+        this.#options.attachLocal(send),
+      ]);
+      const reply = await this.#options.connection.request(
+        {
+          type: 'join',
+          ...locator,
+          send: { sdp: sendOffer },
+          receive: { sdp: receiveOffer },
+          tracks: this.#options.publications.declarations((source) => send.mid(source)),
+        },
+        (message) => {
+          if (message.type !== 'joined') return;
+          if (current()) this.#arrive(message, locator, before, fresh);
+          else this.#leaveQuietly(message.callId);
+        },
+      );
+      if (reply.type !== 'joined' || this.#transports !== fresh) return;
+      await this.#answered(fresh, reply);
+    } catch (cause) {
+      if (this.#transports === fresh) await this.#joinFailed(ConvokeError.from(cause));
+    } finally {
+      this.#moving = false;
+      if (this.#transports !== fresh) {
+        this.#close(fresh);
+        if (this.#transports === before) await this.#options.attachLocal(before.send);
+      }
+    }
+  }
+
+  /** In the other call: takes its picture and transports in place of the old ones. */
+  #arrive(joined: Joined, locator: GroupLocator, before: Transports, fresh: Transports): void {
+    const fromCallId = this.#callId;
+    this.#locator = locator;
+    this.#transports = fresh;
+    this.#mediaWasUp = false;
+    this.#close(before);
+    this.#adopt(joined);
+    this.emit('moved', { fromCallId });
+  }
+
+  /** The answers of a join are used. */
+  async #answered(transports: Transports, reply: Joined): Promise<void> {
+    const { send, receive, keepers } = transports;
+    await Promise.all([
+      answer(send.pc, reply.send && { sdp: send.adapted(reply.send.sdp) }),
+      answer(receive.pc, reply.receive),
+    ]);
+    if (this.#transports !== transports || this.#phase === 'ended') return;
+    void send.negotiated();
+    this.#options.encryption?.negotiated(send.pc);
+    this.#everJoined = true;
+    this.emit('joined', { fresh: true });
+    this.emit('changed', undefined);
+    for (const keeper of keepers) if (keeper.pc.connectionState === 'failed') keeper.restart();
+  }
+
   /** The first part of a join: where to. */
   #entry(): Entry {
     const { entry } = this.#options;
+    if (this.#locator !== undefined) return { type: 'join', ...this.#locator };
     if (!this.#everJoined || 'roomId' in entry) return entry;
     return { type: 'join', groupId: this.#groupId };
   }
@@ -375,6 +446,12 @@ export class CallSession extends Emitter<SessionEvents> {
 
   #createTransports(): Transports {
     this.#closeTransports();
+    this.#mediaWasUp = false;
+    this.#transports = this.#openTransports();
+    return this.#transports;
+  }
+
+  #openTransports(): Transports {
     const { connection, environment, encryption } = this.#options;
     const welcome = connection.welcome;
     if (welcome === undefined) throw new ConvokeError('notConnected', 'There is no connection.');
@@ -390,8 +467,7 @@ export class CallSession extends Emitter<SessionEvents> {
     for (const { pc } of [send, receive]) encryption?.attach(pc);
     const keep = (role: TransportRole, pc: RTCPeerConnection) =>
       new TransportKeeper(role, pc, this.#keeperLink, this.#options.keeper);
-    this.#mediaWasUp = false;
-    this.#transports = {
+    return {
       send,
       receive,
       pipes: openPipes(send.pc, (reliability, frame) => {
@@ -399,7 +475,6 @@ export class CallSession extends Emitter<SessionEvents> {
       }),
       keepers: [keep('send', send.pc), keep('receive', receive.pc)],
     };
-    return this.#transports;
   }
 
   readonly #keeperLink = {
@@ -470,6 +545,9 @@ export class CallSession extends Emitter<SessionEvents> {
       case 'ringUpdated':
         this.emit('moderation', message);
         return;
+      case 'moved':
+        if (!this.#moving) void this.#move({ groupId: message.groupId });
+        return;
       case 'demand':
         this.emit('demand', { clientId: message.clientId, encodings: message.encodings });
         return;
@@ -531,7 +609,10 @@ export class CallSession extends Emitter<SessionEvents> {
   #closeTransports(): void {
     const transports = this.#transports;
     this.#transports = undefined;
-    if (transports === undefined) return;
+    if (transports !== undefined) this.#close(transports);
+  }
+
+  #close(transports: Transports): void {
     for (const keeper of transports.keepers) keeper.close();
     for (const pipe of Object.values(transports.pipes)) pipe.close();
     for (const transport of [transports.send, transports.receive]) {

@@ -83,6 +83,7 @@ export type ServerMessage =
   | { "type": "raisedHandsChanged" } & RaisedHandsChanged
   | { "type": "lobbyParticipantsUpdated" } & LobbyParticipantsUpdated
   | { "type": "mutedByOthers" } & MutedByOthers
+  | { "type": "moved" } & Moved
   | { "type": "incomingCall" } & IncomingCall
   | { "type": "incomingCallEnded" } & IncomingCallEnded
   | { "type": "ringUpdated" } & RingUpdated
@@ -1095,6 +1096,21 @@ export type MutedByOthers = {
   callId: string,
   /** The participant who did it; absent when a service did. */
   by?: string,
+};
+
+/**
+ * `moved`: a service moves this client into another call. Its `join` of that, made while it is in
+ * this one, ends its part in this one.
+ */
+export type Moved = {
+  /** The call that it is in. */
+  callId: string,
+  /** The group ID of the call that it shall join. */
+  groupId: string,
+  /** How long that may take. */
+  timeoutMs: number,
+  /** Why; for people. */
+  reason?: string,
 };
 
 /** What a participant is in a call. */

@@ -104,6 +104,7 @@ export class FakeServer {
   good = (_token: string): boolean => true;
   silent = false;
   joins = 0;
+  callId = 'call-1';
 
   readonly createSocket = (): FakeSocket => {
     const socket = new FakeSocket();
@@ -123,7 +124,7 @@ export class FakeServer {
   /** What everyone's client would hear. */
   change(message: Record<string, unknown>): void {
     this.version += 1;
-    this.socket.say({ callId: 'call-1', version: this.version, ...message });
+    this.socket.say({ callId: this.callId, version: this.version, ...message });
   }
 
   /** As if a moderator had muted all that the client publishes. */
@@ -179,7 +180,7 @@ export class FakeServer {
         socket.say({
           type: 'answer',
           requestId,
-          callId: 'call-1',
+          callId: this.callId,
           transport: message.transport,
           sdp: `answer-to-${message.sdp}`,
           slots: [],
@@ -189,7 +190,7 @@ export class FakeServer {
         socket.say({
           type: 'ended',
           requestId,
-          callId: 'call-1',
+          callId: this.callId,
           code: 0,
           subCode: 0,
           message: 'left',
@@ -204,7 +205,7 @@ export class FakeServer {
 
   #picture() {
     return {
-      callId: 'call-1',
+      callId: this.callId,
       participantId: this.#self.participantId,
       resumeToken: `resume-${this.sockets.length}`,
       version: this.version,

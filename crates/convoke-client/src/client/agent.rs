@@ -279,6 +279,8 @@ impl Agent {
                 return;
             }
             (ServerMessage::Joined(joined), Some(sink)) => {
+                // One that it is in still, it is moved out of.
+                self.end_call(EndReason::moved()).await;
                 self.call = Some(Call {
                     id: joined.call_id.clone(),
                     resume_token: joined.resume_token.clone(),

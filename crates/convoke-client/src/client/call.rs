@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use convoke_protocol::{
     ClientMessage, DataCloseReason, Encoding, EncodingDemand, EndReason, Explain, Explanation,
-    InLobby, Join, Leave, LobbyPolicy, Mute, Publish, Reliability, ServerMessage,
+    InLobby, Join, Leave, LobbyPolicy, Moved, Mute, Publish, Reliability, ServerMessage,
     SessionDescription, SlotWish, Source, TrackDeclaration, TransportRole, Unpublish, ViewMessage,
 };
 use tokio::net::UdpSocket;
@@ -205,6 +205,8 @@ pub enum CallEvent {
     /// Someone muted this client's microphone: a participant, or a service. A [`MediaSource`] is
     /// paused.
     MutedByOthers(Option<String>),
+    /// A service moves this client into another call: see [`Client::follow`]. May come again.
+    Moved(Moved),
     /// A data message came.
     Data(CallDataReceived),
     /// A data channel opened or closed. While it is closed messages go by the WebSocket.

@@ -407,6 +407,11 @@ impl Driver {
                 self.channels.set(closed.reliability, false);
                 self.peer.close_data(now, closed.reliability);
             }
+            FromAgent::Message(ServerMessage::Moved(moved)) => {
+                if moved.call_id == self.state.borrow().call_id {
+                    self.tell(CallEvent::Moved(moved));
+                }
+            }
             FromAgent::Message(ServerMessage::MutedByOthers(muted)) => {
                 if muted.call_id == self.state.borrow().call_id {
                     self.muted_by_others(now, muted.by);

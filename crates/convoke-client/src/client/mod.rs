@@ -16,7 +16,7 @@ mod state;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use convoke_protocol::{ClientMessage, ErrorReply, Join, Joined, ServerMessage, Welcome};
+use convoke_protocol::{ClientMessage, ErrorReply, Join, Joined, Moved, ServerMessage, Welcome};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use agent::{Agent, Answer, ToAgent, Told};
@@ -212,6 +212,16 @@ impl Client {
     pub async fn join_room(&self, room_id: &str, options: JoinOptions) -> Result<Call, JoinError> {
         let room_id = Some(room_id.to_owned());
         call::join(self, |media| media.join(String::new(), room_id), options).await
+    }
+
+    /// Goes into the call that [`CallEvent::Moved`] names. The present [`Call`] goes on until that is
+    /// done, and ends with [`EndReason::moved`](convoke_protocol::EndReason::moved); when it fails,
+    /// it goes on as before.
+    ///
+    /// # Errors
+    /// As [`Client::join`].
+    pub async fn follow(&self, moved: &Moved, options: JoinOptions) -> Result<Call, JoinError> {
+        self.join(&moved.group_id, options).await
     }
 
     /// Joins with offers that the app made itself, and leaves the media to it: for programs that

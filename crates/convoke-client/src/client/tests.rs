@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use convoke_protocol::{
     Ack, ClientMessage, Connection, Data, DataCloseReason, DataClosed, Demand, Encoding,
     EncodingDemand, EndReason, Ended, ErrorCode, ErrorReply, Explained, Explanation, Joined,
-    Limits, MediaKind, Participant, ParticipantJoined, ParticipantLeft, Pong, Reliability, Resumed,
-    SUBPROTOCOL, ServerMessage, SessionDescription, Slot, SlotState, SlotsChanged, Snapshot,
-    Source, Track, TrackPublished, TrackUnpublished, TrackUpdated, Welcome, decode_client, encode,
+    Limits, MediaKind, Moved, Participant, ParticipantJoined, ParticipantLeft, Pong, Reliability,
+    Resumed, SUBPROTOCOL, ServerMessage, SessionDescription, Slot, SlotState, SlotsChanged,
+    Snapshot, Source, Track, TrackPublished, TrackUnpublished, TrackUpdated, Welcome,
+    decode_client, encode,
 };
 use futures_util::{SinkExt, StreamExt};
 use str0m::change::SdpOffer;
@@ -101,6 +102,10 @@ impl Conn {
 
     /// Answers a join; the tracks declared in it.
     async fn join(&mut self) -> Vec<convoke_protocol::TrackDeclaration> {
+        self.join_as("c1").await
+    }
+
+    async fn join_as(&mut self, call_id: &str) -> Vec<convoke_protocol::TrackDeclaration> {
         let ClientMessage::Join(join) = self.recv().await else { panic!("no join") };
         assert_eq!(join.group_id, GUID);
         let answer = |offer: Option<SessionDescription>| {
@@ -113,7 +118,7 @@ impl Conn {
         };
         let joined = Joined {
             request_id: join.request_id,
-            call_id: "c1".into(),
+            call_id: call_id.into(),
             group_id: GUID.into(),
             room_id: None,
             role: None,
@@ -436,6 +441,38 @@ async fn a_silent_server_is_taken_for_dead() {
     // The WebSocket stays open, but nothing is answered: 2 x 400 ms later the client gives it up.
     assert!(matches!(event(&mut events).await, CallEvent::Reconnecting));
     drop(conn);
+}
+
+#[tokio::test]
+async fn a_move_is_told_and_followed() {
+    let server = Server::start().await;
+    let (client, call, mut conn) = in_call(&server).await;
+    let mut events = call.events();
+    let (call_id, group_id) = ("c1".into(), GUID.into());
+    let moved = Moved { call_id, group_id, timeout_ms: 20_000, reason: None };
+    conn.send(ServerMessage::Moved(moved.clone())).await;
+    let told = loop {
+        if let CallEvent::Moved(told) = event(&mut events).await {
+            break told;
+        }
+    };
+    assert_eq!(told, moved);
+    let follow = client.follow(&told, JoinOptions::default());
+    let (next, _) = tokio::join!(follow, conn.join_as("c2"));
+    let reason = loop {
+        if let CallEvent::Ended(reason) = event(&mut events).await {
+            break reason;
+        }
+    };
+    assert_eq!(reason, EndReason::moved());
+    let next = next.unwrap();
+    assert_eq!(next.state().call_id, "c2");
+    // What comes of the call before is not of this one.
+    let (request_id, call_id, reason) = (None, "c1".into(), EndReason::moved());
+    conn.send(ServerMessage::Ended(Ended { request_id, call_id, reason })).await;
+    drop((call, next));
+    let ClientMessage::Leave(leave) = conn.recv().await else { panic!("no leave") };
+    assert_eq!(leave.call_id, "c2");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Connection;
 use super::callback::Callback;
-use super::connection::{Asked, INVITATIONS, Invitation, Outcome, Phase, Purpose};
+use super::connection::{Asked, INVITATIONS, Invitation, Outcome, Phase, Purpose, Settled};
 use crate::calls::{Call, Locator};
 use crate::control::Inner;
 use crate::ring::Input;
@@ -35,8 +35,12 @@ pub(crate) enum CallingError {
     Present,
     /// Nothing rings by this context (any more).
     NotRinging,
-    /// It would have to move somebody from one call into another.
-    Moving,
+    /// Several are in the call, and it was not said who is to be transferred.
+    Transferee,
+    /// Somebody is to be moved from a call into the same call.
+    SameCall,
+    /// Somebody is to be transferred to itself.
+    Itself,
     /// The call is of a scheduled room, into which nobody is called.
     InRoom,
     /// The worker did not take it.
@@ -74,7 +78,7 @@ pub(crate) struct Guest {
     pub(crate) timeout: Option<Duration>,
 }
 
-fn ring_id() -> String {
+pub(super) fn ring_id() -> String {
     format!("i{:032x}", Uuid::new_v4().as_u128())
 }
 
@@ -183,7 +187,8 @@ impl Inner {
         });
     }
 
-    fn forget_connection(&self, connection: &Connection) {
+    fn forget_connection(self: &Arc<Self>, connection: &Arc<Connection>) {
+        self.give_up_seats(connection);
         self.calling.unwatch(connection);
         self.calling.connections.remove(&connection.id);
         tracing::info!(connection = &*connection.id, "call automation is over");
@@ -225,6 +230,23 @@ impl Inner {
         if call.everyone().iter().any(|one| **one.identity() == guest.identity) {
             return Err(CallingError::Present);
         }
+        // Whoever is asked in may come, also if it was removed before.
+        self.call_in(connection, guest, group, purpose, asked, |identity| {
+            call.moderation().readmit(identity);
+        })
+    }
+
+    /// Rings somebody into the call of a group ID; the invitation's id. `taken` is done before it
+    /// rings.
+    pub(super) fn call_in(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        guest: Guest,
+        group: GroupId,
+        purpose: Purpose,
+        asked: Asked,
+        taken: impl FnOnce(&str),
+    ) -> Result<String, CallingError> {
         let Guest { identity, from, display_name, custom_context, timeout } = guest;
         let targets = vec![identity.clone()];
         let request = RingRequest { group, from, display_name, targets, custom_context, timeout };
@@ -240,8 +262,7 @@ impl Inner {
             }
             machine.invite(invitation).map_err(|_| CallingError::Invitations(INVITATIONS))
         })?;
-        // Whoever is asked in may come, also if it was removed before.
-        call.moderation().readmit(&identity);
+        taken(&identity);
         let owner = Owner { ring: id.clone(), connection: Arc::clone(connection) };
         if let Err(error) = self.ring_owned(request, owner) {
             self.calling.with(connection, |machine| machine.settle(&id, RingState::Failed));
@@ -267,7 +288,8 @@ impl Inner {
         }
     }
 
-    /// Hands the call over: once `guest` is in, the connection ends.
+    /// Hands the call over: once `guest` is in, the connection ends. Where several are in the call,
+    /// one of them goes to a call of its own with `guest`.
     pub(crate) fn transfer(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
@@ -283,7 +305,11 @@ impl Inner {
         if transferee.is_some_and(|one| !people.iter().any(|other| other == one)) {
             return Err(CallingError::NoParticipant);
         }
-        let [transferee] = &people[..] else { return Err(CallingError::Moving) };
+        let [only] = &people[..] else {
+            let transferee = transferee.ok_or(CallingError::Transferee)?;
+            return self.transfer_out(connection, guest, transferee, asked);
+        };
+        let transferee = only;
         let purpose = Purpose::Transfer(transferee.clone());
         self.invite(connection, guest, purpose, asked).map(drop)
     }
@@ -365,13 +391,17 @@ impl Inner {
         if gone {
             self.forget_connection(connection);
         }
-        if self.calling.with(connection, |machine| machine.settle(ring, state)) {
-            self.disconnect(connection, Outcome::new(200, "The call was transferred."));
+        match self.calling.with(connection, |machine| machine.settle(ring, state)) {
+            Settled::Nothing => {}
+            Settled::HandedOver => {
+                self.disconnect(connection, Outcome::new(200, "The call was transferred."));
+            }
+            Settled::Go(one, group) => self.send_over(connection, &one, group),
         }
     }
 }
 
-fn connected(connection: &Connection) -> Result<&Arc<Call>, CallingError> {
+pub(super) fn connected(connection: &Connection) -> Result<&Arc<Call>, CallingError> {
     let call = connection.call().filter(|_| connection.phase() == Phase::Connected);
     call.ok_or(CallingError::NotConnected)
 }

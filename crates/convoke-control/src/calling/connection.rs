@@ -1,6 +1,6 @@
 //! One call connection, from its begin to its end: a pure state machine.
 //!
-//! Owns: its state, the invitations that are under way, the numbers of its roster updates, and that
+//! Owns: its state, the invitations and moves that are under way, the numbers of its roster updates, and that
 //! each operation has exactly one outcome, the last of all events being the connection's end.
 //! Never: reads a clock, sends, or rings; `act` does, and says here what happened.
 //!
@@ -10,13 +10,13 @@
 //! ```
 //! What comes after the end changes nothing and tells nothing.
 
-use convoke_protocol::{EndReason, RingState};
+use convoke_protocol::{EndReason, GroupId, RingState};
 use serde_json::{Value, json};
 
 use super::callback::Callback;
 use super::identifier;
 
-/// Invitations under way in one connection, at most.
+/// Invitations and moves under way in one connection, at most.
 pub(crate) const INVITATIONS: usize = 64;
 
 /// How far a connection is.
@@ -106,8 +106,30 @@ pub(crate) struct Told {
 pub(crate) enum Purpose {
     /// `addParticipant`.
     Add,
-    /// `transferToParticipant`; of whom.
+    /// `transferToParticipant` of the only one in the call, who stays; of whom.
     Transfer(String),
+    /// `transferToParticipant` of one of several, who goes to a call of its own.
+    TransferOut { transferee: String, group: GroupId },
+}
+
+/// Somebody who is on the way from one call into another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) id: String,
+    pub(crate) identity: String,
+    /// To whom it is transferred, if that is what it is for.
+    pub(crate) target: Option<String>,
+    pub(crate) asked: Asked,
+}
+
+/// What follows from a ring that is over for the one who was invited.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    Nothing,
+    /// The call was handed over: the connection shall end.
+    HandedOver,
+    /// The target is in the call of this group ID: the transferee shall go there.
+    Go(Move, GroupId),
 }
 
 /// Somebody who is called into the call.
@@ -139,6 +161,7 @@ pub(crate) struct Machine {
     /// The ring that it began with, while that rings.
     ring: Option<String>,
     invitations: Vec<Invitation>,
+    moves: Vec<Move>,
     /// Who is being removed.
     removals: Vec<(String, Asked)>,
     sequence: u64,
@@ -154,6 +177,7 @@ impl Machine {
             begun,
             ring,
             invitations: Vec::new(),
+            moves: Vec::new(),
             removals: Vec::new(),
             sequence: 0,
             seen: None,
@@ -191,11 +215,58 @@ impl Machine {
 
     /// Somebody is called into the call.
     pub(crate) fn invite(&mut self, invitation: Invitation) -> Result<(), TooMany> {
-        if self.invitations.len() >= INVITATIONS {
+        if self.under_way() >= INVITATIONS {
             return Err(TooMany);
         }
         self.invitations.push(invitation);
         Ok(())
+    }
+
+    fn under_way(&self) -> usize {
+        self.invitations.len() + self.moves.len()
+    }
+
+    /// All of these are to be moved.
+    pub(crate) fn begin_moves(&mut self, moves: &[Move]) -> Result<(), TooMany> {
+        if self.under_way() + moves.len() > INVITATIONS {
+            return Err(TooMany);
+        }
+        self.moves.extend_from_slice(moves);
+        Ok(())
+    }
+
+    /// Somebody has come, or will not. Whether that is new.
+    pub(crate) fn moved(&mut self, id: &str, outcome: Outcome) -> bool {
+        let Some(at) = self.moves.iter().position(|one| one.id == id) else { return false };
+        let one = self.moves.swap_remove(at);
+        self.conclude_move(one, outcome);
+        true
+    }
+
+    fn conclude_move(&mut self, one: Move, outcome: Outcome) {
+        let Move { identity, target, asked, .. } = one;
+        let good = outcome.code == 200;
+        if let Some(target) = target {
+            return self.transferred(good, &target, &identity, asked, outcome);
+        }
+        let kind = if good { "MoveParticipantSucceeded" } else { "MoveParticipantFailed" };
+        self.tell(kind, asked, outcome, json!({ "participant": identifier(&identity) }));
+    }
+
+    fn transferred(
+        &mut self,
+        good: bool,
+        target: &str,
+        transferee: &str,
+        asked: Asked,
+        outcome: Outcome,
+    ) {
+        let kind = if good { "CallTransferAccepted" } else { "CallTransferFailed" };
+        let extra = json!({
+            "transferTarget": identifier(target),
+            "transferee": identifier(transferee),
+        });
+        self.tell(kind, asked, outcome, extra);
     }
 
     /// Whether somebody is being called.
@@ -222,15 +293,23 @@ impl Machine {
         false
     }
 
-    /// A ring is over for the one who was invited. Whether the call was handed over, so that the
-    /// connection shall end.
-    pub(crate) fn settle(&mut self, id: &str, state: RingState) -> bool {
-        let Some(at) = self.invitations.iter().position(|one| one.id == id) else { return false };
+    /// A ring is over for the one who was invited.
+    pub(crate) fn settle(&mut self, id: &str, state: RingState) -> Settled {
+        let found = self.invitations.iter().position(|one| one.id == id);
+        let Some(at) = found else { return Settled::Nothing };
         let invitation = self.invitations.swap_remove(at);
         let accepted = state == RingState::Accepted;
+        if let (Purpose::TransferOut { transferee, group }, true) = (&invitation.purpose, accepted)
+        {
+            let (id, identity, group) = (invitation.id, transferee.clone(), *group);
+            let target = Some(invitation.identity);
+            let one = Move { id, identity, target, asked: invitation.asked };
+            self.moves.push(one.clone());
+            return Settled::Go(one, group);
+        }
         let transfer = matches!(invitation.purpose, Purpose::Transfer(_));
         self.conclude(invitation, accepted, state.into());
-        accepted && transfer
+        if accepted && transfer { Settled::HandedOver } else { Settled::Nothing }
     }
 
     fn conclude(&mut self, invitation: Invitation, accepted: bool, outcome: Outcome) {
@@ -242,13 +321,8 @@ impl Machine {
                 let extra = json!({ "participant": identifier(&identity), "invitationId": &id });
                 self.tell(kind, asked, outcome, extra);
             }
-            Purpose::Transfer(transferee) => {
-                let kind = if accepted { "CallTransferAccepted" } else { "CallTransferFailed" };
-                let extra = json!({
-                    "transferTarget": identifier(&identity),
-                    "transferee": identifier(&transferee),
-                });
-                self.tell(kind, asked, outcome, extra);
+            Purpose::Transfer(transferee) | Purpose::TransferOut { transferee, .. } => {
+                self.transferred(accepted, &identity, &transferee, asked, outcome);
             }
         }
         for asked in cancels {
@@ -317,6 +391,10 @@ impl Machine {
         for invitation in std::mem::take(&mut self.invitations) {
             rings.push(invitation.id.clone());
             self.conclude(invitation, false, RingState::Canceled.into());
+        }
+        for one in std::mem::take(&mut self.moves) {
+            let outcome = Outcome::new(487, "The connection ended first.");
+            self.conclude_move(one, outcome);
         }
         for identity in self.removals.iter().map(|(one, _)| one.clone()).collect::<Vec<_>>() {
             self.removed(&identity, &Outcome::good());
@@ -396,7 +474,8 @@ mod tests {
             let mut machine = connected();
             machine.invite(invitation("a", Purpose::Add)).unwrap();
             assert!(machine.invites("a-identity"));
-            assert!(!machine.settle("a", state) && !machine.settle("a", RingState::Accepted));
+            assert_eq!(machine.settle("a", state), Settled::Nothing);
+            assert_eq!(machine.settle("a", RingState::Accepted), Settled::Nothing);
             assert_eq!(told(&mut machine), [one(kind, "a", code)]);
             assert!(!machine.invites("a-identity"));
         }
@@ -427,15 +506,53 @@ mod tests {
         let transfer = || invitation("t", Purpose::Transfer("bob".to_owned()));
         machine.invite(transfer()).unwrap();
         assert!(!machine.cancel("t", asked("c")), "a transfer is no invitation to be canceled");
-        assert!(!machine.settle("t", RingState::Declined));
+        assert_eq!(machine.settle("t", RingState::Declined), Settled::Nothing);
         machine.invite(transfer()).unwrap();
-        assert!(machine.settle("t", RingState::Accepted));
+        assert_eq!(machine.settle("t", RingState::Accepted), Settled::HandedOver);
         let all = [
             one("CancelAddParticipantFailed", "c", 404),
             one("CallTransferFailed", "t", 603),
             one("CallTransferAccepted", "t", 200),
         ];
         assert_eq!(told(&mut machine), all);
+    }
+
+    fn moving(id: &str, target: Option<&str>) -> Move {
+        let (identity, target) = (format!("{id}-identity"), target.map(str::to_owned));
+        Move { id: id.to_owned(), identity, target, asked: asked(id) }
+    }
+
+    #[test]
+    fn each_move_has_one_outcome() {
+        let mut machine = connected();
+        machine.begin_moves(&[moving("a", None), moving("b", None), moving("c", None)]).unwrap();
+        assert!(machine.moved("a", Outcome::good()) && !machine.moved("a", Outcome::good()));
+        assert!(machine.moved("b", Outcome::new(408, "")));
+        let both =
+            [one("MoveParticipantSucceeded", "a", 200), one("MoveParticipantFailed", "b", 408)];
+        assert_eq!(told(&mut machine), both);
+        machine.disconnect(Outcome::good());
+        let rest = [one("MoveParticipantFailed", "c", 487), one("CallDisconnected", "begin", 200)];
+        assert_eq!(told(&mut machine), rest);
+        assert!(!machine.moved("c", Outcome::good()));
+    }
+
+    #[test]
+    fn a_transfer_out_of_a_call_is_accepted_when_the_transferee_has_come() {
+        let group = GroupId::random();
+        let out = || Purpose::TransferOut { transferee: "bob".to_owned(), group };
+        let mut machine = connected();
+        machine.invite(invitation("t", out())).unwrap();
+        assert_eq!(machine.settle("t", RingState::Busy), Settled::Nothing);
+        assert_eq!(told(&mut machine), [one("CallTransferFailed", "t", 486)]);
+        for (code, kind) in [(200, "CallTransferAccepted"), (408, "CallTransferFailed")] {
+            machine.invite(invitation("t", out())).unwrap();
+            let Settled::Go(going, to) = machine.settle("t", RingState::Accepted) else { panic!() };
+            assert_eq!((going.identity.as_str(), to), ("bob", group));
+            assert_eq!(told(&mut machine), []);
+            assert!(machine.moved("t", Outcome::new(code, "")));
+            assert_eq!(told(&mut machine), [one(kind, "t", code)]);
+        }
     }
 
     #[test]
@@ -494,10 +611,15 @@ mod tests {
         for step in 0..40 {
             let context = format!("{step}");
             let some = format!("{}", below(step + 1));
-            match below(7) {
+            match below(9) {
                 0 | 1 => {
-                    let purpose = [Purpose::Add, Purpose::Transfer("x".to_owned())];
-                    let purpose = purpose[below(2)].clone();
+                    let (transferee, group) = ("x".to_owned(), GroupId::random());
+                    let purpose = [
+                        Purpose::Add,
+                        Purpose::Transfer("x".to_owned()),
+                        Purpose::TransferOut { transferee, group },
+                    ];
+                    let purpose = purpose[below(3)].clone();
                     machine.invite(invitation(&context, purpose)).unwrap();
                     wanted.push(context);
                 }
@@ -510,7 +632,12 @@ mod tests {
                     wanted.push(context);
                 }
                 4 => machine.removed(&some, &Outcome::new([200, 409][below(2)], "")),
-                5 => drop(machine.settle(&some, [RingState::Accepted, RingState::Busy][below(2)])),
+                5 => {
+                    machine.begin_moves(&[moving(&context, None)]).unwrap();
+                    wanted.push(context);
+                }
+                6 => drop(machine.moved(&some, Outcome::new([200, 408][below(2)], ""))),
+                7 => drop(machine.settle(&some, [RingState::Accepted, RingState::Busy][below(2)])),
                 _ => machine.roster(vec![Seen { identity: some, muted: below(2) == 0 }]),
             }
             all.extend(machine.take());

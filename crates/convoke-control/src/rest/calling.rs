@@ -48,6 +48,20 @@ const LACKING: [(&str, &str); 14] = [
     ("stopMediaStreaming", "`mediaStreaming`"),
 ];
 
+/// What a connection takes, without a verb and with one.
+const OF_CONNECTION: &str = "GET,HEAD,DELETE";
+const OF_VERB: &str = "POST";
+
+/// The methods that a path of a connection takes, where its route, which is one for all verbs, does
+/// not say so.
+pub(super) fn methods(path: &str) -> Option<&'static str> {
+    let segment = path.strip_prefix("/calling/callConnections/")?;
+    if segment.contains('/') {
+        return None;
+    }
+    Some(if segment.contains(':') { OF_VERB } else { OF_CONNECTION })
+}
+
 pub(super) fn router() -> Router<Arc<Inner>> {
     let one = "/calling/callConnections/{id}";
     Router::new()
@@ -64,7 +78,7 @@ pub(super) fn router() -> Router<Arc<Inner>> {
         .route(&format!("{one}/participants:remove"), post(within::remove))
         .route(&format!("{one}/participants:mute"), post(within::mute))
         .route(&format!("{one}/participants:cancelAddParticipant"), post(within::cancel))
-        .route(&format!("{one}/participants:moveHere"), post(move_here))
+        .route(&format!("{one}/participants:moveHere"), post(within::move_here))
         .route("/calling/recordings", post(record))
         .route("/calling/recordings/{id}", any(recording))
         .route("/calling/{*rest}", any(nothing))
@@ -144,9 +158,9 @@ fn refused(inner: &Inner, error: CallingError) -> ApiError {
         CallingError::ConnectionsOfCall(most) => {
             limit(format!("a call has at most {most} call connections at once"))
         }
-        CallingError::Invitations(most) => {
-            limit(format!("at most {most} invitations of a connection are under way at once"))
-        }
+        CallingError::Invitations(most) => limit(format!(
+            "at most {most} invitations and moves of a connection are under way at once"
+        )),
         CallingError::NotConnected => {
             ApiError::new(Code::CallNotEstablished, "the call of this connection is not up yet")
         }
@@ -161,9 +175,18 @@ fn refused(inner: &Inner, error: CallingError) -> ApiError {
             let text = "no call rings by this context (any more)";
             ApiError::new(Code::IncomingCallNotFound, text).target("incomingCallContext")
         }
-        CallingError::Moving => lacks(
-            "`moveParticipants`: a call is handed over only where one participant is in it, who stays",
-        ),
+        CallingError::Transferee => {
+            let text = "`transferee` is missing: several are in the call, say who is to go";
+            ApiError::new(Code::BadRequest, text).target("transferee")
+        }
+        CallingError::Itself => {
+            let text = "`targetParticipant` is the transferee itself";
+            ApiError::new(Code::BadRequest, text).target("targetParticipant")
+        }
+        CallingError::SameCall => {
+            let text = "`fromCall` is a connection of the same call";
+            ApiError::new(Code::BadRequest, text).target("fromCall")
+        }
         CallingError::InRoom => {
             lacks("`inviteIntoRoom`: put the participant on the room's list, so that it can join")
         }
@@ -184,8 +207,7 @@ async fn verb(
     bytes: Bytes,
 ) -> Result<Response, ApiError> {
     let Some((id, verb)) = segment.rsplit_once(':') else {
-        let text = "this path does not take this method";
-        return Err(ApiError::new(Code::MethodNotAllowed, text));
+        return Err(ApiError::wrong_method(OF_CONNECTION));
     };
     let ask = Ask::new(inner, caller, headers, bytes);
     let connection = ask.connection(id)?;
@@ -197,14 +219,6 @@ async fn verb(
             None => Err(ApiError::new(Code::NotFound, "a call connection has no such verb")),
         },
     }
-}
-
-async fn move_here(
-    State(inner): State<Arc<Inner>>,
-    Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    find(&inner, &id)?;
-    Err(lacks("`moveParticipants`: clients go from one call into another only by themselves"))
 }
 
 async fn record(

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use convoke_store::StoreError;
@@ -120,16 +120,12 @@ codes! {
     NotImplemented = NOT_IMPLEMENTED,
     /// This operation needs a capability that this server does not have; the message names it.
     NotSupported = NOT_IMPLEMENTED,
-    /// A bound was reached: of what is kept of one call there is no more room.
-    LimitReached = CONFLICT,
     /// The webhook's receiver did not take it.
     WebhookFailed = BAD_GATEWAY,
-    /// The call's media worker is too busy, and it may be done in part; try again after
-    /// `Retry-After`.
-    Busy = SERVICE_UNAVAILABLE,
     /// What is kept cannot be reached now; try again after `Retry-After`.
     StoreUnavailable = SERVICE_UNAVAILABLE,
-    /// The media worker is busy, or the server will stop; try again after `Retry-After`.
+    /// The media worker is busy (then it may be done in part), or the server will stop; try again
+    /// after `Retry-After`.
     ServerBusy = SERVICE_UNAVAILABLE,
 }
 
@@ -149,6 +145,8 @@ pub(crate) struct ApiError {
     message: String,
     target: Option<String>,
     retry_after: Option<Duration>,
+    /// What a path takes whose method was wrong, if that is known.
+    allow: &'static str,
     shape: Shape,
 }
 
@@ -159,8 +157,15 @@ impl ApiError {
             message: message.into(),
             target: None,
             retry_after: None,
+            allow: "",
             shape: Shape::default(),
         }
+    }
+
+    /// For a path that takes these methods.
+    pub(crate) fn wrong_method(allow: &'static str) -> Self {
+        let text = "this path does not take this method";
+        Self { allow, ..Self::new(Code::MethodNotAllowed, text) }
     }
 
     /// The part at fault.
@@ -232,6 +237,9 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             let known = HeaderValue::from_static("HMAC-SHA256, Bearer");
             headers.insert(WWW_AUTHENTICATE, known);
+        }
+        if !self.allow.is_empty() {
+            headers.insert(ALLOW, HeaderValue::from_static(self.allow));
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds, never too few and never "at once".

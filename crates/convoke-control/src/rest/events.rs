@@ -4,10 +4,11 @@
 //! Never: keeps a place for a reader: it says after which number it wants to go on.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, OriginalUri, Path};
+use axum::extract::{Extension, OriginalUri, Path, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL};
 use axum::http::{HeaderMap, Uri};
 use axum::response::sse::{self, KeepAlive, Sse};
@@ -22,6 +23,7 @@ use super::auth::Caller;
 use super::body;
 use super::error::{ApiError, Code};
 use super::time::format;
+use crate::control::Inner;
 
 /// The longest a request may wait for something to happen.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -36,11 +38,13 @@ pub(crate) struct Events {
 }
 
 /// Which events: of one stream, or all. Numbers are those of the stream, or of the whole log.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Source {
     store: Store,
     stream: Option<String>,
     missing: Code,
+    /// The call that it is of, by id.
+    call: Option<(Arc<Inner>, String)>,
 }
 
 /// What the query asks for.
@@ -96,10 +100,19 @@ fn asked(uri: &Uri, most: usize) -> Result<Asked, ApiError> {
 
 impl Source {
     async fn read(&self, after: i64, limit: i64) -> Result<Vec<Event>, StoreError> {
-        match &self.stream {
+        let found = match &self.stream {
             Some(stream) => self.store.stream(stream, after, limit).await,
             None => self.store.events(after, limit).await,
+        };
+        match found {
+            Err(StoreError::NotFound) if self.is_running() => Ok(Vec::new()),
+            found => found,
         }
+    }
+
+    /// Whether it is of a call that runs: its begin may not be recorded yet.
+    fn is_running(&self) -> bool {
+        self.call.as_ref().is_some_and(|(inner, id)| inner.running(id).is_some())
     }
 
     /// The number after which to begin; of all events the newest, if none is given.
@@ -197,7 +210,7 @@ async fn of(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let source = Source { store: caller.services.store.clone(), stream, missing };
+    let source = Source { store: caller.services.store.clone(), stream, missing, call: None };
     source.answer(uri, headers, caller.services.limits.page).await
 }
 
@@ -243,12 +256,15 @@ pub(crate) async fn of_room(
 )]
 pub(crate) async fn of_call(
     Extension(caller): Extension<Caller>,
+    State(inner): State<Arc<Inner>>,
     Path(id): Path<String>,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     body::name(&id, "id")?;
-    of(&caller, Some(format!("calls/{id}")), Code::CallNotFound, &uri, &headers).await
+    let (store, stream) = (caller.services.store.clone(), Some(format!("calls/{id}")));
+    let source = Source { store, stream, missing: Code::CallNotFound, call: Some((inner, id)) };
+    source.answer(&uri, &headers, caller.services.limits.page).await
 }
 
 /// What happened to an identity. As `/events`, numbered in `sequence`.

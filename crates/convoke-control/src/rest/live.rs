@@ -157,11 +157,12 @@ fn absent() -> ApiError {
 
 fn busy() -> ApiError {
     let text = "the call's media worker is too busy; it may be done in part; try again";
-    ApiError::new(Code::Busy, text).retry_after(Duration::from_secs(1))
+    ApiError::new(Code::ServerBusy, text).retry_after(Duration::from_secs(1))
 }
 
 fn full(Full(what): Full) -> ApiError {
-    ApiError::new(Code::LimitReached, format!("there are too many {what} in this call"))
+    let text = format!("there are too many {what} in this call");
+    ApiError::new(Code::LimitExceeded, text).retry_after(Duration::from_secs(60))
 }
 
 /// What everyone in the call publishes, by participant. Of those alone whom the core knows.

@@ -68,6 +68,7 @@ use super::{events, identities, live, records, rooms, webhooks};
         within::cancel,
         within::remove,
         within::mute,
+        within::move_here,
         within::transfer,
     )
 )]

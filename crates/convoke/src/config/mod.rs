@@ -230,6 +230,7 @@ fn control(RawConfig { http, calls, calling, limits, .. }: &RawConfig) -> Contro
         calling: CallingConfig {
             connections: calling.connections,
             connections_per_call: calling.connections_per_call,
+            move_within: calling.move_within,
             callback_hosts: calling.callback_hosts.clone(),
             callback_retry_for: calling.callback_retry_for,
             callback_timeout: calling.callback_timeout,
@@ -346,6 +347,7 @@ fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> 
         ("store.patience", raw.store.patience, Duration::from_millis(100), DAY),
         ("webhooks.retry_for", raw.webhooks.retry_for, Duration::ZERO, 30 * DAY),
         ("webhooks.timeout", raw.webhooks.timeout, Duration::from_millis(100), DAY),
+        ("calling.move_within", calling.move_within, Duration::from_secs(1), DAY),
         ("calling.callback_retry_for", calling.callback_retry_for, Duration::ZERO, DAY),
         ("calling.callback_timeout", calling.callback_timeout, Duration::from_millis(100), DAY),
         ("services.clock_window", services.clock_window, Duration::from_secs(10), DAY),

@@ -218,6 +218,8 @@ section! {
     RawCalling {
         connections: usize = 10_000,
         connections_per_call: usize = 16,
+        #[serde(with = "units::text")]
+        move_within: Duration = Duration::from_secs(20),
         #[serde(with = "units::list")]
         callback_hosts: Vec<String> = Vec::new(),
         #[serde(with = "units::text")]

@@ -217,10 +217,20 @@ body! {
 }
 
 body! {
+    /// Those to move.
+    MoveBody {
+        /// 1 to 50.
+        pub(super) target_participants: Vec<Identifier>,
+        /// The connection of the call in which they are.
+        pub(super) from_call: String,
+    } operates
+}
+
+body! {
     /// To whom the call is handed.
     TransferBody {
         pub(super) target_participant: Identifier,
-        /// Who is handed over: the only one in the call.
+        /// Who is handed over; may be absent where one is in the call.
         pub(super) transferee: Option<Identifier>,
         pub(super) custom_calling_context: Option<CustomContext>,
     } operates

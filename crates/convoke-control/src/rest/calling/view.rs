@@ -71,6 +71,9 @@ pub(crate) struct ParticipantsReply {
 pub(crate) struct Taken {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) participant: Option<ParticipantReply>,
+    /// Those who are moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) participants: Option<Vec<ParticipantReply>>,
     /// What cancels it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) invitation_id: Option<String>,

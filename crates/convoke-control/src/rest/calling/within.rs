@@ -18,7 +18,7 @@ use super::super::error::ApiError;
 use super::super::paging::Page;
 use super::super::repeat::Reply;
 use super::bodies::{
-    AddBody, CancelBody, MuteBody, RemoveBody, TransferBody, custom, display_name,
+    AddBody, CancelBody, MoveBody, MuteBody, RemoveBody, TransferBody, custom, display_name,
     invitation_timeout, lacks, read_all,
 };
 use super::view::{ParticipantReply, ParticipantsReply, Properties, Taken};
@@ -171,6 +171,7 @@ pub(crate) async fn add(
             participant: Some((&seen).into()),
             invitation_id: Some(invitation),
             operation_context: context,
+            ..Taken::default()
         };
         Ok(Reply::new(StatusCode::ACCEPTED, json!(taken)))
     };
@@ -273,8 +274,46 @@ pub(crate) async fn mute(
     ask.once(&format!("POST {id}/participants:mute"), run).await
 }
 
+/// Moves participants of another call into this one. They are told, and come by themselves.
+#[utoipa::path(
+    post, path = "/calling/callConnections/{callConnectionId}/participants:moveHere",
+    tag = "Call automation", request_body = MoveBody,
+    params(("callConnectionId" = String, Path, description = "The connection's id")),
+    responses((status = 202, description = "They are told", body = Taken))
+)]
+pub(crate) async fn move_here(
+    State(inner): State<Arc<Inner>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, ApiError> {
+    let ask = Ask::new(inner, caller, headers, bytes);
+    let run = async {
+        let inner = &ask.inner;
+        let connection = ask.connection(&id)?;
+        let mut asked: MoveBody = ask.body()?;
+        let operation = asked.asked(inner)?;
+        let identities = read_all(&asked.target_participants, "targetParticipants")?;
+        body::name(&asked.from_call, "fromCall")?;
+        let from = ask.connection(&asked.from_call).map_err(|error| error.target("fromCall"))?;
+        let target = format!("{id} {} {}", from.id, identities.join(" "));
+        ask.audit("calling.moveParticipants", &target).await?;
+        let moved = inner.move_here(&connection, &from, &identities, &operation);
+        moved.map_err(|error| refused(inner, error))?;
+        let seen = |identity: String| ParticipantReply::from(&Seen { identity, muted: false });
+        let taken = Taken {
+            participants: Some(identities.into_iter().map(seen).collect()),
+            operation_context: operation.context,
+            ..Taken::default()
+        };
+        Ok(Reply::new(StatusCode::ACCEPTED, json!(taken)))
+    };
+    ask.once(&format!("POST {id}/participants:moveHere"), run).await
+}
+
 /// Hands a call with one participant over: somebody is called into it, and once they are in, the
-/// connection ends.
+/// connection ends. Of several, the transferee goes to a call of its own with the one who is called.
 #[utoipa::path(
     post, path = "/calling/callConnections/{callConnectionId}:transferToParticipant",
     tag = "Call automation", request_body = TransferBody,
