@@ -18,6 +18,7 @@ E2E := tests/e2e
 ACS := tests/acs
 SCHEMA := tests/schema
 SCHEMA_VENV := $(abspath $(TARGET_DIR)/schema-venv)
+ACS_VENV := $(abspath $(TARGET_DIR)/acs-venv)
 DEPLOY := tests/deploy
 DEPLOY_VENV := $(abspath $(TARGET_DIR)/deploy-venv)
 DATA_DIR ?= data
@@ -72,8 +73,9 @@ rust-test: web postgres ## every Rust test, documentation examples included
 server: web
 	cargo build $(CARGO_FLAGS) --package convoke --bin convoke
 
-acs: server $(ACS)/node_modules/.package-lock.json ## the public SDKs of Azure Communication Services
+acs: server $(ACS)/node_modules/.package-lock.json $(ACS_VENV)/.installed ## the public SDKs of Azure Communication Services
 	cd $(ACS) && CONVOKE_BIN=$(BINARY) npm test
+	CONVOKE_BIN=$(BINARY) $(ACS_VENV)/bin/python $(ACS)/python/basic.py
 
 schema-test: server $(SCHEMA_VENV)/.installed ## the REST interface against its own description
 	$(SCHEMA)/run.sh $(BINARY) $(SCHEMA_VENV)/bin/schemathesis
@@ -88,6 +90,7 @@ check-licences: ## what dependencies are under and come from, as deny.toml says
 
 $(SCHEMA_VENV)/.installed: $(SCHEMA)/requirements.txt
 $(DEPLOY_VENV)/.installed: $(DEPLOY)/requirements.txt
+$(ACS_VENV)/.installed: $(ACS)/python/requirements.txt
 %/.installed:
 	@python3 -m venv $(@D) 2>/dev/null || { $(AS_ROOT)apt-get update -qq && \
 	  $(AS_ROOT)apt-get install --yes --no-install-recommends python3-venv && python3 -m venv $(@D); }
