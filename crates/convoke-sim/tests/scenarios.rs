@@ -103,6 +103,18 @@ fn moderated_calls_keep_every_law() {
     assert!(received.into_inner() > 0, "nothing was forwarded in any of them");
 }
 
+/// Seeds that showed faults which are mended, with the shards that each needed.
+#[test]
+fn seeds_that_showed_faults_keep_every_law() {
+    let seeds = [1_105, 1_455, 2_455, 2_843, 3_615, 4_462, 5_821].map(|seed| (seed, 1));
+    let spanning = [(194, 2), (569, 2), (918, 2), (960, 2), (1_187, 4), (1_704, 4)];
+    let runs: Vec<(u64, usize)> = seeds.into_iter().chain(spanning).collect();
+    all(runs.len() as u64, |index| {
+        let (seed, span) = runs[usize::try_from(index).expect("small")];
+        run(&random(seed).spanning(span, 0), seed).failure()
+    });
+}
+
 /// Feedback on padding must not bring more padding: it would go on for ever.
 #[test]
 fn who_is_idle_is_sent_next_to_nothing() {
