@@ -114,7 +114,8 @@ pub(crate) enum Received {
     Data(DataHeard),
     /// What the path to the peer carries, in bit/s; `None` when nobody estimates any more.
     Estimate { bps: Option<u64>, can_probe: bool },
-    /// How the path to the peer is: round trip, and the share of packets lost lately.
+    /// How the path to the peer is: round trip, the share of packets lost lately, and by what the pacer
+    /// sends, in bit/s: what the estimator says at the moment, of which `Estimate` is an average.
     Path { rtt: Option<Duration>, loss: Option<f32>, paced_bps: Option<u64> },
 }
 
