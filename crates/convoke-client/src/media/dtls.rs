@@ -85,7 +85,12 @@ impl DtlsInstance for Instance {
     }
 
     fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
-        self.0.poll_output(buf)
+        #[cfg(feature = "export-keys")]
+        let active = self.0.is_active();
+        let output = self.0.poll_output(buf);
+        #[cfg(feature = "export-keys")]
+        super::keys::exported(&output, active);
+        output
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {

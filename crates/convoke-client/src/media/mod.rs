@@ -31,6 +31,8 @@ mod answer;
 mod data;
 mod descriptor;
 mod dtls;
+#[cfg(feature = "export-keys")]
+pub mod keys;
 mod transport;
 mod types;
 

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use str0m::bwe::Bitrate;
 use str0m::{Input, Output, PacerReason, Reason};
 
+use super::egress::RTX_CACHE_PACKETS;
 use super::{Health, Received, Transport};
 use crate::api::{Outbox, Transmit};
 
@@ -56,6 +57,9 @@ const AVERAGED: Duration = Duration::from_secs(3);
 
 /// The estimate of one that sleeps, in bit/s.
 const ASLEEP_BPS: u64 = 1;
+/// Packets that were not written now, sent again or padding, in one drain: more than what is kept of
+/// one stream was asked for more than once.
+const AGAIN_PER_DRAIN: usize = RTX_CACHE_PACKETS;
 
 /// When a transport is to be driven.
 #[derive(Debug)]
@@ -294,13 +298,15 @@ impl Transport {
         Health::Well
     }
 
-    /// The one drain loop.
+    /// The one drain loop. One packet of requests can name each packet that is kept many times, and
+    /// where no pacer is, all of them leave at once: there is a bound to that.
     pub(super) fn drain(
         &mut self,
         now: Instant,
         out: &mut Outbox,
         received: &mut Vec<Received>,
     ) -> Health {
+        let mut again = 0;
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(deadline)) => {
@@ -310,7 +316,11 @@ impl Transport {
                     return if self.rtc.is_alive() { Health::Well } else { Health::Dead };
                 }
                 Ok(Output::Transmit(transmit)) => {
-                    let _ = self.transmit(now, transmit, out);
+                    again += usize::from(!self.transmit(now, transmit, out));
+                    if again > AGAIN_PER_DRAIN {
+                        again = 0;
+                        self.forget_all_sent();
+                    }
                 }
                 Ok(Output::Event(event)) => self.event(now, event, received),
                 Err(_) => return Health::Dead,

@@ -18,7 +18,7 @@ use crate::layers::Prefix;
 
 /// Packets kept for retransmission per video slot: 1 s of a 2.5 Mbit/s stream at 1,100 B fits, and
 /// an idle slot costs nothing.
-const RTX_CACHE_PACKETS: usize = 512;
+pub(super) const RTX_CACHE_PACKETS: usize = 512;
 const RTX_CACHE_AGE: Duration = Duration::from_secs(1);
 /// Retransmissions may be this share of what is sent; above it str0m drops all queued ones.
 const RTX_SHARE: f32 = 0.5;
@@ -75,6 +75,11 @@ impl Transport {
             return;
         }
         self.congested = congested;
+        self.forget_all_sent();
+    }
+
+    /// Nothing that went out up to now is sent again.
+    pub(super) fn forget_all_sent(&mut self) {
         for line in 0..self.lines.len() {
             if self.lines.get(line).is_some_and(|line| line.kind == MediaKind::Video) {
                 self.forget_sent(line);

@@ -19,6 +19,7 @@ use convoke_core::{
 };
 use convoke_protocol::{Source as WireSource, TransportRole as WireRole};
 
+pub mod forger;
 pub mod mesh;
 
 pub const ROOM: RoomId = RoomId(7);
@@ -59,6 +60,8 @@ pub struct World {
     pub replies: HashMap<RequestId, Result<Reply, CommandError>>,
     /// Sees each datagram to the worker; what it returns false for is held back.
     pub gate: Option<Gate>,
+    /// The same for each datagram from the worker: source, destination, bytes.
+    pub outgate: Option<Gate>,
     request: u64,
     next_port: u16,
 }
@@ -83,6 +86,7 @@ impl World {
             peers: Vec::new(),
             replies: HashMap::new(),
             gate: None,
+            outgate: None,
             request: 0,
             next_port: 20_000,
         }
@@ -250,6 +254,13 @@ impl World {
         }
         self.settle();
         for transmit in std::mem::take(&mut self.out.transmits) {
+            let passes = self
+                .outgate
+                .as_mut()
+                .is_none_or(|gate| gate(transmit.local, transmit.destination, &transmit.contents));
+            if !passes {
+                continue;
+            }
             for peer in self.peers.iter_mut().filter(|peer| !peer.cut) {
                 peer.deliver(self.now, transmit.destination, transmit.local, &transmit.contents);
             }
