@@ -21,6 +21,8 @@ const MAX_VIOLATIONS: usize = 32;
 const MAX_ASSIGNMENTS: usize = 64;
 /// How much one packet moves the mean of the clock's error.
 const CLOCK_WEIGHT: f64 = 0.05;
+/// How long it says something after the last packet.
+const CLOCK_STALE: Duration = Duration::from_secs(1);
 /// What differs by more is not averaged.
 const CLOCK_JUMP_SECONDS: f64 = 1.0;
 
@@ -89,7 +91,8 @@ pub struct SlotChecker {
     decoders: BTreeMap<Encoding, ModelDecoder>,
     screen: Screen,
     /// By how much the sender reports differ from the truth, in seconds, but for a constant.
-    clock: Option<(u32, f64)>,
+    /// Of which source, and when it was last measured.
+    clock: Option<(u32, f64, Instant)>,
     delays: Delays,
     violations: Vec<Violation>,
     violation_count: u64,
@@ -148,10 +151,11 @@ impl SlotChecker {
 
     /// By how much the sender reports of the source (CSRC) that is received now differ from the
     /// truth, in seconds, but for a constant that all slots share: between a source's audio and
-    /// video it is the skew.
+    /// video it is the skew. `None` where nothing came for a second: nothing plays there.
     #[must_use]
-    pub fn clock_error(&self) -> Option<(u32, f64)> {
-        self.clock
+    pub fn clock_error(&self, now: Instant) -> Option<(u32, f64)> {
+        let (csrc, error, at) = self.clock?;
+        (now.saturating_duration_since(at) <= CLOCK_STALE).then_some((csrc, error))
     }
 
     /// The encoding and layers received now, as the newest packet says.
@@ -287,10 +291,10 @@ impl SlotChecker {
         // The first report of a new source, or of a stream that had none: that is another clock.
         let near = |mean: f64| (error - mean).abs() < CLOCK_JUMP_SECONDS;
         self.clock = match self.clock {
-            Some((known, mean)) if known == csrc && near(mean) => {
-                Some((csrc, mean + (error - mean) * CLOCK_WEIGHT))
+            Some((known, mean, _)) if known == csrc && near(mean) => {
+                Some((csrc, mean + (error - mean) * CLOCK_WEIGHT, packet.at))
             }
-            _ => Some((csrc, error)),
+            _ => Some((csrc, error, packet.at)),
         };
     }
 

@@ -443,14 +443,15 @@ impl Room {
             // Requests that it could not hear are due again.
             self.poll_keyframes_at(io.now);
         }
-        let track = self.tracks.get(key)?;
+        let track = self.tracks.get_mut(key)?;
         // Broken redundancy; where it is encrypted nobody can tell.
         if packet.codec == Codec::OpusRed && packet.primary.is_none() && !track.encrypted {
             return None;
         }
         let owner = track.owner;
         let owner = self.participants.get_mut(owner)?;
-        let sampled = owner.clock.sampled(io.now, packet.captured);
+        let encoding = track.encodings.get_mut(heard.encoding)?;
+        let sampled = encoding.sampled(io.now, packet, &mut owner.clock);
         let csrc = owner.id.0;
         let Heard { newest, encoding, info, .. } = heard;
         Some(Admitted { key, csrc, sampled, newest, encoding, info })

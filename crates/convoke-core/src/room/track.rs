@@ -15,6 +15,7 @@ use crate::allocate::Rung;
 use crate::api::{
     EncodingDeclaration, EncodingDemand, Ladder, LadderRung, Layer, MediaKind, Source, TrackView,
 };
+use crate::clock::{SamplingClock, StreamClock};
 use crate::forward::Keyframes;
 use crate::ids::{Mid, Rid, TrackId};
 use crate::layers::{self, FrameInfo, Reader};
@@ -47,6 +48,8 @@ pub(super) struct Encoding {
     ssrc: Option<u32>,
     heard: Option<Instant>,
     highest: u64,
+    /// What its timestamps say.
+    clock: StreamClock,
     reader: Option<Reader>,
     measured: Vec<Measured>,
     pub(super) keyframes: Keyframes,
@@ -62,6 +65,7 @@ impl Encoding {
             ssrc: None,
             heard: None,
             highest: 0,
+            clock: StreamClock::default(),
             reader: None,
             measured: Vec::new(),
             keyframes: Keyframes::default(),
@@ -87,6 +91,7 @@ impl Encoding {
         let newest = !same || packet.seq > self.highest;
         if !same {
             self.reader = None;
+            self.clock = StreamClock::default();
         }
         self.ssrc = Some(packet.ssrc);
         self.heard = Some(now);
@@ -122,6 +127,22 @@ impl Encoding {
             && let Err(at) = self.measured.binary_search_by_key(&layer, |measured| measured.layer)
         {
             self.measured.insert(at, Measured { layer, meter: Meter::default(), heard: None });
+        }
+    }
+
+    /// When a packet was sampled: by its sender's clock where that is known, which it helps to know.
+    pub(super) fn sampled(
+        &mut self,
+        now: Instant,
+        packet: &MediaPacket,
+        sender: &mut SamplingClock,
+    ) -> Instant {
+        let rate = packet.codec.clock_rate();
+        match packet.captured {
+            Some(captured) => {
+                sender.sampled_by(now, self.clock.arrived(now, packet.time, rate), captured)
+            }
+            None => self.clock.sampled(now, packet.time, rate),
         }
     }
 

@@ -60,7 +60,7 @@ fn skews(live: &Live, now: Instant) -> impl Iterator<Item = f64> {
     let steady = move |s: &&Watched| now.saturating_duration_since(s.changed) > SYNC_AFTER;
     let errors = move |kind: MediaKind| {
         let slots = live.slots.iter().filter(steady).filter(move |s| s.kind == kind);
-        slots.filter_map(|slot| slot.checker.clock_error())
+        slots.filter_map(move |slot| slot.checker.clock_error(now))
     };
     errors(MediaKind::Video).filter_map(move |(csrc, video)| {
         let (_, audio) = errors(MediaKind::Audio).find(|(other, _)| *other == csrc)?;
