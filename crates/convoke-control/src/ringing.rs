@@ -302,6 +302,7 @@ impl Agent {
             Refusal::new(ErrorCode::LimitExceeded, reason).field(field)
         })?;
         let (bearer, group) = (self.bearer()?, GroupId::random());
+        let two_party = wishes.targets.len() == 1;
         let caller = Caller {
             group,
             from: Arc::clone(&bearer.identity),
@@ -315,6 +316,7 @@ impl Agent {
             token: self.fresh()?.token.clone(),
             lobby: LobbyPolicy::Nobody,
             invited: true,
+            two_party,
             bearer,
             media: self.check_media(send, receive, tracks)?,
         };
@@ -347,6 +349,7 @@ impl Agent {
             token: self.fresh()?.token.clone(),
             lobby: self.inner.config.lobby,
             invited: true,
+            two_party: false,
             bearer: self.bearer()?,
             media: self.check_media(send, receive, tracks)?,
         };

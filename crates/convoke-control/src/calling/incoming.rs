@@ -52,7 +52,8 @@ impl Inner {
             "serverCallId": call.wire_id(),
             "callerDisplayName": ring.display_name(),
             "incomingCallContext": context,
-            "correlationId": ring.id(),
+            "correlationId": call.wire_id(),
+            "incomingCallId": ring.id(),
         });
         if let Some(custom) = ring.custom_context() {
             data["customContext"] = json!({ "voipHeaders": { "customContext": custom } });
