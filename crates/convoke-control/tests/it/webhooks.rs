@@ -11,11 +11,12 @@ use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use convoke_control::store::{Location, Store, StoreConfig};
-use convoke_control::{EventFormat, Role, Secret, ServiceLimits, Webhook};
-use convoke_protocol::{GroupId, IncomingCall, ServerMessage};
+use convoke_control::{EventFormat, RingEvent, Role, Secret, ServiceLimits, Webhook};
+use convoke_protocol::{EndReason, GroupId, IncomingCall, ServerMessage};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::moderation::ended;
 use crate::support::{IDENTITIES, PATIENCE, Raw, Server, offers};
 
 /// What came, and what is answered next; 200 when nothing is left to say.
@@ -283,26 +284,16 @@ async fn two_people_call(server: &Server) -> (String, String, String) {
     let (bob, bob_token) = server.identity().await;
     let mut one = named(server, &alice_token, "Alice").await;
     let mut two = named(server, &bob_token, "Bob").await;
-    let with_offers = |mut message: Value| {
-        message["send"] = json!({ "sdp": offers().send });
-        message["receive"] = json!({ "sdp": offers().receive });
-        message
-    };
-    let start = with_offers(json!({ "type": "startCall", "targets": [bob] }));
-    let ServerMessage::Joined(joined) = one.ask(start).await else { panic!("not joined") };
-    let incoming = |message: &ServerMessage| match message {
-        ServerMessage::IncomingCall(incoming) => Some(incoming.clone()),
-        _ => None,
-    };
-    let IncomingCall { incoming_call_id, .. } = two.wait_for(incoming).await;
+    let call = start_call(&mut one, &bob).await;
+    let IncomingCall { incoming_call_id, .. } = two.wait_for(rings).await;
     let accept = json!({ "type": "acceptCall", "incomingCallId": incoming_call_id });
     let accepted = two.ask(with_offers(accept)).await;
     assert!(matches!(accepted, ServerMessage::Joined(_)));
     for raw in [&mut one, &mut two] {
-        raw.ask(json!({ "type": "leave", "callId": joined.call_id })).await;
+        raw.ask(json!({ "type": "leave", "callId": call })).await;
     }
     server.becomes_empty().await;
-    (joined.call_id, alice, bob)
+    (call, alice, bob)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -369,6 +360,154 @@ async fn a_call_is_told_as_event_grid_would_in_order_over_a_restart() {
     assert_eq!(page["value"][0]["type"], "convoke.call.ended");
     let list = server.rest(Role::Admin, "GET", "/webhooks", &Value::Null).await.json();
     assert_eq!(list["value"][0]["format"], "eventGrid");
+}
+
+fn with_offers(mut message: Value) -> Value {
+    message["send"] = json!({ "sdp": offers().send });
+    message["receive"] = json!({ "sdp": offers().receive });
+    message
+}
+
+async fn start_call(caller: &mut Raw, target: &str) -> String {
+    let start = with_offers(json!({ "type": "startCall", "targets": [target] }));
+    match caller.ask(start).await {
+        ServerMessage::Joined(joined) => joined.call_id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn rings(message: &ServerMessage) -> Option<IncomingCall> {
+    match message {
+        ServerMessage::IncomingCall(incoming) => Some(incoming.clone()),
+        _ => None,
+    }
+}
+
+/// A server that waits so long for agents of those who are called, and its webhook's receiver.
+async fn waiting_server(wait: Duration) -> (Server, Receiver) {
+    let receiver = Receiver::start(Vec::new()).await;
+    let store = Store::open(&StoreConfig::new(Location::Memory)).await.unwrap();
+    let webhook = Webhook::new("app", &receiver.url, &Secret::random()).unwrap();
+    let change = |config: &mut convoke_control::ControlConfig| {
+        config.times.agent_wait = wait;
+        let services = config.services.take().unwrap();
+        config.services = Some(services.with_webhooks(vec![webhook]));
+    };
+    let server = Server::build(change, |_| {}, Some((store, ServiceLimits::default()))).await;
+    begun(&server).await;
+    (server, receiver)
+}
+
+fn is_incoming(event: &Value) -> bool {
+    event["type"] == "Microsoft.Communication.IncomingCall"
+}
+
+/// An operation by the context of an event.
+async fn by_context(server: &Server, verb: &str, mut body: Value, event: &Value) -> u16 {
+    body["incomingCallContext"] = event["data"]["incomingCallContext"].clone();
+    let path = format!("/calling/callConnections:{verb}?api-version=2026-03-12");
+    server.rest(Role::Calls, "POST", &path, &body).await.status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callee_without_a_device_is_woken_by_a_webhook_and_takes_the_call() {
+    let (server, receiver) = waiting_server(Duration::from_secs(30)).await;
+    let mut alice = server.agent("alice").await;
+    let call = start_call(&mut alice, "bob").await;
+    let event = receiver.event(is_incoming).await;
+    assert_eq!(event["data"]["connectedAgents"], 0);
+    assert_eq!(event["data"]["to"]["rawId"], "bob");
+    // The push: the app is started by it and connects.
+    let mut bob = server.agent("bob").await;
+    let ring = bob.wait_for(rings).await;
+    assert_eq!(event["data"]["incomingCallId"], json!(ring.incoming_call_id));
+    assert!(ring.timeout_ms > 0);
+    let mut second = server.agent("bob").await;
+    second.wait_for(rings).await;
+    let accept = json!({ "type": "acceptCall", "incomingCallId": ring.incoming_call_id });
+    let ServerMessage::Joined(joined) = bob.ask(with_offers(accept)).await else { panic!() };
+    assert_eq!((joined.call_id.as_str(), joined.participants.len()), (call.as_str(), 2));
+    let status = by_context(&server, "reject", json!({ "callRejectReason": "busy" }), &event).await;
+    assert_eq!(status, 404, "the context is gone with the ring");
+    assert_eq!(server.control.active_rings(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callee_without_a_device_may_be_answered_for_and_is_unreachable_in_the_end() {
+    let (server, receiver) = waiting_server(Duration::from_secs(30)).await;
+    let mut alice = server.agent("alice").await;
+    start_call(&mut alice, "bob").await;
+    let event = receiver.event(is_incoming).await;
+    let status = by_context(&server, "reject", json!({ "callRejectReason": "none" }), &event).await;
+    assert_eq!(status, 204);
+    assert_eq!(alice.wait_for(ended).await, EndReason::declined());
+    // Nobody comes.
+    let (server, receiver) = waiting_server(Duration::from_millis(300)).await;
+    let mut events = server.control.ring_events();
+    let mut alice = server.agent("alice").await;
+    start_call(&mut alice, "bob").await;
+    let event = receiver.event(is_incoming).await;
+    assert_eq!(alice.wait_for(ended).await, EndReason::no_agent());
+    let status = by_context(&server, "reject", json!({ "callRejectReason": "none" }), &event).await;
+    assert_eq!(status, 404);
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        told.push(event);
+    }
+    assert!(
+        matches!(
+            &told[..],
+            [
+                RingEvent::Started { .. },
+                RingEvent::Absent { .. },
+                RingEvent::Unreachable { .. },
+                RingEvent::Ended { .. }
+            ]
+        ),
+        "{told:?}"
+    );
+    // A caller that hangs up meanwhile leaves nothing either.
+    let (server, receiver) = waiting_server(Duration::from_secs(30)).await;
+    let mut alice = server.agent("alice").await;
+    let call = start_call(&mut alice, "bob").await;
+    let event = receiver.event(is_incoming).await;
+    alice.ask(json!({ "type": "leave", "callId": call })).await;
+    server.becomes_empty().await;
+    assert_eq!(server.control.active_rings(), 0);
+    let status = by_context(&server, "reject", json!({ "callRejectReason": "none" }), &event).await;
+    assert_eq!(status, 404);
+    let mut bob = server.agent("bob").await;
+    bob.ping().await;
+    assert!(bob.heard.iter().all(|message| rings(message).is_none()), "too late");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_waiting_a_callee_without_a_device_is_unreachable_at_once_and_not_told_of() {
+    let (server, receiver) = waiting_server(Duration::ZERO).await;
+    let mut alice = server.agent("alice").await;
+    start_call(&mut alice, "bob").await;
+    assert_eq!(alice.wait_for(ended).await, EndReason::no_agent());
+    receiver.event(|event| event["type"] == "convoke.call.ended").await;
+    assert!(!receiver.events().iter().any(is_incoming));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_called_instead_is_waited_for_as_well() {
+    let (server, receiver) = waiting_server(Duration::from_secs(30)).await;
+    let mut alice = server.agent("alice").await;
+    start_call(&mut alice, "bob").await;
+    let event = receiver.event(is_incoming).await;
+    let target =
+        json!({ "kind": "communicationUser", "communicationUser": { "id": "8:acs:carol" } });
+    assert_eq!(by_context(&server, "redirect", json!({ "target": target }), &event).await, 204);
+    let to_carol =
+        |event: &Value| is_incoming(event) && event["data"]["to"]["rawId"] == "8:acs:carol";
+    let event = receiver.event(to_carol).await;
+    assert_eq!(event["data"]["connectedAgents"], 0);
+    let mut carol = server.agent("8:acs:carol").await;
+    let ring = carol.wait_for(rings).await;
+    let accept = json!({ "type": "acceptCall", "incomingCallId": ring.incoming_call_id });
+    assert!(matches!(carol.ask(with_offers(accept)).await, ServerMessage::Joined(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -255,6 +255,8 @@ section! {
         lobby_timeout: Duration = Duration::from_secs(15 * 60),
         #[serde(with = "units::text")]
         ring_timeout: Duration = Duration::from_secs(60),
+        #[serde(with = "units::text")]
+        agent_wait: Option<Duration> = None,
     }
 }
 
