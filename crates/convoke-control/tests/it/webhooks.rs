@@ -102,10 +102,10 @@ impl Receiver {
 }
 
 /// A directory that is gone with it.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("convoke-webhooks-{}", GroupId::random());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
