@@ -552,3 +552,35 @@ async fn what_event_grid_has_no_type_for_is_passed_over() {
     let wrong = server.rest(Role::Admin, "GET", "/events?format=xml", &Value::Null).await;
     assert_eq!((wrong.status, wrong.code()), (400, "badRequest".into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_of_the_format_and_told_again_in_it() {
+    let receiver = Receiver::start(vec![StatusCode::SERVICE_UNAVAILABLE; 50]).await;
+    let change = |webhook: &mut Webhook| {
+        webhook.format = EventFormat::EventGrid;
+        webhook.retry_for = Duration::ZERO;
+    };
+    let server = server(change, &receiver.url, &Secret::random()).await;
+    begun(&server).await;
+    server.rest(Role::Identity, "POST", IDENTITIES, &Value::Null).await;
+    let (_alice, joined) = server.participant("alice", GroupId::random()).await;
+    server.rest(Role::Identity, "POST", IDENTITIES, &Value::Null).await;
+    let list = "/webhooks/app/deadLetters";
+    let letters = loop {
+        let letters = server.rest(Role::Admin, "GET", list, &Value::Null).await.json();
+        let letters = letters["value"].as_array().unwrap().clone();
+        if letters.len() == 2 {
+            break letters;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let events: Vec<Value> = letters.iter().map(|letter| letter["event"].clone()).collect();
+    assert_eq!(kinds(&events), ["CallStarted", "CallParticipantAdded"]);
+    // Taken at last.
+    receiver.heard.lock().unwrap().answers.clear();
+    let replay = format!("{list}/{}/:replay", letters[1]["position"]);
+    let done = server.rest(Role::Admin, "POST", &replay, &Value::Null).await;
+    assert_eq!(done.status, 204, "{done:?}");
+    let told = receiver.events().pop().unwrap();
+    assert_eq!((&told, &told["data"]["serverCallId"]), (&events[1], &json!(joined.call_id)));
+}
