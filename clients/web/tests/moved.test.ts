@@ -53,18 +53,41 @@ it('stays where it is when the other call cannot be joined', async () => {
   const world = new World();
   const { call } = await world.join();
   const before = world.send;
-  const failed = vi.fn();
-  call.on('moved', failed);
+  const [moved, failed] = [vi.fn(), vi.fn()];
+  call.on('moved', moved);
+  call.on('moveFailed', ({ groupId, error }) => failed(groupId, error.code));
   world.server.refuse.join = 'removedFromCall';
   world.server.socket.say(MOVED);
   await settle();
   expect([call.state, call.connectionState, call.id]).toEqual(['Connected', 'Connected', 'call-1']);
-  expect(failed).not.toHaveBeenCalled();
+  expect(moved).not.toHaveBeenCalled();
+  expect(failed.mock.calls).toEqual([[OTHER, 'removedFromCall']]);
   expect(before.signalingState).toBe('stable');
   expect(world.send.signalingState).toBe('closed');
   // What is switched from now on goes over the old transport.
   await Promise.all([call.mute(), settle()]);
   expect(world.server.socket.last('mute')?.callId).toBe('call-1');
+});
+
+it('says nothing of a move whose connection was lost: the server will say it again', async () => {
+  const world = new World();
+  const { call } = await world.join();
+  const [moved, failed] = [vi.fn(), vi.fn()];
+  call.on('moved', moved);
+  call.on('moveFailed', failed);
+  world.server.silent = true;
+  world.server.socket.say(MOVED);
+  await settle();
+  world.server.silent = false;
+  world.server.socket.drop();
+  await settle(5_000);
+  expect(failed).not.toHaveBeenCalled();
+  expect([call.state, call.connectionState, call.id]).toEqual(['Connected', 'Connected', 'call-1']);
+  world.server.callId = 'call-2';
+  world.server.socket.say(MOVED);
+  await settle();
+  expect(moved).toHaveBeenCalledTimes(1);
+  expect(call.id).toBe('call-2');
 });
 
 it('leaves the other call when it hung up on the way', async () => {

@@ -46,6 +46,8 @@ pub(crate) struct Agent {
 pub(crate) struct Known {
     pub(crate) token: AccessToken,
     pub(crate) display_name: Arc<str>,
+    /// What it says that it is, shortened.
+    pub(crate) app: Arc<str>,
 }
 
 /// Serves one WebSocket until it is closed.

@@ -96,12 +96,12 @@ impl fmt::Display for Locator {
 }
 
 impl Call {
-    fn new(locator: Locator, room: RoomId) -> Self {
+    fn new(locator: Locator, room: RoomId, two_party: bool) -> Self {
         let wire_id = CallId::random().to_string();
         Self {
             locator,
             times: Mutex::default(),
-            log: Mutex::default(),
+            log: Mutex::new(CallLog::new(two_party)),
             room,
             wire_id,
             moderation: Mutex::default(),
@@ -292,7 +292,7 @@ impl CallTable {
         if self.count() >= self.most {
             return Err(EnterError::TooManyCalls);
         }
-        let call = Arc::new(Call::new(wanted.locator.clone(), new_room()));
+        let call = Arc::new(Call::new(wanted.locator.clone(), new_room(), wanted.two_party));
         let session = Arc::new(session(&call));
         {
             let mut moderation = call.moderation();

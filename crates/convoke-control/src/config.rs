@@ -80,6 +80,9 @@ pub struct Times {
     pub lobby: Duration,
     /// How long a call rings: 60 s.
     pub ring: Duration,
+    /// How long a call rings for an identity that has no agent connected, which may be woken meanwhile;
+    /// 0: not at all, the default.
+    pub agent_wait: Duration,
     /// A worker that has not come round for this long makes `/healthz` fail: 5 s.
     pub worker_stall: Duration,
 }
@@ -146,6 +149,7 @@ impl Default for Times {
             retry_after: Duration::from_secs(1),
             lobby: Duration::from_secs(15 * 60),
             ring: Duration::from_secs(60),
+            agent_wait: Duration::ZERO,
             worker_stall: Duration::from_secs(5),
         }
     }

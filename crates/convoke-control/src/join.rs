@@ -46,6 +46,8 @@ pub(crate) struct Wanted {
     pub(crate) lobby: LobbyPolicy,
     /// It was asked in: it does not wait.
     pub(crate) invited: bool,
+    /// If this begins the call: it is between two people.
+    pub(crate) two_party: bool,
     pub(crate) bearer: Bearer,
     pub(crate) media: Media,
 }
@@ -62,7 +64,8 @@ impl Wanted {
             token: AccessToken::test(),
             lobby: LobbyPolicy::Nobody,
             invited: false,
-            bearer: Bearer { identity, display_name, role: None, guest: false },
+            two_party: false,
+            bearer: Bearer { identity, display_name, role: None, guest: false, app: "".into() },
             media: Media::default(),
         }
     }
@@ -182,6 +185,7 @@ impl Agent {
             token: token.clone(),
             lobby: join.lobby.unwrap_or(self.inner.config.lobby),
             invited: moved,
+            two_party: false,
             bearer: self.bearer()?,
             media: self.check_media(join.send, join.receive, join.tracks)?,
         })
@@ -211,6 +215,7 @@ impl Agent {
             display_name: Arc::clone(&known.display_name),
             role: known.token.role,
             guest: known.token.guest,
+            app: Arc::clone(&known.app),
         })
     }
 

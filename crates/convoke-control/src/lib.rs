@@ -63,6 +63,7 @@ pub use keys::{
 };
 pub use mint::{LIFETIME, MintError, Minter, TokenRequest};
 pub use moderate::ModerationError;
+pub use rest::events::EventFormat;
 pub use ringing::{RingError, RingEvent, RingRequest};
 pub use services::{Issuer, Role, ServiceKey, ServiceKeys, ServiceLimits, Services};
 pub use token::{AccessToken, MAX_NAME, MAX_TOKEN, TokenError};

@@ -27,6 +27,8 @@ pub(crate) struct Bearer {
     pub(crate) display_name: Arc<str>,
     pub(crate) role: Option<Role>,
     pub(crate) guest: bool,
+    /// What its client says that it is.
+    pub(crate) app: Arc<str>,
 }
 
 /// A bound was reached; it is named.
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     fn bearer(identity: &str, role: Option<Role>, guest: bool) -> Bearer {
-        Bearer { identity: identity.into(), display_name: "".into(), role, guest }
+        Bearer { identity: identity.into(), display_name: "".into(), role, guest, app: "".into() }
     }
 
     #[test]

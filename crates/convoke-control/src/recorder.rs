@@ -5,12 +5,13 @@
 //! Never: makes a call wait.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use convoke_node::core::ParticipantId;
 use convoke_protocol::EndReason;
 use convoke_store::{CallChange, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::calls::Call;
@@ -25,12 +26,46 @@ const BATCH: usize = 256;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What was recorded of one call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct CallLog {
     begun: bool,
+    /// It is between two people, and nobody else ever was in it.
+    two_party: bool,
+    /// Who was in it, while it is.
+    two: Vec<Arc<str>>,
     present: HashSet<ParticipantId>,
     /// Gone before it was recorded that they came.
     early: HashSet<ParticipantId>,
+}
+
+impl CallLog {
+    /// Of a call that is meant to be between two people, or not.
+    pub(crate) fn new(two_party: bool) -> Self {
+        let (present, early) = Default::default();
+        Self { begun: false, two_party, two: Vec::new(), present, early }
+    }
+
+    fn enter(&mut self, identity: &Arc<str>) {
+        if self.two_party && !self.two.contains(identity) {
+            self.two.push(Arc::clone(identity));
+            self.two_party = self.two.len() <= 2;
+        }
+    }
+
+    /// What is told of somebody who came or went.
+    fn about(&self, session: &Session) -> Value {
+        let bearer = session.bearer();
+        let mut about = json!({
+            "displayName": &*bearer.display_name,
+            "userAgent": &*bearer.app,
+            "isTwoParty": self.two_party,
+        });
+        let role = bearer.role.and_then(|role| serde_json::to_value(role).ok());
+        if let Some(role) = role {
+            about["role"] = role;
+        }
+        about
+    }
 }
 
 /// The way to the task that writes. Without a store everything is dropped.
@@ -69,10 +104,18 @@ impl Recorder {
             return;
         }
         let at = now_ms();
+        log.enter(session.identity());
         if !log.begun {
             log.begun = true;
             let locator = call.locator().to_string();
-            self.send(CallChange::Started { call: call.wire_id().to_owned(), locator, at });
+            let mut more = json!({
+                "startedBy": &**session.identity(),
+                "isTwoParty": log.two_party,
+            });
+            if let Some(role) = log.about(session).get("role") {
+                more["startedByRole"] = role.clone();
+            }
+            self.send(CallChange::Started { call: call.wire_id().to_owned(), locator, at, more });
         }
         log.present.insert(session.participant());
         self.send(CallChange::Joined {
@@ -80,6 +123,7 @@ impl Recorder {
             participant: session.wire_id().to_owned(),
             identity: session.identity().to_string(),
             at,
+            more: log.about(session),
         });
     }
 
@@ -97,6 +141,7 @@ impl Recorder {
             at: now_ms(),
             code: reason.code.into(),
             sub_code: reason.sub_code.into(),
+            more: log.about(session),
         });
     }
 
@@ -106,10 +151,17 @@ impl Recorder {
         self.send(CallChange::Incoming { call, data, at });
     }
 
-    pub(crate) fn ended(&self, call: &Call) {
+    pub(crate) fn ended(&self, call: &Call, reason: &EndReason) {
         let mut log = lock(&call.log);
         if std::mem::take(&mut log.begun) {
-            self.send(CallChange::Ended { call: call.wire_id().to_owned(), at: now_ms() });
+            let more = json!({
+                "code": reason.code,
+                "subCode": reason.sub_code,
+                "message": reason.message,
+                "isTwoParty": log.two_party,
+            });
+            let call = call.wire_id().to_owned();
+            self.send(CallChange::Ended { call, at: now_ms(), more });
         }
     }
 }

@@ -87,11 +87,12 @@ impl Agent {
             Refusal::new(ErrorCode::LimitExceeded, text).field("displayName")
         })?;
         let display_name: Arc<str> = token.display_name.clone().unwrap_or(own_name).into();
+        let mut app = hello.user_agent.unwrap_or_default();
+        app.truncate(app.floor_char_boundary(MAX_NAME));
         if self.known.is_none() {
-            let app = hello.user_agent.unwrap_or_default();
-            let app = app.get(..app.floor_char_boundary(MAX_NAME)).unwrap_or_default();
             tracing::debug!(identity = ?token.identity, ?app, "authenticated");
         }
+        let app = app.into();
         let since_epoch = token.expires_at.duration_since(SystemTime::UNIX_EPOCH);
         let expires_at_ms = since_epoch.unwrap_or_default().as_millis();
         let welcome = Welcome {
@@ -109,7 +110,7 @@ impl Agent {
             ping_interval_ms: millis(config.times.ping),
             ice_servers: config.ice_servers.clone(),
         };
-        let first = self.known.replace(Known { token, display_name }).is_none();
+        let first = self.known.replace(Known { token, display_name, app }).is_none();
         // What rings must be told behind it.
         let _ = self.outlet.send(&ServerMessage::Welcome(welcome));
         if first {

@@ -11,6 +11,7 @@ pub(crate) mod auth;
 pub(crate) mod body;
 mod calling;
 mod error;
+mod event_grid;
 pub(crate) mod events;
 pub(crate) mod failures;
 mod identities;

@@ -10,6 +10,7 @@
 //!                  |--decline--> Declined      |--timeout--> TimedOut
 //!                  |--cancel---> Canceled      `--no agent left--> Busy, Unreachable
 //! ```
+//! A patient ring waits a while for agents of an identity that has none, before it is unreachable.
 //! On behalf of an identity somebody else may take the call (it is then Accepted, and on no device),
 //! refuse it, or have another identity called in its place (it is then Canceled).
 //! Whatever comes first decides; what comes later finds the agent ringing no more.
@@ -42,6 +43,8 @@ pub(crate) enum Input<A> {
     /// Another identity is called in place of one; with the agents that it has, `None` if it has
     /// too much that rings already.
     Redirect { from: Arc<str>, to: Arc<str>, agents: Option<Vec<A>> },
+    /// For agents of these identities it was waited long enough.
+    Waited(Vec<Arc<str>>),
     /// The caller is gone.
     Cancel,
     /// It has rung long enough.
@@ -57,7 +60,9 @@ pub(crate) enum Output<A> {
     Stop(A, EndReason),
     /// The caller is told how far it is.
     Update,
-    /// No agent of this identity is there.
+    /// No agent of this identity is there (any more); it rings on, for one may come.
+    Absent(Arc<str>),
+    /// No agent of this identity is there, and it rings no more.
     Unreachable(Arc<str>),
     /// It is over. If nobody accepted and the caller is still there: why its call ends.
     Over(Option<EndReason>),
@@ -71,6 +76,8 @@ pub(crate) struct NotRinging;
 #[derive(Debug)]
 pub(crate) struct Ring<A> {
     targets: Vec<Target<A>>,
+    /// It waits for agents of identities that have none.
+    patient: bool,
     canceled: bool,
     over: bool,
 }
@@ -83,21 +90,23 @@ struct Target<A> {
 
 #[derive(Debug)]
 enum State<A> {
-    Ringing { agents: Vec<A>, somebody_busy: bool },
+    Ringing { agents: Vec<A>, somebody_busy: bool, waits: bool },
     Joining(A),
     Done(RingState),
 }
 
 impl<A: Copy + Eq> Ring<A> {
-    /// A ring of these identities, with the agents that each has.
-    pub(crate) fn start(targets: Vec<(Arc<str>, Vec<A>)>) -> (Self, Vec<Output<A>>) {
-        Self::start_but(targets, &[])
+    /// A ring of nobody.
+    pub(crate) fn none() -> Self {
+        Self { targets: Vec::new(), patient: false, canceled: false, over: true }
     }
 
-    /// The same; identities for which too much rings already are busy.
-    pub(crate) fn start_but(
+    /// A ring of these identities, with the agents that each has. Identities for which too much rings
+    /// already are busy.
+    pub(crate) fn start(
         targets: Vec<(Arc<str>, Vec<A>)>,
         busy: &[Arc<str>],
+        patient: bool,
     ) -> (Self, Vec<Output<A>>) {
         let mut out = Vec::new();
         let mut targets: Vec<Target<A>> = targets
@@ -107,14 +116,14 @@ impl<A: Copy + Eq> Ring<A> {
                     return Target { identity, state: State::Done(RingState::Busy) };
                 }
                 out.extend(agents.iter().copied().map(Output::Ring));
-                let state = State::Ringing { agents, somebody_busy: false };
+                let state = State::Ringing { agents, somebody_busy: false, waits: patient };
                 Target { identity, state }
             })
             .collect();
         for target in &mut targets {
             target.look(&mut out);
         }
-        let mut ring = Self { targets, canceled: false, over: false };
+        let mut ring = Self { targets, patient, canceled: false, over: false };
         out.push(Output::Update);
         ring.close(&mut out);
         (ring, out)
@@ -125,6 +134,7 @@ impl<A: Copy + Eq> Ring<A> {
         let mut out = Vec::new();
         match input {
             Input::Came { identity, agent } => self.came(&identity, agent, &mut out),
+            Input::Waited(identities) => self.waited(&identities, &mut out),
             Input::Gone(agent) => self.silence(agent, false, &mut out),
             Input::Busy(agent) => {
                 self.ringing(agent).ok_or(NotRinging)?;
@@ -204,6 +214,22 @@ impl<A: Copy + Eq> Ring<A> {
         }
     }
 
+    /// Whoever has no agent by now is given up.
+    fn waited(&mut self, identities: &[Arc<str>], out: &mut Vec<Output<A>>) {
+        let mut changed = false;
+        for target in &mut self.targets {
+            if let State::Ringing { waits, .. } = &mut target.state
+                && identities.contains(&target.identity)
+            {
+                *waits = false;
+                changed |= target.look(out);
+            }
+        }
+        if changed {
+            out.push(Output::Update);
+        }
+    }
+
     /// An identity that rings has an outcome, by none of its agents.
     fn answer_for(
         &mut self,
@@ -232,7 +258,7 @@ impl<A: Copy + Eq> Ring<A> {
         let state = match agents {
             Some(agents) => {
                 out.extend(agents.iter().copied().map(Output::Ring));
-                State::Ringing { agents, somebody_busy: false }
+                State::Ringing { agents, somebody_busy: false, waits: self.patient }
             }
             None => State::Done(RingState::Busy),
         };
@@ -245,7 +271,7 @@ impl<A: Copy + Eq> Ring<A> {
     /// It rings no more on one agent, which knows why or is gone.
     fn silence(&mut self, agent: A, busy: bool, out: &mut Vec<Output<A>>) {
         let Some(target) = self.ringing(agent) else { return };
-        if let State::Ringing { agents, somebody_busy } = &mut target.state {
+        if let State::Ringing { agents, somebody_busy, .. } = &mut target.state {
             agents.retain(|other| *other != agent);
             *somebody_busy |= busy;
         }
@@ -305,14 +331,17 @@ impl<A: Copy + Eq> Target<A> {
         }
     }
 
-    /// Gives up an identity that has no agent left. Whether it did.
+    /// Gives up an identity that has no agent left, unless one may come. Whether it did.
     fn look(&mut self, out: &mut Vec<Output<A>>) -> bool {
-        let State::Ringing { agents, somebody_busy } = &self.state else { return false };
+        let State::Ringing { agents, somebody_busy, waits } = &self.state else { return false };
         if !agents.is_empty() {
             return false;
         }
         if *somebody_busy {
             self.state = State::Done(RingState::Busy);
+        } else if *waits {
+            out.push(Output::Absent(Arc::clone(&self.identity)));
+            return false;
         } else {
             self.state = State::Done(RingState::Unreachable);
             out.push(Output::Unreachable(Arc::clone(&self.identity)));

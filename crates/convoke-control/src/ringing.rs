@@ -85,7 +85,19 @@ pub enum RingEvent {
         /// Who is called.
         targets: Vec<String>,
     },
-    /// An identity has no agent connected (any more).
+    /// An identity has no agent connected (any more); it rings on, for one may come. Comes again if
+    /// one came and went.
+    Absent {
+        /// The ring.
+        ring: String,
+        /// Who.
+        identity: String,
+        /// The call.
+        group: GroupId,
+        /// Who calls.
+        from: String,
+    },
+    /// An identity has no agent connected (any more), and rings no more.
     Unreachable {
         /// The ring.
         ring: String,
@@ -302,6 +314,7 @@ impl Agent {
             Refusal::new(ErrorCode::LimitExceeded, reason).field(field)
         })?;
         let (bearer, group) = (self.bearer()?, GroupId::random());
+        let two_party = wishes.targets.len() == 1;
         let caller = Caller {
             group,
             from: Arc::clone(&bearer.identity),
@@ -315,6 +328,7 @@ impl Agent {
             token: self.fresh()?.token.clone(),
             lobby: LobbyPolicy::Nobody,
             invited: true,
+            two_party,
             bearer,
             media: self.check_media(send, receive, tracks)?,
         };
@@ -347,6 +361,7 @@ impl Agent {
             token: self.fresh()?.token.clone(),
             lobby: self.inner.config.lobby,
             invited: true,
+            two_party: false,
             bearer: self.bearer()?,
             media: self.check_media(send, receive, tracks)?,
         };
@@ -463,7 +478,7 @@ impl Inner {
             caller: session.map(Arc::downgrade),
             owner: caller.owner,
             contexts: Mutex::default(),
-            ring: Mutex::new(Ring::start(Vec::new()).0),
+            ring: Mutex::new(Ring::none()),
         });
         self.ringing.tell(RingEvent::Started {
             ring: id.clone(),
@@ -485,14 +500,19 @@ impl Inner {
                 let agents = agents(&identity);
                 (identity, agents)
             });
-            let (started, out) = Ring::start_but(with_agents.collect(), &too_many);
+            let patient = !self.config.times.agent_wait.is_zero();
+            let (started, out) = Ring::start(with_agents.collect(), &too_many, patient);
             *ring = started;
             self.carry_out(&call, &ring, out);
+            let mut ringing = Vec::new();
             for target in ring.targets() {
                 if target.state == RingState::Ringing {
-                    self.offer_to(&call, &target.identity.into());
+                    let identity = target.identity.into();
+                    self.offer_to(&call, &identity);
+                    ringing.push(identity);
                 }
             }
+            self.wait_for_agents(&call, ringing);
         }
         if let Some(session) = session {
             session.set_ring(&call);
@@ -510,6 +530,22 @@ impl Inner {
         id
     }
 
+    /// Gives up those who have no agent when it was waited long enough.
+    fn wait_for_agents(self: &Arc<Self>, call: &Arc<Call>, identities: Vec<Arc<str>>) {
+        let wait = self.config.times.agent_wait;
+        if wait.is_zero() || identities.is_empty() {
+            return;
+        }
+        let (this, call) = (Arc::clone(self), Arc::downgrade(call));
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            if let Some(call) = call.upgrade() {
+                // Nothing is to be done when it is over.
+                let _ = this.feed(&call, Input::Waited(identities));
+            }
+        });
+    }
+
     /// The session that called is over.
     pub(crate) fn caller_gone(self: &Arc<Self>, session: &Session) {
         if let Some(call) = session.ring() {
@@ -521,7 +557,8 @@ impl Inner {
     /// ring is locked.
     fn offer_to(&self, call: &Arc<Call>, identity: &Arc<str>) {
         let Some(session) = call.caller() else { return };
-        if let Some(context) = self.offer(call, session.call(), identity) {
+        let agents = self.ringing.present.get(identity).map_or(0, |agents| agents.len());
+        if let Some(context) = self.offer(call, session.call(), identity, agents) {
             lock(&call.contexts).push(context);
         }
     }
@@ -564,6 +601,7 @@ impl Inner {
             .any(|target| *target.identity == *to && target.state == RingState::Ringing);
         if !known && rings_on {
             self.offer_to(call, &to);
+            self.wait_for_agents(call, vec![to]);
         }
         Ok(())
     }
@@ -604,6 +642,12 @@ impl Inner {
                         self.tell(&session, &ServerMessage::RingUpdated(updated));
                     }
                 }
+                Output::Absent(identity) => self.ringing.tell(RingEvent::Absent {
+                    ring: call.id.clone(),
+                    identity: identity.to_string(),
+                    group: call.group,
+                    from: call.from.to_string(),
+                }),
                 Output::Unreachable(identity) => self.ringing.tell(RingEvent::Unreachable {
                     ring: call.id.clone(),
                     identity: identity.to_string(),

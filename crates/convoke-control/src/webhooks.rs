@@ -4,6 +4,7 @@
 //! batches, for as long as is configured; what is not taken by then is a dead letter.
 //! Never: holds anything that a restart would lose (the cursor is in the store), or makes a call wait.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,7 +22,7 @@ use serde_json::Value;
 use crate::control::Inner;
 use crate::keys::Secret;
 use crate::outbound::{self, OutboundError};
-use crate::rest::events::cloud_event;
+use crate::rest::events::EventFormat;
 use crate::rest::time::{now_ms, to_ms};
 
 /// The first wait after a failure, doubling up to the longest.
@@ -45,6 +46,9 @@ pub struct Webhook {
     pub timeout: Duration,
     /// Events in one request: 100 by default.
     pub batch: u32,
+    /// How they are told: with our own types by default. It may be changed at any time; what is told
+    /// from then on has the new one.
+    pub format: EventFormat,
 }
 
 impl fmt::Debug for Webhook {
@@ -85,6 +89,7 @@ impl Webhook {
             retry_for: Duration::from_secs(3 * 24 * 3600),
             timeout: Duration::from_secs(10),
             batch: 100,
+            format: EventFormat::default(),
         })
     }
 
@@ -109,13 +114,13 @@ impl Webhook {
         &self.name
     }
 
-    /// Tells events, all or none.
-    pub(crate) async fn tell(&self, events: &[Event]) -> Result<(), String> {
-        let batch = Value::Array(events.iter().map(cloud_event).collect());
-        let body = Bytes::from(batch.to_string());
-        let (first, last) = (events.first(), events.last());
-        let number = |event: Option<&Event>| event.map_or(0, |event| event.position);
+    /// Tells events as its format has them, all or none.
+    pub(crate) async fn tell(&self, view: Vec<(&Event, Value)>) -> Result<(), String> {
+        let (first, last) = (view.first(), view.last());
+        let number = |one: Option<&(&Event, Value)>| one.map_or(0, |(event, _)| event.position);
         let id = format!("{}-{}-{}", self.name, number(first), number(last));
+        let batch = view.into_iter().map(|(_, told)| told).collect();
+        let body = Bytes::from(Value::Array(batch).to_string());
         let at = to_ms(SystemTime::now()) / 1000;
         let headers = self.headers(&id, at, &body);
         let sent = outbound::send(Method::POST, &self.url, headers, body, self.timeout).await;
@@ -202,7 +207,10 @@ async fn step(store: &Store, webhook: &Webhook) -> Result<Step, StoreError> {
     let cursor = store.cursor(&webhook.name).await?;
     let events = store.events(cursor, i64::from(webhook.batch.max(1))).await?;
     let Some(last) = events.last() else { return Ok(Step::Nothing) };
-    let Err(reason) = webhook.tell(&events).await else {
+    let view = webhook.format.view(store, &events).await?;
+    let meant: HashSet<i64> = view.iter().map(|(event, _)| event.position).collect();
+    let told = if view.is_empty() { Ok(()) } else { webhook.tell(view).await };
+    let Err(reason) = told else {
         store.advance(&webhook.name, last.position, &[], now_ms()).await?;
         return Ok(Step::Told);
     };
@@ -210,8 +218,12 @@ async fn step(store: &Store, webhook: &Webhook) -> Result<Step, StoreError> {
     let most = i64::try_from(webhook.retry_for.as_millis()).unwrap_or(i64::MAX);
     let old: Vec<_> = events.iter().take_while(|event| now - event.at > most).collect();
     let Some(last) = old.last() else { return Ok(Step::Refused(reason)) };
-    let dead: Vec<_> = old.iter().map(|event| (event.position, reason.clone())).collect();
+    let dead = old.iter().filter(|event| meant.contains(&event.position));
+    let dead: Vec<_> = dead.map(|event| (event.position, reason.clone())).collect();
     store.advance(&webhook.name, last.position, &dead, now).await?;
+    if dead.is_empty() {
+        return Ok(Step::Told);
+    }
     tracing::error!(webhook = webhook.name, dead = dead.len(), reason, "events were given up");
     Ok(Step::Told)
 }

@@ -107,7 +107,7 @@ pub struct IncomingCallEnded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub enum RingState {
-    /// It rings on at least one device.
+    /// It rings on its devices, or one is waited for.
     Ringing,
     /// One device accepted.
     Accepted,

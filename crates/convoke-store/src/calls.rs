@@ -28,7 +28,8 @@ const INCOMING: &str = "Microsoft.Communication.IncomingCall";
 #[cfg(test)]
 pub(crate) const ALL: &[&str] = &[START, END, JOIN, LEAVE, FIND, LIST, PARTICIPATIONS];
 
-/// Something that happened in a call. Times are in milliseconds since 1970.
+/// Something that happened in a call. Times are in milliseconds since 1970; `more` is what its event
+/// tells besides: the fields of a JSON object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallChange {
     /// A call began.
@@ -39,6 +40,8 @@ pub enum CallChange {
         locator: String,
         /// When.
         at: i64,
+        /// More that is told.
+        more: Value,
     },
     /// Somebody came.
     Joined {
@@ -50,6 +53,8 @@ pub enum CallChange {
         identity: String,
         /// When.
         at: i64,
+        /// More that is told.
+        more: Value,
     },
     /// Somebody went.
     Left {
@@ -65,6 +70,8 @@ pub enum CallChange {
         code: i64,
         /// Why more precisely.
         sub_code: i64,
+        /// More that is told.
+        more: Value,
     },
     /// A call rings for somebody.
     Incoming {
@@ -81,6 +88,8 @@ pub enum CallChange {
         call: String,
         /// When.
         at: i64,
+        /// More that is told.
+        more: Value,
     },
 }
 
@@ -116,17 +125,18 @@ pub struct Participation {
 
 async fn apply(tx: &mut Tx, change: &CallChange) -> Result<i64, StoreError> {
     let (call, kind, at, data) = match change {
-        CallChange::Started { call, locator, at } => {
+        CallChange::Started { call, locator, at, more } => {
             tx.run(START, &[call.into(), locator.into(), (*at).into()]).await?;
-            (call, "call.started", *at, json!({ "call": call, "locator": locator }))
+            let data = json!({ "call": call, "locator": locator });
+            (call, "call.started", *at, with(data, more))
         }
-        CallChange::Joined { call, participant, identity, at } => {
+        CallChange::Joined { call, participant, identity, at, more } => {
             let values = [call.into(), participant.into(), identity.into(), (*at).into()];
             tx.run(JOIN, &values).await?;
             let data = json!({ "call": call, "participant": participant, "identity": identity });
-            (call, "call.participantJoined", *at, data)
+            (call, "call.participantJoined", *at, with(data, more))
         }
-        CallChange::Left { call, participant, identity, at, code, sub_code } => {
+        CallChange::Left { call, participant, identity, at, code, sub_code, more } => {
             let values =
                 [call.into(), participant.into(), (*at).into(), (*code).into(), (*sub_code).into()];
             tx.run(LEAVE, &values).await?;
@@ -137,15 +147,25 @@ async fn apply(tx: &mut Tx, change: &CallChange) -> Result<i64, StoreError> {
                 "code": code,
                 "subCode": sub_code,
             });
-            (call, "call.participantLeft", *at, data)
+            (call, "call.participantLeft", *at, with(data, more))
         }
         CallChange::Incoming { call, data, at } => (call, INCOMING, *at, data.clone()),
-        CallChange::Ended { call, at } => {
+        CallChange::Ended { call, at, more } => {
             tx.run(END, &[call.into(), (*at).into()]).await?;
-            (call, "call.ended", *at, json!({ "call": call }))
+            (call, "call.ended", *at, with(json!({ "call": call }), more))
         }
     };
     events::append(tx, &format!("calls/{call}"), kind, at, &data).await
+}
+
+/// What is told of a change, and more: its own fields stand.
+fn with(mut data: Value, more: &Value) -> Value {
+    if let (Some(data), Some(more)) = (data.as_object_mut(), more.as_object()) {
+        for (name, value) in more {
+            data.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    data
 }
 
 impl Store {

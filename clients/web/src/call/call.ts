@@ -81,6 +81,8 @@ export interface CallEvents extends LocalMediaEvents {
   connectionStateChanged: undefined;
   /** A service moved us into another call: this object is of that from now on. */
   moved: { readonly fromCallId: string };
+  /** A service wanted to move us into the call of this group, which failed: all is as before. */
+  moveFailed: { readonly groupId: string; readonly error: ConvokeError };
   remoteParticipantsUpdated: ParticipantsUpdated;
   /** What we are in the call. */
   roleChanged: undefined;
@@ -474,6 +476,7 @@ export class Call extends Emitter<CallEvents> {
       this.emit('idChanged', undefined);
       this.emit('moved', event);
     });
+    session.on('moveFailed', (event) => this.emit('moveFailed', event));
     session.on('inLobby', () => {
       this.emit('idChanged', undefined);
       if (this.#state === 'Connecting') this.#setState('InLobby');

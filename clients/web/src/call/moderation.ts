@@ -65,15 +65,18 @@ export class Lobby extends Emitter<{ lobbyParticipantsUpdated: undefined }> {
   }
 }
 
-/** Whom everybody should see large. */
-export class Spotlight extends Emitter<{ spotlightChanged: undefined }> {
-  readonly #link: ModerationLink;
+/** A list of people that the server keeps in order, whose change is told by one event. */
+class PeopleList<E extends string> extends Emitter<Record<E, undefined>> {
+  /** @internal */
+  protected readonly link: ModerationLink;
+  readonly #changed: E;
   #ids: readonly string[] = [];
 
   /** @internal */
-  constructor(link: ModerationLink) {
+  constructor(link: ModerationLink, changed: E) {
     super();
-    this.#link = link;
+    this.link = link;
+    this.#changed = changed;
   }
 
   /** Their `participantId`s, in order. */
@@ -81,63 +84,55 @@ export class Spotlight extends Emitter<{ spotlightChanged: undefined }> {
     return this.#ids;
   }
 
-  async start(...who: readonly Who[]): Promise<void> {
-    const callId = this.#link.callId();
-    await this.#link.request({ type: 'startSpotlight', callId, participantIds: idsOf(who) });
-  }
-
-  async stop(...who: readonly Who[]): Promise<void> {
-    const callId = this.#link.callId();
-    await this.#link.request({ type: 'stopSpotlight', callId, participantIds: idsOf(who) });
-  }
-
-  async stopAll(): Promise<void> {
-    await this.#link.request({ type: 'stopSpotlight', callId: this.#link.callId() });
-  }
-
   /** @internal */
   set(ids: readonly string[]): void {
     if (ids.join() === this.#ids.join()) return;
     this.#ids = ids;
-    this.emit('spotlightChanged', undefined);
+    this.emit(this.#changed, undefined as Record<E, undefined>[E]);
   }
 }
 
-/** Who asks to speak. */
-export class RaisedHands extends Emitter<{ raisedHandsChanged: undefined }> {
-  readonly #link: ModerationLink;
-  #ids: readonly string[] = [];
-
+/** Whom everybody should see large. */
+export class Spotlight extends PeopleList<'spotlightChanged'> {
   /** @internal */
   constructor(link: ModerationLink) {
-    super();
-    this.#link = link;
+    super(link, 'spotlightChanged');
   }
 
-  /** Their `participantId`s; who raised a hand first stands first. */
-  get participantIds(): readonly string[] {
-    return this.#ids;
+  async start(...who: readonly Who[]): Promise<void> {
+    const callId = this.link.callId();
+    await this.link.request({ type: 'startSpotlight', callId, participantIds: idsOf(who) });
+  }
+
+  async stop(...who: readonly Who[]): Promise<void> {
+    const callId = this.link.callId();
+    await this.link.request({ type: 'stopSpotlight', callId, participantIds: idsOf(who) });
+  }
+
+  async stopAll(): Promise<void> {
+    await this.link.request({ type: 'stopSpotlight', callId: this.link.callId() });
+  }
+}
+
+/** Who asks to speak; who raised a hand first stands first. */
+export class RaisedHands extends PeopleList<'raisedHandsChanged'> {
+  /** @internal */
+  constructor(link: ModerationLink) {
+    super(link, 'raisedHandsChanged');
   }
 
   async raiseHand(): Promise<void> {
-    await this.#link.request({ type: 'raiseHand', callId: this.#link.callId() });
+    await this.link.request({ type: 'raiseHand', callId: this.link.callId() });
   }
 
   /** Lowers our own hand. */
   async lowerHand(): Promise<void> {
-    await this.#link.request({ type: 'lowerHands', callId: this.#link.callId() });
+    await this.link.request({ type: 'lowerHands', callId: this.link.callId() });
   }
 
   async lowerHands(...who: readonly Who[]): Promise<void> {
-    const callId = this.#link.callId();
-    await this.#link.request({ type: 'lowerHands', callId, participantIds: idsOf(who) });
-  }
-
-  /** @internal */
-  set(ids: readonly string[]): void {
-    if (ids.join() === this.#ids.join()) return;
-    this.#ids = ids;
-    this.emit('raisedHandsChanged', undefined);
+    const callId = this.link.callId();
+    await this.link.request({ type: 'lowerHands', callId, participantIds: idsOf(who) });
   }
 }
 

@@ -60,6 +60,8 @@ interface SessionEvents {
   inLobby: undefined;
   /** In another call than before, whose id that was; `joined` follows. */
   moved: { readonly fromCallId: string };
+  /** Could not go into the call of this group, and is where it was. */
+  moveFailed: { readonly groupId: string; readonly error: ConvokeError };
   /** About roles, moderation, the lobby or ringing. */
   moderation: ServerMessage;
   connectionStateChanged: undefined;
@@ -289,7 +291,11 @@ export class CallSession extends Emitter<SessionEvents> {
       if (reply.type !== 'joined' || this.#transports !== fresh) return;
       await this.#answered(fresh, reply);
     } catch (cause) {
-      if (this.#transports === fresh) await this.#joinFailed(ConvokeError.from(cause));
+      const error = ConvokeError.from(cause);
+      if (this.#transports === fresh) await this.#joinFailed(error);
+      // After a lost connection the server says again where to go.
+      else if (current() && !LOST.has(error.code))
+        this.emit('moveFailed', { groupId: locator.groupId, error });
     } finally {
       this.#moving = false;
       if (this.#transports !== fresh) {

@@ -14,6 +14,7 @@ mod socket;
 mod state;
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use convoke_protocol::{ClientMessage, ErrorReply, Join, Joined, Moved, ServerMessage, Welcome};
@@ -133,6 +134,8 @@ pub(crate) struct AgentHandle {
     commands: mpsc::Sender<ToAgent>,
     welcome: watch::Receiver<Welcome>,
     incoming: broadcast::Sender<Incoming>,
+    /// For the first reader: it begins with what came since the agent is there.
+    first: Arc<Mutex<Option<broadcast::Receiver<Incoming>>>>,
     timeout: Duration,
 }
 
@@ -173,12 +176,14 @@ impl Client {
         let local_ip = options.bind.or(opened.local_ip);
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (sender, welcome) = watch::channel(opened.welcome.clone());
-        let incoming = broadcast::Sender::new(INCOMING);
+        let (incoming, first) = broadcast::channel(INCOMING);
+        let first = Arc::new(Mutex::new(Some(first)));
         let told = Told { welcome: sender, incoming: incoming.clone() };
         let agent = Agent::new(url, token.to_owned(), options.clone(), receiver, told);
         tokio::spawn(agent.run(opened));
         let timeout = options.request_timeout;
-        Ok(Self { agent: AgentHandle { commands, welcome, incoming, timeout }, options, local_ip })
+        let agent = AgentHandle { commands, welcome, incoming, first, timeout };
+        Ok(Self { agent, options, local_ip })
     }
 
     /// What the server said when it accepted the token.

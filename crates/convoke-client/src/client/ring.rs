@@ -3,6 +3,7 @@
 //! Owns: the requests, and what an agent hears of calls that ring for it.
 //! Never: holds a ring; the server does.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use convoke_protocol::{
@@ -35,10 +36,12 @@ pub struct StartCallOptions {
 }
 
 impl Client {
-    /// A reader of the calls that ring from now on.
+    /// A reader of the calls that ring from now on; the first of a client begins with those that rang
+    /// when it connected.
     #[must_use]
     pub fn incoming(&self) -> broadcast::Receiver<Incoming> {
-        self.agent.incoming.subscribe()
+        let first = self.agent.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| self.agent.incoming.subscribe())
     }
 
     /// Starts a call and rings for these identities. How far that is stands in

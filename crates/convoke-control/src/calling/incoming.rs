@@ -32,13 +32,14 @@ struct Offered {
 }
 
 impl Inner {
-    /// A call of an agent's rings for somebody: app servers are told by an event, if there are any.
-    /// The context.
+    /// A call of an agent's rings for somebody who has so many agents connected: app servers are told
+    /// by an event, if there are any, and may wake a device if there is none. The context.
     pub(crate) fn offer(
         &self,
         ring: &Arc<ringing::Call>,
         call: &Arc<Call>,
         identity: &Arc<str>,
+        agents: usize,
     ) -> Option<String> {
         self.config.services.as_ref()?;
         // 256 bits that nobody guesses.
@@ -52,7 +53,9 @@ impl Inner {
             "serverCallId": call.wire_id(),
             "callerDisplayName": ring.display_name(),
             "incomingCallContext": context,
-            "correlationId": ring.id(),
+            "correlationId": call.wire_id(),
+            "incomingCallId": ring.id(),
+            "connectedAgents": agents,
         });
         if let Some(custom) = ring.custom_context() {
             data["customContext"] = json!({ "voipHeaders": { "customContext": custom } });

@@ -140,7 +140,7 @@ impl Inner {
 
     /// A call is over: so are its connections.
     pub(crate) fn call_over(self: &Arc<Self>, call: &Arc<Call>, reason: &EndReason) {
-        self.recorder.ended(call);
+        self.recorder.ended(call, reason);
         for connection in self.connections_of(call) {
             self.disconnect(&connection, reason.clone().into());
         }

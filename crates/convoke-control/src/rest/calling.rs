@@ -15,9 +15,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Extension, OriginalUri, Path, State};
+use axum::extract::{
+    Extension, FromRequest, FromRequestParts as _, OriginalUri, Path, Request, State,
+};
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use serde::de::DeserializeOwned;
 
@@ -92,11 +94,21 @@ pub(super) struct Ask {
     bytes: Bytes,
 }
 
-impl Ask {
-    fn new(inner: Arc<Inner>, caller: Caller, headers: HeaderMap, bytes: Bytes) -> Self {
-        Self { inner, caller, headers, bytes }
-    }
+impl FromRequest<Arc<Inner>> for Ask {
+    type Rejection = Response;
 
+    async fn from_request(request: Request, state: &Arc<Inner>) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let caller = Extension::<Caller>::from_request_parts(&mut parts, state).await;
+        let Extension(caller) = caller.map_err(IntoResponse::into_response)?;
+        let (inner, headers) = (Arc::clone(state), parts.headers.clone());
+        let bytes = Bytes::from_request(Request::from_parts(parts, body), state).await;
+        let bytes = bytes.map_err(IntoResponse::into_response)?;
+        Ok(Self { inner, caller, headers, bytes })
+    }
+}
+
+impl Ask {
     fn body<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         body::read(&self.headers, &self.bytes)
     }
@@ -199,17 +211,10 @@ fn refused(inner: &Inner, error: CallingError) -> ApiError {
 }
 
 /// `POST` of a connection's id with a verb.
-async fn verb(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    Path(segment): Path<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
+async fn verb(Path(segment): Path<String>, ask: Ask) -> Result<Response, ApiError> {
     let Some((id, verb)) = segment.rsplit_once(':') else {
         return Err(ApiError::wrong_method(OF_CONNECTION));
     };
-    let ask = Ask::new(inner, caller, headers, bytes);
     let connection = ask.connection(id)?;
     match verb {
         "terminate" => within::terminate(&ask, &connection).await,

@@ -1,6 +1,6 @@
 //! What happened, for whoever asks: by page, by long poll, or as a stream (SSE).
 //!
-//! Owns: how an event looks (CloudEvents 1.0, JSON), and waiting for the next.
+//! Owns: how an event looks (CloudEvents 1.0, JSON) in each format, and waiting for the next.
 //! Never: keeps a place for a reader: it says after which number it wants to go on.
 
 use std::convert::Infallible;
@@ -22,6 +22,7 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::body;
 use super::error::{ApiError, Code};
+use super::event_grid::{self, Calls};
 use super::time::format;
 use crate::control::Inner;
 
@@ -37,6 +38,56 @@ pub(crate) struct Events {
     value: Vec<Value>,
 }
 
+/// How events are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EventFormat {
+    /// With our own types: all events.
+    #[default]
+    Convoke,
+    /// As ACS tells them through Event Grid: calls alone; what ACS has no type for is left out.
+    EventGrid,
+}
+
+impl EventFormat {
+    /// By the name that configuration and queries have for it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "convoke" => Some(Self::Convoke),
+            "eventGrid" => Some(Self::EventGrid),
+            _ => None,
+        }
+    }
+
+    /// The name by which it is found.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Convoke => "convoke",
+            Self::EventGrid => "eventGrid",
+        }
+    }
+
+    /// The events that it has, as CloudEvents.
+    pub(crate) async fn view<'a>(
+        self,
+        store: &Store,
+        events: &'a [Event],
+    ) -> Result<Vec<(&'a Event, Value)>, StoreError> {
+        if self == Self::Convoke {
+            return Ok(events.iter().map(|event| (event, cloud_event(event))).collect());
+        }
+        let mut calls = Calls::new(store);
+        let mut view = Vec::new();
+        for event in events {
+            if let Some(told) = event_grid::translate(event, &mut calls).await? {
+                view.push((event, told));
+            }
+        }
+        Ok(view)
+    }
+}
+
 /// Which events: of one stream, or all. Numbers are those of the stream, or of the whole log.
 #[derive(Clone)]
 struct Source {
@@ -45,7 +96,11 @@ struct Source {
     missing: Code,
     /// The call that it is of, by id.
     call: Option<(Arc<Inner>, String)>,
+    format: EventFormat,
 }
+
+/// An event as it is told, and its number in its source.
+type Told = (i64, Value);
 
 /// What the query asks for.
 struct Asked {
@@ -53,6 +108,7 @@ struct Asked {
     after: Option<i64>,
     limit: i64,
     wait: Duration,
+    format: EventFormat,
 }
 
 /// An event as CloudEvents have it.
@@ -74,7 +130,8 @@ pub(crate) fn cloud_event(event: &Event) -> Value {
 
 fn asked(uri: &Uri, most: usize) -> Result<Asked, ApiError> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let mut asked = Asked { after: Some(0), limit: most, wait: Duration::ZERO };
+    let mut asked =
+        Asked { after: Some(0), limit: most, wait: Duration::ZERO, format: EventFormat::default() };
     let query = uri.query().unwrap_or_default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let wrong = || {
@@ -92,6 +149,13 @@ fn asked(uri: &Uri, most: usize) -> Result<Asked, ApiError> {
                 let seconds = number.ok().and_then(|n| u64::try_from(n).ok()).ok_or_else(wrong)?;
                 asked.wait = Duration::from_secs(seconds).min(WAIT_MAX);
             }
+            "format" => {
+                let wrong = || {
+                    let text = "`format` is \"convoke\" or \"eventGrid\"";
+                    ApiError::new(Code::BadRequest, text).target("format")
+                };
+                asked.format = EventFormat::named(&value).ok_or_else(wrong)?;
+            }
             _ => {}
         }
     }
@@ -99,7 +163,22 @@ fn asked(uri: &Uri, most: usize) -> Result<Asked, ApiError> {
 }
 
 impl Source {
-    async fn read(&self, after: i64, limit: i64) -> Result<Vec<Event>, StoreError> {
+    /// What there is after a number, and the number up to which it was looked through. Events that the
+    /// format does not have are passed over: nothing is told only when there is nothing left.
+    async fn read(&self, after: i64, limit: i64) -> Result<(Vec<Told>, i64), StoreError> {
+        let mut after = after;
+        loop {
+            let found = self.page(after, limit).await?;
+            after = found.last().map_or(after, |event| self.number(event));
+            let view = self.format.view(&self.store, &found).await?;
+            if !view.is_empty() || found.is_empty() {
+                let told = view.into_iter().map(|(event, told)| (self.number(event), told));
+                return Ok((told.collect(), after));
+            }
+        }
+    }
+
+    async fn page(&self, after: i64, limit: i64) -> Result<Vec<Event>, StoreError> {
         let found = match &self.stream {
             Some(stream) => self.store.stream(stream, after, limit).await,
             None => self.store.events(after, limit).await,
@@ -140,13 +219,15 @@ impl Source {
         after: i64,
         limit: i64,
         until: tokio::time::Instant,
-    ) -> Result<Vec<Event>, StoreError> {
+    ) -> Result<(Vec<Told>, i64), StoreError> {
         let mut news = self.store.watch_events();
+        let mut after = after;
         loop {
             news.mark_unchanged();
-            let found = self.read(after, limit).await?;
+            let (found, seen) = self.read(after, limit).await?;
+            after = seen;
             if !found.is_empty() || tokio::time::Instant::now() >= until {
-                return Ok(found);
+                return Ok((found, seen));
             }
             let look = tokio::time::Instant::now() + LOOK;
             // An error means that the store is gone; the next look will say so.
@@ -155,12 +236,13 @@ impl Source {
     }
 
     async fn answer(
-        self,
+        mut self,
         uri: &Uri,
         headers: &HeaderMap,
         most: usize,
     ) -> Result<Response, ApiError> {
         let mut asked = asked(uri, most)?;
+        self.format = asked.format;
         let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
         if accept.is_some_and(|accept| accept.contains("text/event-stream")) {
             let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
@@ -169,34 +251,32 @@ impl Source {
             let after = self.begin(asked.after).await?;
             let first = self.read(after, asked.limit).await;
             let first = first.map_err(|error| ApiError::store(error, missing))?;
-            return Ok(self.sse(after, asked.limit, first));
+            return Ok(self.sse(asked.limit, first));
         }
         let until = tokio::time::Instant::now() + asked.wait;
         let missing = self.missing;
         let after = self.begin(asked.after).await?;
         let found = self.wait(after, asked.limit, until).await;
-        let found = found.map_err(|error| ApiError::store(error, missing))?;
-        let value = found.iter().map(cloud_event).collect();
+        let (found, _) = found.map_err(|error| ApiError::store(error, missing))?;
+        let value = found.into_iter().map(|(_, told)| told).collect();
         Ok(([(CACHE_CONTROL, "no-store")], Json(Events { value })).into_response())
     }
 
     /// Never ends by itself, but when the store is down: the client comes back with the last id.
-    fn sse(self, after: i64, limit: i64, first: Vec<Event>) -> Response {
-        let start = (self, after, first);
-        let batches = stream::unfold(start, move |(source, after, ready)| async move {
-            let found = if ready.is_empty() {
+    fn sse(self, limit: i64, first: (Vec<Told>, i64)) -> Response {
+        let start = (self, first);
+        let batches = stream::unfold(start, move |(source, (ready, after))| async move {
+            let (found, after) = if ready.is_empty() {
                 let until = tokio::time::Instant::now() + WAIT_MAX;
                 source.wait(after, limit, until).await.ok()?
             } else {
-                ready
+                (ready, after)
             };
-            let after = found.last().map_or(after, |event| source.number(event));
-            let tell = |event: &Event| {
-                let id = source.number(event).to_string();
-                sse::Event::default().id(id).data(cloud_event(event).to_string())
+            let tell = |(number, told): &Told| {
+                sse::Event::default().id(number.to_string()).data(told.to_string())
             };
             let told: Vec<_> = found.iter().map(tell).map(Ok::<_, Infallible>).collect();
-            Some((stream::iter(told), (source, after, Vec::new())))
+            Some((stream::iter(told), (source, (Vec::new(), after))))
         });
         let events = futures_util::StreamExt::flatten(batches);
         Sse::new(events).keep_alive(KeepAlive::default()).into_response()
@@ -210,7 +290,9 @@ async fn of(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let source = Source { store: caller.services.store.clone(), stream, missing, call: None };
+    let format = EventFormat::default();
+    let source =
+        Source { store: caller.services.store.clone(), stream, missing, call: None, format };
     source.answer(uri, headers, caller.services.limits.page).await
 }
 
@@ -221,6 +303,7 @@ async fn of(
         ("after" = Option<String>, Query, description = "Go on after this number, or `newest`"),
         ("wait" = Option<i64>, Query, description = "Seconds to wait for something, at most 60"),
         ("limit" = Option<i64>, Query, description = "The most that is answered"),
+        ("format" = Option<String>, Query, description = "`convoke`, or `eventGrid` for ACS's types"),
     ),
     responses((status = 200, description = "A page; with `Accept: text/event-stream` a stream (SSE)", body = Events))
 )]
@@ -263,7 +346,8 @@ pub(crate) async fn of_call(
 ) -> Result<Response, ApiError> {
     body::name(&id, "id")?;
     let (store, stream) = (caller.services.store.clone(), Some(format!("calls/{id}")));
-    let source = Source { store, stream, missing: Code::CallNotFound, call: Some((inner, id)) };
+    let (missing, call) = (Code::CallNotFound, Some((inner, id)));
+    let source = Source { store, stream, missing, call, format: EventFormat::default() };
     source.answer(&uri, &headers, caller.services.limits.page).await
 }
 

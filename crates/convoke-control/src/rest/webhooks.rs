@@ -13,7 +13,6 @@ use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::error::{ApiError, Code};
-use super::events::cloud_event;
 use super::paging::Page;
 use super::time::format;
 use crate::webhooks::Webhook;
@@ -22,6 +21,8 @@ use crate::webhooks::Webhook;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Receiver {
     name: String,
+    /// How it is told: `convoke` or `eventGrid`.
+    format: &'static str,
     /// It was told all events up to this position (their `id`), but for dead letters.
     position: i64,
 }
@@ -41,7 +42,7 @@ pub(crate) struct Letter {
     given_up_at: String,
     /// The last failure.
     reason: String,
-    /// The CloudEvent.
+    /// The CloudEvent in the webhook's format; null if that does not have it.
     event: Value,
 }
 
@@ -74,7 +75,8 @@ pub(crate) async fn list(
     let mut value = Vec::new();
     for webhook in caller.services.webhooks.iter() {
         let position = caller.services.store.cursor(webhook.name()).await.map_err(failed)?;
-        value.push(Receiver { name: webhook.name().to_owned(), position });
+        let format = webhook.format.name();
+        value.push(Receiver { name: webhook.name().to_owned(), format, position });
     }
     Ok(Json(Receivers { value }))
 }
@@ -97,13 +99,16 @@ pub(crate) async fn dead_letters(
     let found = store.dead_letters(webhook.name(), after, page.read_limit()).await;
     let mut found = found.map_err(failed)?;
     let next_link = page.cut(&mut found, |letter| letter.event.position.to_string());
-    let shown = |letter: DeadLetter| Letter {
-        position: letter.event.position,
-        given_up_at: format(letter.at),
-        reason: letter.reason,
-        event: cloud_event(&letter.event),
-    };
-    Ok(Json(Letters { value: found.into_iter().map(shown).collect(), next_link }))
+    let mut value = Vec::new();
+    for DeadLetter { at, reason, event } in found {
+        // What the webhook's format does not have is dead only if it had another one then.
+        let view =
+            webhook.format.view(store, std::slice::from_ref(&event)).await.map_err(failed)?;
+        let shown = view.into_iter().next().map(|(_, shown)| shown).unwrap_or_default();
+        let (position, given_up_at) = (event.position, format(at));
+        value.push(Letter { position, given_up_at, reason, event: shown });
+    }
+    Ok(Json(Letters { value, next_link }))
 }
 
 /// Tells a dead letter again, now. It is one no more if the receiver takes it.
@@ -127,8 +132,11 @@ pub(crate) async fn replay(
     let letters = letters.map_err(failed)?;
     let letter = letters.iter().find(|letter| letter.event.position == position);
     let event = letter.ok_or_else(missing)?.event.clone();
-    let told = webhook.tell(&[event]).await;
-    told.map_err(|reason| ApiError::new(Code::WebhookFailed, reason))?;
+    let view = webhook.format.view(store, std::slice::from_ref(&event)).await.map_err(failed)?;
+    if !view.is_empty() {
+        let told = webhook.tell(view).await;
+        told.map_err(|reason| ApiError::new(Code::WebhookFailed, reason))?;
+    }
     let target = format!("{name}/{position}");
     store.audit(caller.change("webhook.replay"), &target).await.map_err(failed)?;
     store.exhume(webhook.name(), position).await.map_err(failed)?;

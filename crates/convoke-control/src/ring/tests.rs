@@ -10,10 +10,14 @@ fn name(identity: usize) -> Arc<str> {
 }
 
 fn start(agents: &[usize]) -> (Ring<Agent>, Vec<Output<Agent>>) {
+    start_as(false, agents)
+}
+
+fn start_as(patient: bool, agents: &[usize]) -> (Ring<Agent>, Vec<Output<Agent>>) {
     let of = |(identity, count): (usize, &usize)| {
         (name(identity), (0..*count).map(|agent| (identity, agent)).collect())
     };
-    Ring::start(agents.iter().enumerate().map(of).collect())
+    Ring::start(agents.iter().enumerate().map(of).collect(), &[], patient)
 }
 
 fn states(ring: &Ring<Agent>) -> Vec<RingState> {
@@ -78,6 +82,36 @@ fn whoever_has_no_agent_is_unreachable_and_whoever_comes_rings() {
 }
 
 #[test]
+fn whoever_has_no_agent_is_waited_for_if_the_ring_is_patient() {
+    let (mut ring, out) = start_as(true, &[0, 0, 1]);
+    let absent = |identity| Output::Absent(name(identity));
+    assert_eq!(out, [Output::Ring((2, 0)), absent(0), absent(1), Output::Update]);
+    assert_eq!(states(&ring), [RingState::Ringing; 3]);
+    let came = Input::Came { identity: name(0), agent: (0, 9) };
+    assert_eq!(ring.handle(came), Ok(vec![Output::Ring((0, 9))]));
+    assert_eq!(ring.handle(Input::Gone((2, 0))), Ok(vec![absent(2)]), "it may come back");
+    assert_eq!(ring.handle(Input::Take(name(2))), Ok(vec![Output::Update]));
+    let waited =
+        |identities: &[usize]| Input::Waited(identities.iter().copied().map(name).collect());
+    let unreachable = Output::Unreachable(name(1));
+    assert_eq!(ring.handle(waited(&[0, 1, 2])), Ok(vec![unreachable, Output::Update]));
+    let states_now = [RingState::Ringing, RingState::Unreachable, RingState::Accepted];
+    assert_eq!(states(&ring), states_now);
+    // From then on nobody is waited for.
+    let out = ring.handle(Input::Gone((0, 9))).unwrap();
+    assert_eq!(out, [Output::Unreachable(name(0)), Output::Update, Output::Over(None)]);
+    // Who comes instead is waited for by itself, and who is busy is there.
+    let (mut ring, _) = start_as(true, &[0]);
+    let redirect = Input::Redirect { from: name(0), to: name(1), agents: Some(vec![]) };
+    let out = ring.handle(redirect).unwrap();
+    assert_eq!(out, [Output::Update, absent(1), Output::Update]);
+    assert_eq!(ring.handle(waited(&[0])), Ok(vec![]));
+    ring.handle(Input::Came { identity: name(1), agent: (1, 0) }).unwrap();
+    let out = ring.handle(Input::Busy((1, 0))).unwrap();
+    assert_eq!(out, [Output::Update, Output::Over(Some(EndReason::busy()))]);
+}
+
+#[test]
 fn of_several_outcomes_the_most_telling_ends_the_call() {
     let (mut ring, _) = start(&[1, 1, 1]);
     ring.handle(Input::Busy((0, 0))).unwrap();
@@ -129,6 +163,10 @@ struct Seen {
     outcomes: BTreeMap<String, RingState>,
     over: Option<Option<EndReason>>,
     unreachable: BTreeSet<Arc<str>>,
+    /// Identities whose agents are waited for: nobody gives them up.
+    awaited: BTreeSet<Arc<str>>,
+    /// Identities of which an agent accepted.
+    accepted: BTreeSet<usize>,
     /// Identities on whose behalf somebody else has the call.
     taken: BTreeSet<usize>,
 }
@@ -153,7 +191,11 @@ impl Seen {
                     let before = self.agents.insert(agent, Some(Ended::Told(reason)));
                     assert_eq!(before, Some(None), "stopped, but did not ring: {agent:?}");
                 }
-                Output::Unreachable(identity) => assert!(self.unreachable.insert(identity)),
+                Output::Absent(identity) => assert!(self.awaited.contains(&identity)),
+                Output::Unreachable(identity) => {
+                    assert!(!self.awaited.contains(&identity), "given up too early");
+                    assert!(self.unreachable.insert(identity));
+                }
                 Output::Update => {
                     for target in ring.targets() {
                         let before = self.outcomes.insert(target.identity, target.state);
@@ -224,14 +266,21 @@ enum Deed {
     Take,
     Refuse(bool),
     Redirect(usize),
+    /// Those who ring from the start were waited for, or one who came instead.
+    Waited,
+    WaitedFor,
 }
 
 fn scenario(seed: u64) {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let identities = 1 + random.below(4);
     let devices: Vec<usize> = (0..identities).map(|_| random.below(4)).collect();
-    let (mut ring, out) = start(&devices);
+    let patient = random.below(2) == 0;
+    let (mut ring, out) = start_as(patient, &devices);
     let mut seen = Seen::default();
+    if patient {
+        seen.awaited.extend((0..identities).map(name));
+    }
     seen.take(&ring, out);
     let at = |random: &mut Random| Duration::from_millis(random.below(35_000) as u64);
     let mut agenda: Vec<(Duration, usize, Agent, Deed)> = Vec::new();
@@ -253,6 +302,9 @@ fn scenario(seed: u64) {
         agenda.push((at(&mut random), agenda.len(), (0, 0), Deed::Cancel));
     }
     agenda.push((Duration::from_secs(30), agenda.len(), (0, 0), Deed::Timeout));
+    if patient {
+        agenda.push((at(&mut random), agenda.len(), (0, 0), Deed::Waited));
+    }
     let mut order = agenda.len();
     while let Some(next) = (0..agenda.len()).min_by_key(|at| (agenda[*at].0, agenda[*at].1)) {
         let (now, _, agent, deed) = agenda.remove(next);
@@ -269,6 +321,8 @@ fn scenario(seed: u64) {
             Deed::Join(false) => Input::Failed(agent),
             Deed::Take => Input::Take(name(agent.0)),
             Deed::Refuse(busy) => Input::Refuse { identity: name(agent.0), busy },
+            Deed::Waited => Input::Waited((0..identities).map(name).collect()),
+            Deed::WaitedFor => Input::Waited(vec![name(agent.0)]),
             Deed::Redirect(to) => {
                 let agents = (random.below(4) > 0)
                     .then(|| (0..random.below(3)).map(|device| (to, device)).collect());
@@ -277,13 +331,38 @@ fn scenario(seed: u64) {
         };
         canceled |= matches!(deed, Deed::Cancel) && seen.over.is_none();
         let by_itself = matches!(deed, Deed::Accept | Deed::Decline | Deed::Busy | Deed::Go);
+        let open = |identity: usize| {
+            let state = seen.outcomes.get(&*name(identity));
+            state == Some(&RingState::Ringing) && !seen.accepted.contains(&identity)
+        };
+        let somewhere = open(agent.0);
+        match deed {
+            Deed::Redirect(to)
+                if patient && somewhere && !seen.outcomes.contains_key(&*name(to)) =>
+            {
+                seen.awaited.insert(name(to));
+                order += 1;
+                let wait = Duration::from_millis(random.below(10_000) as u64);
+                agenda.push((now + wait, order, (to, 0), Deed::WaitedFor));
+            }
+            Deed::Waited => {
+                seen.awaited.retain(|one| (0..identities).all(|rang| name(rang) != *one))
+            }
+            Deed::WaitedFor => seen.awaited.retain(|one| *one != name(agent.0)),
+            _ => {}
+        }
         let result = ring.handle(input);
         let refusable = matches!(deed, Deed::Accept | Deed::Decline | Deed::Busy);
         let for_it = matches!(deed, Deed::Take | Deed::Refuse(_) | Deed::Redirect(_));
-        let somewhere = seen.agents.iter().any(|(one, end)| one.0 == agent.0 && end.is_none());
         let refused = (refusable && !rings) || (for_it && !somewhere);
         assert_eq!(result.is_err(), refused, "{deed:?} of {agent:?}");
         let Ok(out) = result else { continue };
+        if matches!(deed, Deed::Come) && somewhere && !rings {
+            assert_eq!(out, [Output::Ring(agent)], "who comes late rings, too");
+        }
+        if matches!(deed, Deed::Accept) {
+            seen.accepted.insert(agent.0);
+        }
         if by_itself && rings {
             seen.itself(agent);
         }

@@ -770,3 +770,22 @@ async fn what_cannot_be_is_refused_with_the_part_at_fault() {
     let missing = ask(&server, "GET", "/calling/x", Value::Null).await;
     assert_eq!((missing.status, missing.acs_code().as_str()), (404, "NotFound"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verb_is_for_post_alone() {
+    let server = server().await;
+    for (method, path, allowed) in [
+        ("GET", format!("{BASE}/x:terminate"), "POST"),
+        ("DELETE", format!("{BASE}/x:terminate"), "POST"),
+        ("PUT", format!("{BASE}/x:terminate"), "POST"),
+        ("GET", format!("{BASE}:answer"), "POST"),
+        ("GET", format!("{BASE}/x/participants:add"), "POST"),
+        ("POST", format!("{BASE}/x"), "GET,HEAD,DELETE"),
+    ] {
+        let reply = ask(&server, method, &path, Value::Null).await;
+        let found = (reply.status, reply.acs_code(), reply.header("allow"));
+        assert_eq!(found, (405, "MethodNotAllowed".into(), Some(allowed)), "{method} {path}");
+    }
+    let reply = ask(&server, "GET", &format!("{BASE}/x"), Value::Null).await;
+    assert_eq!((reply.status, reply.acs_code().as_str()), (404, "CallConnectionNotFound"));
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use super::{Folder, change, open, recorded};
@@ -213,14 +213,24 @@ async fn calls(store: &Store) {
     let person = |participant: &str| (participant.to_owned(), "plain".to_owned());
     let joined = |who: &str, at| {
         let (participant, identity) = person(who);
-        CallChange::Joined { call: call(), participant, identity, at }
+        CallChange::Joined { call: call(), participant, identity, at, more: Value::Null }
     };
     let (participant, identity) = person("p1");
+    // Its own fields stand, whatever more there is.
+    let more = json!({ "startedBy": "u1", "locator": "not so" });
     let changes = [
-        CallChange::Started { call: call(), locator: "rooms/99001".into(), at: 100 },
+        CallChange::Started { call: call(), locator: "rooms/99001".into(), at: 100, more },
         joined("p1", 101),
         joined("p2", 102),
-        CallChange::Left { call: call(), participant, identity, at: 103, code: 0, sub_code: 5300 },
+        CallChange::Left {
+            call: call(),
+            participant,
+            identity,
+            at: 103,
+            code: 0,
+            sub_code: 5300,
+            more: Value::Null,
+        },
     ];
     store.record(&changes).await.unwrap();
     let (record, people) = store.call_record("c1", 10).await.unwrap();
@@ -228,7 +238,7 @@ async fn calls(store: &Store) {
     assert_eq!(people.len(), 2);
     assert_eq!((people[0].left_at, people[0].sub_code), (Some(103), Some(5300)));
     assert_eq!((people[1].participant.as_str(), people[1].left_at), ("p2", None));
-    store.record(&[CallChange::Ended { call: call(), at: 104 }]).await.unwrap();
+    store.record(&[CallChange::Ended { call: call(), at: 104, more: Value::Null }]).await.unwrap();
     let listed = store.call_records("", 10).await.unwrap();
     assert_eq!(listed[0].ended_at, Some(104));
     let events = store.stream("calls/c1", 0, 100).await.unwrap();

@@ -212,7 +212,13 @@ fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {
     }
 }
 
-fn control(RawConfig { http, calls, calling, limits, .. }: &RawConfig) -> ControlSettings {
+/// How long a call rings for somebody without an agent where that is not said, if a webhook is told.
+const AGENT_WAIT: Duration = Duration::from_secs(30);
+
+fn control(raw: &RawConfig) -> ControlSettings {
+    let RawConfig { http, calls, calling, limits, webhooks, .. } = raw;
+    // Without a webhook nobody would know whom to wake.
+    let wait = if webhooks.targets.is_empty() { Duration::ZERO } else { AGENT_WAIT };
     let any = http.allowed_origins.iter().any(|origin| origin == "*");
     ControlSettings {
         origins: if any { Origins::Any } else { Origins::These(http.allowed_origins.clone()) },
@@ -224,6 +230,7 @@ fn control(RawConfig { http, calls, calling, limits, .. }: &RawConfig) -> Contro
             grace: calls.resume_grace,
             lobby: calls.lobby_timeout,
             ring: calls.ring_timeout,
+            agent_wait: calls.agent_wait.unwrap_or(wait),
             retry_after: http.retry_after,
             ..Times::default()
         },
@@ -357,6 +364,12 @@ fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> 
             "calls.ring_timeout",
             calls.ring_timeout,
             Duration::from_secs(5),
+            Duration::from_secs(120),
+        ),
+        (
+            "calls.agent_wait",
+            calls.agent_wait.unwrap_or_default(),
+            Duration::ZERO,
             Duration::from_secs(120),
         ),
         ("shutdown.drain", raw.shutdown.drain, Duration::ZERO, DAY),

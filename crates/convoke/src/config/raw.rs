@@ -211,6 +211,18 @@ pub(crate) struct RawWebhook {
     pub(crate) secret_file: PathBuf,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) private_key_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) format: RawFormat,
+}
+
+/// How events are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum RawFormat {
+    #[default]
+    #[serde(rename = "convoke")]
+    Convoke,
+    #[serde(rename = "eventGrid")]
+    EventGrid,
 }
 
 section! {
@@ -243,6 +255,8 @@ section! {
         lobby_timeout: Duration = Duration::from_secs(15 * 60),
         #[serde(with = "units::text")]
         ring_timeout: Duration = Duration::from_secs(60),
+        #[serde(with = "units::text")]
+        agent_wait: Option<Duration> = None,
     }
 }
 

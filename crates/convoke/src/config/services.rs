@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use convoke_control::store::{Location, Store, StoreConfig};
 use convoke_control::{
-    Issuer, Key, Minter, Role, ServiceKey, ServiceKeys, ServiceLimits, Services, Webhook,
+    EventFormat, Issuer, Key, Minter, Role, ServiceKey, ServiceKeys, ServiceLimits, Services,
+    Webhook,
 };
 
-use super::raw::{RawConfig, RawRole};
+use super::raw::{RawConfig, RawFormat, RawRole};
 use super::{Config, ConfigError, KeyMaterial, KeySource, Source, material, resolve, wrong};
 use crate::keyfile;
 
@@ -39,6 +40,7 @@ struct Target {
     url: String,
     secret: PathBuf,
     private: Option<PathBuf>,
+    format: EventFormat,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +154,7 @@ impl Target {
             let pem = keyfile::read_pem(file, "PRIVATE KEY").map_err(|e| failed(e.to_string()))?;
             webhook = webhook.signed_by(&pem).map_err(|error| failed(error.to_string()))?;
         }
+        webhook.format = self.format;
         (webhook.retry_for, webhook.timeout, webhook.batch) = telling;
         Ok(webhook)
     }
@@ -172,6 +175,10 @@ fn targets(raw: &RawConfig, source: &Source) -> Result<Vec<Target>, ConfigError>
             url: one.url.clone(),
             secret: file(&one.secret_file),
             private: one.private_key_file.as_ref().map(file),
+            format: match one.format {
+                RawFormat::Convoke => EventFormat::Convoke,
+                RawFormat::EventGrid => EventFormat::EventGrid,
+            },
         });
     }
     Ok(targets)

@@ -85,6 +85,7 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
         "media.advertise" => toml::Value::Array(vec![text("203.0.113.7")]),
         "limits.data_payload" => text("8KiB"),
         "calls.lobby" => text("guests"),
+        "calls.agent_wait" => text("47s"),
         "log.format" => text("json"),
         "log.level" => text("debug"),
         "tokens.issuers" => {
@@ -231,4 +232,18 @@ fn key_files_are_relative_to_the_configuration() {
     std::fs::remove_dir_all(&folder).expect("removed");
     let expected = super::KeyMaterial::Hs256(folder.join("keys/a"));
     assert_eq!(config.keys[0].material, expected);
+}
+
+#[test]
+fn it_is_waited_for_agents_where_a_webhook_is_told() {
+    let hook = "[[webhooks.targets]]\nname = \"a\"\nurl = \"https://a\"\nsecret_file = \"f\"\n";
+    let wait = |text: &str| load(text).expect("good").control.times.agent_wait.as_secs();
+    assert_eq!([wait(""), wait(hook)], [0, 30]);
+    let set =
+        |seconds: &str| format!("{hook}format = \"eventGrid\"\n[calls]\nagent_wait = {seconds:?}");
+    assert_eq!([wait(&set("0s")), wait(&set("120s"))], [0, 120]);
+    let error = load(&set("121s")).expect_err("too long").to_string();
+    assert!(error.contains("calls.agent_wait") && error.contains("2m"), "{error}");
+    let error = load(&format!("{hook}format = \"xml\"")).expect_err("no format").to_string();
+    assert!(error.contains("eventGrid"), "{error}");
 }

@@ -4,15 +4,10 @@
 //! Owns: these requests and their replies.
 //! Never: has a connection yet.
 
-use std::sync::Arc;
-
-use axum::body::Bytes;
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use super::super::auth::Caller;
 use super::super::error::{ApiError, Code};
 use super::super::repeat::Reply;
 use super::bodies::{
@@ -22,7 +17,6 @@ use super::bodies::{
 use super::view::Properties;
 use super::{Ask, locate, refused};
 use crate::calling::{Connection, Opening};
-use crate::control::Inner;
 
 fn shown(status: StatusCode, connection: &Connection) -> Reply {
     Reply::new(status, json!(Properties::from(connection)))
@@ -34,13 +28,7 @@ fn shown(status: StatusCode, connection: &Connection) -> Reply {
     request_body = CreateBody,
     responses((status = 201, description = "It rings", body = Properties))
 )]
-pub(crate) async fn create(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, bytes);
+pub(crate) async fn create(ask: Ask) -> Result<Response, ApiError> {
     let run = async {
         let inner = &ask.inner;
         let mut asked: CreateBody = ask.body()?;
@@ -73,13 +61,7 @@ pub(crate) async fn create(
     request_body = AnswerBody,
     responses((status = 200, description = "Taken", body = Properties))
 )]
-pub(crate) async fn answer(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, bytes);
+pub(crate) async fn answer(ask: Ask) -> Result<Response, ApiError> {
     let run = async {
         let inner = &ask.inner;
         let mut asked: AnswerBody = ask.body()?;
@@ -103,13 +85,7 @@ pub(crate) async fn answer(
     request_body = RedirectBody,
     responses((status = 204, description = "Redirected"))
 )]
-pub(crate) async fn redirect(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, bytes);
+pub(crate) async fn redirect(ask: Ask) -> Result<Response, ApiError> {
     let run = async {
         let inner = &ask.inner;
         let asked: RedirectBody = ask.body()?;
@@ -134,13 +110,7 @@ pub(crate) async fn redirect(
     request_body = RejectBody,
     responses((status = 204, description = "Rejected"))
 )]
-pub(crate) async fn reject(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, bytes);
+pub(crate) async fn reject(ask: Ask) -> Result<Response, ApiError> {
     let run = async {
         let inner = &ask.inner;
         let asked: RejectBody = ask.body()?;
@@ -168,13 +138,7 @@ pub(crate) async fn reject(
     request_body = ConnectBody,
     responses((status = 200, description = "Attached", body = Properties))
 )]
-pub(crate) async fn connect(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, bytes);
+pub(crate) async fn connect(ask: Ask) -> Result<Response, ApiError> {
     let run = async {
         let inner = &ask.inner;
         let mut asked: ConnectBody = ask.body()?;

@@ -6,9 +6,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Extension, OriginalUri, Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
@@ -22,7 +21,7 @@ use super::bodies::{
     invitation_timeout, lacks, read_all,
 };
 use super::view::{ParticipantReply, ParticipantsReply, Properties, Taken};
-use super::{Ask, find, refused};
+use super::{Ask, OF_VERB, find, refused};
 use crate::calling::connection::{Outcome, Purpose, Seen};
 use crate::calling::{CallingError, Connection, Guest};
 use crate::control::Inner;
@@ -37,7 +36,13 @@ pub(crate) async fn show(
     State(inner): State<Arc<Inner>>,
     Path(id): Path<String>,
 ) -> Result<Json<Properties>, ApiError> {
+    not_a_verb(&id)?;
     Ok(Json(Properties::from(&*find(&inner, &id)?)))
+}
+
+/// No connection has a colon in its id: what has one is a verb, which is for `POST` alone.
+fn not_a_verb(id: &str) -> Result<(), ApiError> {
+    if id.contains(':') { Err(ApiError::wrong_method(OF_VERB)) } else { Ok(()) }
 }
 
 async fn people(inner: &Inner, connection: &Connection) -> Result<Vec<Seen>, ApiError> {
@@ -94,13 +99,8 @@ pub(crate) async fn participant(
     params(("callConnectionId" = String, Path, description = "The connection's id")),
     responses((status = 204, description = "Over"))
 )]
-pub(crate) async fn hang_up(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, Bytes::new());
+pub(crate) async fn hang_up(Path(id): Path<String>, ask: Ask) -> Result<Response, ApiError> {
+    not_a_verb(&id)?;
     let connection = ask.connection(&id)?;
     ask.audit("calling.hangUp", &connection.id).await?;
     let outcome = Outcome::new(200, "The app server hung up.");
@@ -139,14 +139,7 @@ fn caller_of(ask: &Ask, connection: &Connection) -> String {
     params(("callConnectionId" = String, Path, description = "The connection's id")),
     responses((status = 202, description = "It rings", body = Taken))
 )]
-pub(crate) async fn add(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, bytes);
+pub(crate) async fn add(Path(id): Path<String>, ask: Ask) -> Result<Response, ApiError> {
     let run = async {
         let inner = &ask.inner;
         let connection = ask.connection(&id)?;
@@ -185,14 +178,7 @@ pub(crate) async fn add(
     params(("callConnectionId" = String, Path, description = "The connection's id")),
     responses((status = 202, description = "Taken", body = Taken))
 )]
-pub(crate) async fn cancel(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, bytes);
+pub(crate) async fn cancel(Path(id): Path<String>, ask: Ask) -> Result<Response, ApiError> {
     let run = async {
         let inner = &ask.inner;
         let connection = ask.connection(&id)?;
@@ -219,14 +205,7 @@ pub(crate) async fn cancel(
     params(("callConnectionId" = String, Path, description = "The connection's id")),
     responses((status = 202, description = "Taken", body = Taken))
 )]
-pub(crate) async fn remove(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, bytes);
+pub(crate) async fn remove(Path(id): Path<String>, ask: Ask) -> Result<Response, ApiError> {
     let run = async {
         let inner = &ask.inner;
         let connection = ask.connection(&id)?;
@@ -250,14 +229,7 @@ pub(crate) async fn remove(
     params(("callConnectionId" = String, Path, description = "The connection's id")),
     responses((status = 200, description = "Muted", body = Taken))
 )]
-pub(crate) async fn mute(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, bytes);
+pub(crate) async fn mute(Path(id): Path<String>, ask: Ask) -> Result<Response, ApiError> {
     let run = async {
         let inner = &ask.inner;
         let connection = ask.connection(&id)?;
@@ -281,14 +253,7 @@ pub(crate) async fn mute(
     params(("callConnectionId" = String, Path, description = "The connection's id")),
     responses((status = 202, description = "They are told", body = Taken))
 )]
-pub(crate) async fn move_here(
-    State(inner): State<Arc<Inner>>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, ApiError> {
-    let ask = Ask::new(inner, caller, headers, bytes);
+pub(crate) async fn move_here(Path(id): Path<String>, ask: Ask) -> Result<Response, ApiError> {
     let run = async {
         let inner = &ask.inner;
         let connection = ask.connection(&id)?;

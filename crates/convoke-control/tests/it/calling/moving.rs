@@ -204,3 +204,76 @@ async fn one_of_several_is_transferred_once_the_target_has_accepted() {
     receiver.wait_of("CallDisconnected", &ids[0]).await;
     receiver.is_sound();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lost_its_websocket_is_told_again_where_to_go() {
+    let mut two = Two::start(|_| {}).await;
+    two.move_over(&["alice"], "move").await;
+    let told = two.alice.wait_for(moved).await;
+    two.alice.cut();
+    let mut alice = Raw::connect(two.server.address).await;
+    alice.hello(&two.server.token("alice")).await;
+    alice.resume(&two.in_alice.resume_token).await;
+    let again = alice.wait_for(moved).await;
+    assert_eq!((&again.call_id, &again.group_id), (&told.call_id, &told.group_id));
+    assert!(again.timeout_ms <= told.timeout_ms, "the time goes on");
+    // Who was not there when it was told hears of it as well.
+    let joined = follow(&mut alice, &again).await;
+    assert_eq!(alice.wait_for(ended).await, EndReason::moved());
+    two.receiver.wait_context("MoveParticipantSucceeded", "move").await;
+    // It is there: nothing is repeated any more.
+    alice.cut();
+    let mut alice = Raw::connect(two.server.address).await;
+    alice.hello(&two.server.token("alice")).await;
+    alice.resume(&joined.resume_token).await;
+    alice.ping().await;
+    assert!(alice.heard.iter().all(|message| moved(message).is_none()));
+    leave(&mut alice, &joined).await;
+    leave(&mut two.bob, &two.in_bob).await;
+    two.server.becomes_empty().await;
+    becomes_idle(&two.server).await;
+    two.receiver.is_sound();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_devices_in_the_call_are_moved_and_the_others_ring_on() {
+    let mut two = Two::start(|_| {}).await;
+    let (mut phone, _) = two.server.participant("alice", two.groups[0]).await;
+    let mut idle = two.server.agent("alice").await;
+    // A call rings for alice meanwhile, on each of her devices.
+    let mut carol = two.server.agent("carol").await;
+    let start = with_offers(json!({ "type": "startCall", "targets": ["alice"] }));
+    let ServerMessage::Joined(in_carol) = carol.ask(start).await else { panic!() };
+    let ring = idle.wait_for(incoming).await;
+    phone.wait_for(incoming).await;
+    two.move_over(&["alice"], "move").await;
+    let told = two.alice.wait_for(moved).await;
+    let in_alice = follow(&mut two.alice, &told).await;
+    assert_eq!(two.alice.wait_for(ended).await, EndReason::moved());
+    two.receiver.wait_context("MoveParticipantSucceeded", "move").await;
+    // The second comes later, and the move is not told of twice.
+    let told = phone.wait_for(moved).await;
+    let in_phone = follow(&mut phone, &told).await;
+    assert_eq!(phone.wait_for(ended).await, EndReason::moved());
+    assert_eq!(in_phone.participants.len(), 3);
+    assert_eq!(two.receiver.count("MoveParticipantSucceeded"), 1);
+    two.receiver.wait_roster(&two.ids[1], &["alice", "bob"]).await;
+    // The device that was in no call was not told, and what rings on it still does.
+    idle.ping().await;
+    assert!(idle.heard.iter().all(|message| moved(message).is_none()));
+    assert!(idle.heard.iter().all(|message| stopped(message).is_none()));
+    let accept = json!({ "type": "acceptCall", "incomingCallId": ring.incoming_call_id });
+    let ServerMessage::Joined(joined) = idle.ask(with_offers(accept)).await else { panic!() };
+    assert_eq!(joined.call_id, in_carol.call_id);
+    for raw in [&mut two.alice, &mut phone] {
+        assert_eq!(raw.wait_for(stopped).await, EndReason::accepted_elsewhere());
+    }
+    leave(&mut two.alice, &in_alice).await;
+    leave(&mut phone, &in_phone).await;
+    leave(&mut idle, &joined).await;
+    leave(&mut carol, &in_carol).await;
+    leave(&mut two.bob, &two.in_bob).await;
+    two.server.becomes_empty().await;
+    becomes_idle(&two.server).await;
+    two.receiver.is_sound();
+}
