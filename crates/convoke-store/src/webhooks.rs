@@ -3,7 +3,7 @@
 //! Owns: the cursors, and the events that a receiver did not take in time (dead letters).
 //! Never: sends.
 
-use crate::backend::Row;
+use crate::backend::{Row, Tx};
 use crate::events::{self, Event};
 use crate::store::{Store, StoreError};
 
@@ -29,6 +29,12 @@ pub struct DeadLetter {
     pub reason: String,
     /// What was to be told.
     pub event: Event,
+}
+
+/// The position up to which a webhook was told, if it has begun.
+pub(crate) async fn told(tx: &mut Tx, webhook: &str) -> Result<Option<i64>, StoreError> {
+    let row = tx.row(CURSOR, &[webhook.into()]).await?;
+    Ok(row.map(|row| row.int(0)).transpose()?)
 }
 
 impl Store {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::{Folder, change, open, recorded};
 use crate::{
-    CallChange, Created, DELETED, Location, OpenError, Repeat, Role, Room, RoomPatch, Store,
-    StoreConfig, StoreError,
+    CallChange, Created, DELETED, Event, Location, OpenError, Repeat, Role, Room, RoomPatch, Store,
+    StoreConfig, StoreError, Trimmed,
 };
 
 const HOSTILE: [&str; 6] =
@@ -61,12 +61,14 @@ async fn keeps_its_promises(store: &Store) {
     audit(store).await;
     events(store).await;
     webhooks(store).await;
+    retention(store).await;
     let all = [
         crate::audit::ALL,
         crate::calls::ALL,
         crate::events::ALL,
         crate::identities::ALL,
         crate::repeat::ALL,
+        crate::retention::ALL,
         crate::rooms::ALL,
         crate::settings::ALL,
         crate::webhooks::ALL,
@@ -297,7 +299,7 @@ async fn futures<T>(many: impl Iterator<Item = impl Future<Output = T>>) -> Vec<
 async fn events(store: &Store) {
     let mut all = Vec::new();
     loop {
-        let after = all.last().map_or(0, |event: &crate::Event| event.position);
+        let after = all.last().map_or(0, |event: &Event| event.position);
         let page = store.events(after, 7).await.unwrap();
         if page.is_empty() {
             break;
@@ -336,6 +338,61 @@ async fn webhooks(store: &Store) {
     store.exhume("app", start + 1).await.unwrap();
     assert!(matches!(store.exhume("app", start + 1).await, Err(StoreError::NotFound)));
     assert!(store.dead_letters("app", 0, 10).await.unwrap().is_empty());
+}
+
+async fn retention(store: &Store) {
+    let all = async || store.events(0, 10_000).await.unwrap();
+    for n in 0..1_100 {
+        let call = || format!("old{n}");
+        let (locator, more) = ("rooms/1".into(), json!({}));
+        let started = CallChange::Started { call: call(), locator, at: 200, more: more.clone() };
+        store.record(&[started, CallChange::Ended { call: call(), at: 201, more }]).await.unwrap();
+    }
+    let told = store.cursor("app").await.unwrap();
+    let before = all().await;
+    assert!(before.last().unwrap().position > told + 1_100);
+    store.advance("app", told, &[(1, "gone with its event".into())], 1).await.unwrap();
+
+    // What the webhook has yet to be told stays, though it is old.
+    let trim = async |at, webhooks: &[&str]| {
+        let (mut after, mut steps) = (0, Vec::new());
+        loop {
+            let step = store.trim_events(at, webhooks, after).await.unwrap();
+            steps.push(step.rows);
+            let Some(next) = step.next else { return steps };
+            after = next;
+        }
+    };
+    trim(1_000, &["app", "has not begun"]).await;
+    let kept = all().await;
+    let fresh = |events: &[Event]| events.iter().filter(|e| e.position > told).count();
+    assert_eq!(fresh(&kept), fresh(&before));
+    assert!(kept.len() < before.len());
+    assert!(store.dead_letters("app", 0, 10).await.unwrap().is_empty());
+
+    // Only what is old enough, and no more than a window in one step.
+    assert_eq!(trim(1, &[]).await, [0], "nothing is so old");
+    let steps = trim(1_000, &[]).await;
+    assert!(steps.len() >= 3 && steps.iter().all(|rows| *rows <= 1_000), "{steps:?}");
+
+    // The last of each stream that may go on is there, and the numbers go on.
+    let kept = all().await;
+    assert!(kept.iter().all(|e| !e.kind.starts_with("call.") && !e.kind.ends_with("deleted")));
+    let streams: BTreeSet<_> = kept.iter().map(|e| e.stream.as_str()).collect();
+    assert_eq!(streams.len(), kept.len(), "one of each");
+    assert!(streams.contains("rooms/99001") && !streams.contains("rooms/99003"));
+    let last = store.stream("rooms/99001", 0, 10).await.unwrap();
+    let patch = RoomPatch { valid_until: Some(90), ..RoomPatch::default() };
+    store.update_room("99001", patch, &change(300, "room.update")).await.unwrap();
+    let room = store.stream("rooms/99001", 0, 10).await.unwrap();
+    assert_eq!(room.last().unwrap().seq, last.last().unwrap().seq + 1);
+
+    let entries = async || store.audits(0, 10_000).await.unwrap();
+    let count = entries().await.len() as u64;
+    assert_eq!(store.trim_audit(1).await.unwrap(), Trimmed { rows: 0, next: None });
+    let gone = store.trim_audit(300).await.unwrap();
+    assert_eq!((gone.rows, gone.next), (count - 1, None));
+    assert_eq!(entries().await[0].at, 300);
 }
 
 async fn refuses_what_is_newer(location: Location) {
