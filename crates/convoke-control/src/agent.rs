@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{MissedTickBehavior, interval_at, timeout, timeout_at};
 use tracing::Instrument as _;
 
+use crate::clients::{Address, Seat};
 use crate::control::{AgentEntry, Inner};
 use crate::ids::AgentId;
 use crate::limiter::Limiter;
@@ -40,6 +41,16 @@ pub(crate) struct Agent {
     /// Its part in a call. May have ended, or have been taken over by another WebSocket.
     pub(crate) session: Option<Arc<Session>>,
     limiter: Limiter,
+    /// Where it comes from, if that is counted.
+    pub(crate) address: Option<Address>,
+    /// Its place among those of its identity, after an accepted `hello`.
+    pub(crate) seat: Option<Seat<Arc<str>>>,
+}
+
+/// What a WebSocket occupies until it ends.
+pub(crate) struct AgentPlace {
+    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) address: Option<(Address, Seat<Address>)>,
 }
 
 /// Who the client acts for.
@@ -51,14 +62,16 @@ pub(crate) struct Known {
 }
 
 /// Serves one WebSocket until it is closed.
-pub(crate) async fn serve(inner: Arc<Inner>, socket: WebSocket, place: OwnedSemaphorePermit) {
+pub(crate) async fn serve(inner: Arc<Inner>, socket: WebSocket, place: AgentPlace) {
     let id = AgentId::random();
     let span = tracing::info_span!("agent", agent = %id);
-    run(inner, socket, id).instrument(span).await;
-    drop(place);
+    let AgentPlace { place, address } = place;
+    let (address, seat) = address.unzip();
+    run(inner, socket, id, address).instrument(span).await;
+    drop((place, seat));
 }
 
-async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId) {
+async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId, address: Option<Address>) {
     let limits = inner.config.limits;
     let (outlet, drain) = outlet(id, &limits);
     let (sink, mut stream) = socket.split();
@@ -72,6 +85,8 @@ async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId) {
         outlet: outlet.clone(),
         known: None,
         session: None,
+        address,
+        seat: None,
         limiter: Limiter::new(limits.messages_per_second, limits.message_burst, now),
     };
     let code = tokio::select! {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use convoke_protocol::{IceServer, LobbyPolicy};
 
 use crate::calling::CallingConfig;
+use crate::clients::Proxies;
 use crate::issuers::ExternalIssuer;
 use crate::keys::KeySet;
 use crate::mint::Minter;
@@ -25,6 +26,8 @@ pub struct ControlConfig {
     pub dev_minter: Option<Minter>,
     /// Which web pages may connect, beside the server's own.
     pub origins: Origins,
+    /// The proxies that are believed when they say whom they ask for.
+    pub proxies: Proxies,
     /// For the clients' peer connections.
     pub ice_servers: Vec<IceServer>,
     /// How many slots clients are told to offer.
@@ -63,6 +66,12 @@ pub struct Slots {
 /// Time limits, with their defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
+    /// How long a client may take over the head of a request, and between requests: 10 s.
+    pub head: Duration,
+    /// How long it may take over a request's body: 20 s.
+    pub body: Duration,
+    /// How long it may take nothing of what it is sent: 30 s.
+    pub send: Duration,
     /// From the upgrade to an accepted `hello`: 10 s.
     pub hello: Duration,
     /// The ping interval that clients are told; a WebSocket that is silent for twice as long is
@@ -92,6 +101,19 @@ pub struct Times {
 pub struct Limits {
     /// WebSockets open at once: 10,000.
     pub agents: usize,
+    /// Of them, from one address (of IPv6 a /64); 0: as many as come: 1,000.
+    pub agents_per_address: usize,
+    /// Of them, of one identity; 0: as many as come: 50.
+    pub agents_per_identity: usize,
+    /// Connections to a listener at once, see [`crate::Control::serve`]: 12,000.
+    pub connections: usize,
+    /// Of them, from one address; 0: as many as come: 2,000.
+    pub connections_per_address: usize,
+    /// Access tokens that are none of ours, which an address may show in a minute; 0: as many as it
+    /// wants: 60.
+    pub failures_per_minute: u32,
+    /// Joins of one identity in a minute; 0: as many as it wants: 120.
+    pub joins_per_minute: u32,
     /// Calls at once: 10,000.
     pub calls: usize,
     /// Bytes of one message from a client: 512 KiB.
@@ -123,6 +145,7 @@ impl ControlConfig {
             services: None,
             calling: CallingConfig::default(),
             origins: Origins::These(Vec::new()),
+            proxies: Proxies::default(),
             ice_servers: Vec::new(),
             slots: Slots::default(),
             lobby: LobbyPolicy::default(),
@@ -141,6 +164,9 @@ impl Default for Slots {
 impl Default for Times {
     fn default() -> Self {
         Self {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(20),
+            send: Duration::from_secs(30),
             hello: Duration::from_secs(10),
             ping: Duration::from_secs(15),
             grace: Duration::from_secs(30),
@@ -159,6 +185,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             agents: 10_000,
+            agents_per_address: 1_000,
+            agents_per_identity: 50,
+            connections: 12_000,
+            connections_per_address: 2_000,
+            failures_per_minute: 60,
+            joins_per_minute: 120,
             calls: 10_000,
             message_bytes: 512 * 1024,
             sdp_bytes: 256 * 1024,

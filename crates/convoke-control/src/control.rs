@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 
 use crate::calling::Calling;
 use crate::calls::{Call, CallTable};
+use crate::clients::{Address, Rates, Seats};
 use crate::config::ControlConfig;
 use crate::convert;
 use crate::dispatch::dispatch;
@@ -61,6 +62,12 @@ pub(crate) struct Inner {
     pub(crate) agents: DashMap<AgentId, AgentEntry>,
     /// Places for WebSockets.
     pub(crate) places: Arc<Semaphore>,
+    /// WebSockets of each address, and of each identity.
+    pub(crate) agents_of: (Seats<Address>, Seats<Arc<str>>),
+    /// Wrong access tokens by address.
+    pub(crate) wrong_tokens: Rates<Address>,
+    /// Joins by identity.
+    pub(crate) joins: Rates<Arc<str>>,
     /// All sessions want a new snapshot.
     pub(crate) refresh: tokio::sync::Notify,
     /// Which agents are there, and what rings.
@@ -122,6 +129,9 @@ impl Control {
             resumable: DashMap::new(),
             agents: DashMap::new(),
             places: Arc::new(Semaphore::new(config.limits.agents.min(Semaphore::MAX_PERMITS))),
+            agents_of: Default::default(),
+            wrong_tokens: Rates::default(),
+            joins: Rates::default(),
             refresh: tokio::sync::Notify::new(),
             ringing: Ringing::default(),
             calling: Calling::new(config.calling.clone()),

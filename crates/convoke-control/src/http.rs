@@ -8,23 +8,27 @@ mod dev;
 mod origin;
 mod problem;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{DefaultBodyLimit, OriginalUri, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, OriginalUri, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
+use axum::{Extension, Router};
 use convoke_node::WorkerStats;
 use convoke_protocol::SUBPROTOCOL;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
-use crate::agent;
+use crate::agent::{self, AgentPlace};
+use crate::clients::{Address, Seat};
 use crate::control::{Control, Inner};
-use crate::metrics::{Collect, Counters, Source, count};
+use crate::metrics::{Collect, Counters, Limited, Source, count};
 use crate::rest;
 use problem::Problem;
 
@@ -33,14 +37,19 @@ impl Control {
     /// app servers ask for (see `docs/REST.md`) and the operator's page `/admin`, and the demo. May be
     /// nested in another router at any path.
     pub fn router(&self) -> Router {
-        let services = self.inner.config.services.as_ref();
-        let services = services.map(|one| rest::router(one).route("/admin", get(demo::admin)));
+        let in_time = from_fn_with_state(Arc::clone(&self.inner), in_time);
+        let services = self.inner.config.services.is_some();
+        let services =
+            services.then(|| rest::router(&self.inner).route("/admin", get(demo::admin)));
         services
             .unwrap_or_default()
             .route("/agent", any(open_agent))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
-            .route("/dev/token", post(dev::token).layer(DefaultBodyLimit::max(dev::MAX_BODY)))
+            .route(
+                "/dev/token",
+                post(dev::token).layer(DefaultBodyLimit::max(dev::MAX_BODY)).layer(in_time),
+            )
             .fallback(missing)
             .method_not_allowed_fallback(wrong_method)
             .with_state(Arc::clone(&self.inner))
@@ -88,6 +97,7 @@ impl Source for Arc<Inner> {
 
 async fn open_agent(
     State(inner): State<Arc<Inner>>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -108,6 +118,10 @@ async fn open_agent(
         let problem = Problem::new(StatusCode::BAD_REQUEST, "subprotocolUnknown", text);
         return problem.into_response();
     }
+    let address = match inner.place_of(peer.map(|Extension(ConnectInfo(peer))| peer), &headers) {
+        Ok(address) => address,
+        Err(problem) => return problem.into_response(),
+    };
     let Ok(place) = Arc::clone(&inner.places).try_acquire_owned() else {
         let text = "as many agents are connected as may be; try again later";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tooManyAgents", text)
@@ -118,7 +132,18 @@ async fn open_agent(
     upgrade
         .max_message_size(most)
         .max_frame_size(most)
-        .on_upgrade(move |socket| agent::serve(inner, socket, place))
+        .on_upgrade(move |socket| agent::serve(inner, socket, AgentPlace { place, address }))
+}
+
+/// For a route whose handler does nothing but read a body.
+async fn in_time(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(inner.config.times.body, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let text = "the body took too long to come";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "requestTimeout", text).into_response()
+        }
+    }
 }
 
 async fn healthz(State(inner): State<Arc<Inner>>) -> Response {
@@ -167,6 +192,34 @@ fn metrics(registry: &Registry) -> Response {
 }
 
 impl Inner {
+    /// A place among the WebSockets of where a request comes from, if that is counted.
+    fn place_of(
+        &self,
+        peer: Option<SocketAddr>,
+        headers: &HeaderMap,
+    ) -> Result<Option<(Address, Seat<Address>)>, Problem> {
+        let Some(address) = self.config.proxies.client(peer, headers) else { return Ok(None) };
+        let limits = &self.config.limits;
+        let refuse = |limited, code, text, wait| {
+            self.counters.limited(limited);
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, code, text).retry_after(wait)
+        };
+        let now = Instant::now();
+        let wait = self.wrong_tokens.must_wait(&address, limits.failures_per_minute, now);
+        if let Some(wait) = wait {
+            let text = "too many wrong access tokens came from this address";
+            return Err(refuse(Limited::WrongTokens, "tooManyFailures", text, wait));
+        }
+        match self.agents_of.0.take(address, limits.agents_per_address) {
+            Some(seat) => Ok(Some((address, seat))),
+            None => {
+                let text = "as many agents are connected from this address as may be";
+                let wait = self.config.times.retry_after;
+                Err(refuse(Limited::AgentsPerAddress, "tooManyAgentsFromAddress", text, wait))
+            }
+        }
+    }
+
     /// Whether a page of this `Origin` may talk to us.
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
         if origin::is_allowed(headers, &self.config.origins) {

@@ -22,7 +22,7 @@ use crate::config::millis;
 use crate::control::Inner;
 use crate::convert;
 use crate::ids::{ResumeHash, ResumeToken};
-use crate::metrics::count;
+use crate::metrics::{Limited, count};
 use crate::moderation::Bearer;
 use crate::refusal::Refusal;
 use crate::requests::{Answered, unexpected};
@@ -204,7 +204,21 @@ impl Agent {
             let refusal = Refusal::new(ErrorCode::Draining, text);
             return Err(refusal.retry_after(self.inner.config.times.retry_after));
         }
-        Ok(())
+        self.check_rate()
+    }
+
+    /// Whether its identity may join so often.
+    fn check_rate(&self) -> Result<(), Refusal> {
+        let (inner, now) = (&self.inner, Instant::now());
+        let most = inner.config.limits.joins_per_minute;
+        let identity: Arc<str> = self.fresh()?.token.identity.as_str().into();
+        if inner.joins.spend(Arc::clone(&identity), most, now) {
+            return Ok(());
+        }
+        inner.counters.limited(Limited::Joins);
+        let wait = inner.joins.must_wait(&identity, most, now).unwrap_or_default();
+        let text = format!("an identity may join {most} times in a minute");
+        Err(Refusal::new(ErrorCode::LimitExceeded, text).retry_after(wait))
     }
 
     /// Who joins, by its token.

@@ -20,6 +20,7 @@
 mod agent;
 mod calling;
 mod calls;
+mod clients;
 mod config;
 mod control;
 mod convert;
@@ -31,6 +32,7 @@ mod issuers;
 mod join;
 mod keys;
 mod limiter;
+mod listener;
 mod lobby;
 mod metrics;
 mod mint;
@@ -54,6 +56,7 @@ mod token;
 mod webhooks;
 
 pub use calling::CallingConfig;
+pub use clients::Proxies;
 pub use config::{ControlConfig, Limits, Origins, Slots, Times};
 pub use control::{Control, PermissionError};
 pub use convoke_store as store;

@@ -31,6 +31,19 @@ pub(crate) const CLOSES: [&str; 10] = [
     "client",
 ];
 
+/// What was refused because one address or identity does or holds too much.
+pub(crate) const LIMITED: [&str; 4] =
+    ["agents_per_address", "agents_per_identity", "wrong_tokens", "joins"];
+
+/// Which of [`LIMITED`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Limited {
+    AgentsPerAddress,
+    AgentsPerIdentity,
+    WrongTokens,
+    Joins,
+}
+
 /// The upper bounds of the join durations' buckets, in seconds.
 pub(crate) const JOIN_BUCKETS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
@@ -50,6 +63,12 @@ pub(crate) struct Counters {
     pub(crate) messages: AtomicU64,
     pub(crate) origin_refused: AtomicU64,
     pub(crate) graces_expired: AtomicU64,
+    pub(crate) connections: AtomicU64,
+    /// For want of a place, and as their address has as many as it may.
+    pub(crate) connections_refused: [AtomicU64; 2],
+    pub(crate) connections_slow: AtomicU64,
+    /// See [`LIMITED`].
+    pub(crate) limited: [AtomicU64; LIMITED.len()],
     pub(crate) events_lagged: AtomicU64,
     pub(crate) calls_started: AtomicU64,
     pub(crate) transports: [[AtomicU64; 2]; 2],
@@ -70,6 +89,10 @@ impl Default for Counters {
             messages: AtomicU64::default(),
             origin_refused: AtomicU64::default(),
             graces_expired: AtomicU64::default(),
+            connections: AtomicU64::default(),
+            connections_refused: zeros(),
+            connections_slow: AtomicU64::default(),
+            limited: zeros(),
             events_lagged: AtomicU64::default(),
             calls_started: AtomicU64::default(),
             transports: [zeros(), zeros()],
@@ -128,6 +151,13 @@ impl Counters {
     /// A client was told of an error.
     pub(crate) fn error(&self, code: ErrorCode) {
         count_outcome(&self.errors, Err(code));
+    }
+
+    /// Something was refused for what its address or identity does.
+    pub(crate) fn limited(&self, what: Limited) {
+        if let Some(counter) = self.limited.get(what as usize) {
+            count(counter);
+        }
     }
 
     /// A WebSocket ended.

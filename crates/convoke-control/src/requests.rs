@@ -4,7 +4,7 @@
 //! Never: touches the socket.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use convoke_node::HandleError;
 use convoke_node::core::{Action, LeaveReason, Reply};
@@ -15,13 +15,15 @@ use convoke_protocol::{
 };
 
 use crate::agent::{Agent, Known};
+use crate::clients::Seat;
 use crate::config::millis;
 use crate::control::Inner;
 use crate::convert;
+use crate::metrics::Limited;
 use crate::moderate::require;
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::token::{MAX_NAME, TokenError, check_name};
+use crate::token::{AccessToken, MAX_NAME, TokenError, check_name};
 
 /// `None`: the session has answered, or will.
 pub(crate) type Answered = Result<Option<ServerMessage>, Refusal>;
@@ -69,10 +71,13 @@ impl Agent {
             return Err(Refusal::new(ErrorCode::ProtocolVersion, text).field("protocol"));
         }
         let config = &self.inner.config;
-        let token = self.inner.verify(&hello.token, SystemTime::now()).await?;
+        let token = self.verify(&hello.token).await?;
         if self.known.as_ref().is_some_and(|known| known.token.identity != token.identity) {
             let text = "the token is of another identity; open another WebSocket for it";
             return Err(Refusal::new(ErrorCode::NotAllowed, text).field("token"));
+        }
+        if self.seat.is_none() {
+            self.seat = Some(self.take_seat(&token)?);
         }
         // Known first, checked then: whoever revokes it later finds this agent.
         if let Some(entry) = self.inner.agents.get(&self.id) {
@@ -117,6 +122,41 @@ impl Agent {
             self.came();
         }
         Ok(None)
+    }
+
+    /// What its token says; an address that shows wrong ones all the time is not listened to.
+    async fn verify(&self, token: &str) -> Result<AccessToken, Refusal> {
+        let (inner, most) = (&self.inner, self.inner.config.limits.failures_per_minute);
+        let Some(address) = self.address else {
+            return Ok(inner.verify(token, SystemTime::now()).await?);
+        };
+        if let Some(wait) = inner.wrong_tokens.must_wait(&address, most, Instant::now()) {
+            inner.counters.limited(Limited::WrongTokens);
+            let text = "too many wrong access tokens came from this address";
+            let refusal = Refusal::new(ErrorCode::LimitExceeded, text).field("token");
+            return Err(refusal.retry_after(wait));
+        }
+        let verified = inner.verify(token, SystemTime::now()).await;
+        // What has expired was ours, and no guess.
+        let is_wrong = |error: &TokenError| {
+            matches!(error.code(), ErrorCode::TokenInvalid | ErrorCode::TokenMissing)
+        };
+        if verified.as_ref().is_err_and(is_wrong) {
+            inner.wrong_tokens.spend(address, most, Instant::now());
+        }
+        Ok(verified?)
+    }
+
+    /// A place among the WebSockets of an identity.
+    fn take_seat(&self, token: &AccessToken) -> Result<Seat<Arc<str>>, Refusal> {
+        let (inner, identity) = (&self.inner, token.identity.as_str().into());
+        let most = inner.config.limits.agents_per_identity;
+        inner.agents_of.1.take(identity, most).ok_or_else(|| {
+            inner.counters.limited(Limited::AgentsPerIdentity);
+            let text = format!("this identity has {most} agents, which is as many as it may");
+            let refusal = Refusal::new(ErrorCode::LimitExceeded, text).field("token");
+            refusal.retry_after(inner.config.times.retry_after)
+        })
     }
 
     async fn offer(&mut self, offer: OfferMessage) -> Answered {

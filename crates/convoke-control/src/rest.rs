@@ -13,7 +13,6 @@ mod calling;
 mod error;
 mod event_grid;
 pub(crate) mod events;
-pub(crate) mod failures;
 mod identities;
 mod live;
 pub(crate) mod openapi;
@@ -34,14 +33,14 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use crate::control::Inner;
-use crate::services::{Role, Services};
+use crate::services::Role;
 use auth::Gate;
 pub(crate) use error::Shape;
 use error::{ApiError, Code};
 
 /// All routes that need a service key, and the document that describes them.
-pub(crate) fn router(services: &Services) -> Router<Arc<Inner>> {
-    let gate = |role| from_fn_with_state(Gate { services: services.clone(), role }, auth::admit);
+pub(crate) fn router(inner: &Arc<Inner>) -> Router<Arc<Inner>> {
+    let gate = |role| from_fn_with_state(Gate { inner: Arc::clone(inner), role }, auth::admit);
     // A last segment that begins with a colon is a verb.
     let router = || Router::new().without_v07_checks();
     let identities = router()

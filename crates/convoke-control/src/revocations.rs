@@ -89,7 +89,12 @@ impl Inner {
         let mut tick = tokio::time::interval(TIDY);
         loop {
             tick.tick().await;
-            if let Err(error) = services.tidy(SystemTime::now()).await {
+            let now = SystemTime::now();
+            let tidied = async {
+                services.tidy(now).await?;
+                services.trim(now).await
+            };
+            if let Err(error) = tidied.await {
                 tracing::warn!(%error, "the store was not tidied");
             }
         }

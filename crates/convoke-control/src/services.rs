@@ -14,10 +14,10 @@ use convoke_store::{Store, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::clients::{Address, Rates};
 use crate::keys::{Key, KeyError, KeySet, Secret, TokenRules};
 use crate::limiter::Limiter;
 use crate::mint::{MintError, Minter};
-use crate::rest::failures::Failures;
 use crate::rest::time::to_ms;
 use crate::revocations::{REMEMBERED, Revocations};
 use crate::sync::lock;
@@ -232,7 +232,7 @@ pub struct ServiceLimits {
     /// Requests at once with one key: 1,000.
     pub request_burst: u32,
     /// Wrong keys that an address may show in a minute: 30; 0: as many as it wants. Beyond it nothing
-    /// from there is listened to for a while. Loopback addresses are not counted.
+    /// from there is listened to for a while. Trusted proxies are not counted.
     pub failures_per_minute: u32,
     /// Bytes of one request's body: 256 KiB.
     pub body_bytes: usize,
@@ -240,7 +240,16 @@ pub struct ServiceLimits {
     pub room_participants: usize,
     /// Entries on one page of a list: 100.
     pub page: usize,
+    /// How long events are kept, but for what a webhook has yet to be told; zero: for ever. 400 days.
+    pub keep_events: Duration,
+    /// How long the audit log is kept; zero: for ever. 400 days.
+    pub keep_audit: Duration,
 }
+
+/// The default of what is kept.
+const KEEP: Duration = Duration::from_secs(400 * 24 * 3600);
+/// The rest between two steps of trimming, in which others have the store.
+const BETWEEN: Duration = Duration::from_millis(50);
 
 impl Default for ServiceLimits {
     fn default() -> Self {
@@ -252,6 +261,8 @@ impl Default for ServiceLimits {
             body_bytes: 256 * 1024,
             room_participants: 1_000,
             page: 100,
+            keep_events: KEEP,
+            keep_audit: KEEP,
         }
     }
 }
@@ -267,7 +278,7 @@ pub struct Services {
     /// The part of our identities' ids that all share.
     pub(crate) resource: Arc<str>,
     pub(crate) webhooks: Arc<Vec<Webhook>>,
-    pub(crate) failures: Arc<Failures>,
+    pub(crate) failures: Arc<Rates<Address>>,
     limiters: Arc<Vec<Mutex<Limiter>>>,
 }
 
@@ -299,7 +310,7 @@ impl Services {
             || Mutex::new(Limiter::new(limits.requests_per_second, limits.request_burst, now));
         Ok(Self {
             limiters: Arc::new(keys.keys.iter().map(|_| limiter()).collect()),
-            failures: Arc::new(Failures::new(limits.failures_per_minute)),
+            failures: Arc::default(),
             store,
             keys: Arc::new(keys),
             issuer: issuer.map(Arc::new),
@@ -335,6 +346,33 @@ impl Services {
         self.revocations.forget(before);
         self.store.forget_revocations(before).await?;
         self.store.forget_repeats(before).await?;
+        Ok(())
+    }
+
+    /// Takes out of the logs what is older than it is to be kept, a little at a time.
+    pub(crate) async fn trim(&self, now: SystemTime) -> Result<(), StoreError> {
+        let before = |keep: Duration| now.checked_sub(keep).filter(|_| !keep.is_zero()).map(to_ms);
+        let names: Vec<&str> = self.webhooks.iter().map(Webhook::name).collect();
+        let (mut events, mut entries) = (0, 0);
+        if let Some(before) = before(self.limits.keep_events) {
+            let mut after = Some(0);
+            while let Some(from) = after {
+                let step = self.store.trim_events(before, &names, from).await?;
+                (events, after) = (events + step.rows, step.next);
+                tokio::time::sleep(BETWEEN).await;
+            }
+        }
+        if let Some(before) = before(self.limits.keep_audit) {
+            let mut more = true;
+            while more {
+                let step = self.store.trim_audit(before).await?;
+                (entries, more) = (entries + step.rows, step.next.is_some());
+                tokio::time::sleep(BETWEEN).await;
+            }
+        }
+        if events + entries > 0 {
+            tracing::info!(events, audit = entries, "what was older than it is kept is gone");
+        }
         Ok(())
     }
 }

@@ -3,14 +3,13 @@
 //! Owns: listeners, signals, and the order of starting and stopping.
 //! Never: knows what a call is; [`convoke::Server`] does.
 
-use std::future::IntoFuture;
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
 use convoke::{Drained, Server};
-use convoke_control::ControlConfig;
+use convoke_control::{Control, ControlConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -111,9 +110,9 @@ async fn serve(
 
     let server = Server::start(config.node, control).await?;
     let mut listeners = JoinSet::new();
-    listeners.spawn(accept(http, server.router()));
+    listeners.spawn(accept(server.control().clone(), http, server.router()));
     if let Some(metrics) = metrics {
-        listeners.spawn(accept(metrics, server.metrics_router()));
+        listeners.spawn(accept(server.control().clone(), metrics, server.metrics_router()));
     }
     if let Some(dev) = dev {
         let file = dev.write(&args.data_dir, &url, metrics_url.as_deref())?;
@@ -167,11 +166,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
 }
 
-async fn accept(listener: TcpListener, router: Router) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    if let Err(error) = axum::serve(listener, service).into_future().await {
-        tracing::error!(%error, "listener");
-    }
+async fn accept(control: Control, listener: TcpListener, router: Router) {
+    control.serve(listener, router).await;
 }
 
 /// The URL under which this machine reaches the listener.

@@ -12,7 +12,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use super::families::{Families, Label};
-use super::{CLOSES, Counters, JOIN_BUCKETS, outcomes};
+use super::{CLOSES, Counters, JOIN_BUCKETS, LIMITED, outcomes};
 use crate::calling::callback::OUTCOMES as CALLBACKS;
 
 /// Where the values of a scrape come from.
@@ -105,6 +105,16 @@ fn control(out: &mut Families, source: &impl Source) {
     out.counter("convoke_agent_messages_received_total", help, one(&counters.messages));
     let help = "Requests refused for their Origin.";
     out.counter("convoke_origins_refused_total", help, one(&counters.origin_refused));
+    let help = "HTTP connections that were taken.";
+    out.counter("convoke_http_connections_total", help, one(&counters.connections));
+    let help = "HTTP connections that were turned away.";
+    let refused = ["full", "address"].into_iter().zip(load(&counters.connections_refused));
+    out.by_label("convoke_http_connections_refused_total", help, "reason", refused);
+    let help = "HTTP connections closed because a request's head took too long.";
+    out.counter("convoke_http_connections_slow_total", help, one(&counters.connections_slow));
+    let help = "Refused because one address or identity does or holds too much.";
+    let limited = LIMITED.into_iter().zip(load(&counters.limited));
+    out.by_label("convoke_limited_total", help, "limit", limited);
     let help = "Participants removed because they did not resume in time.";
     out.counter("convoke_resume_graces_expired_total", help, one(&counters.graces_expired));
     let help = "Events of the node that the control plane was too slow for.";

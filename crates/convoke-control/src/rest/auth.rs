@@ -4,7 +4,7 @@
 //! failures, rate, role, API version, in this order.
 //! Never: lets a handler run for a request that did not pass.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,6 +21,7 @@ use percent_encoding::percent_decode_str;
 use super::error::{ApiError, Code, Shape};
 use super::signature;
 use super::time::now_ms;
+use crate::control::Inner;
 use crate::services::{Role, ServiceKey, Services};
 
 /// The oldest and the newest `api-version` that is spoken here, as dates.
@@ -31,7 +32,7 @@ const MAX_REQUEST_ID: usize = 64;
 /// What stands before a group of routes.
 #[derive(Clone)]
 pub(crate) struct Gate {
-    pub(crate) services: Services,
+    pub(crate) inner: Arc<Inner>,
     pub(crate) role: Role,
 }
 
@@ -92,21 +93,30 @@ impl Gate {
         body: Body,
         shape: Shape,
     ) -> Result<(Caller, Bytes), ApiError> {
-        let services = &self.services;
-        let most = services.limits.body_bytes;
-        let body = to_bytes(body, most).await.map_err(|_| {
+        let config = &self.inner.config;
+        let services = config.services.as_ref();
+        let services = services.ok_or_else(|| ApiError::new(Code::NotFound, "nothing is here"))?;
+        let (most, within) = (services.limits.body_bytes, config.times.body);
+        let body = tokio::time::timeout(within, to_bytes(body, most)).await.map_err(|_| {
+            let text = format!("the body took longer than {within:?} to come");
+            ApiError::new(Code::RequestTimeout, text)
+        })?;
+        let body = body.map_err(|_| {
             let text = format!("the body could not be read, or has more than {most} bytes");
             ApiError::new(Code::RequestTooLarge, text)
         })?;
-        let (now, address) = (SystemTime::now(), address(parts));
-        let patience = address.and_then(|one| services.failures.must_wait(one, Instant::now()));
-        if let Some(wait) = patience {
+        let now = SystemTime::now();
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let address = config.proxies.client(peer, &parts.headers);
+        let (failures, failing) = (&services.failures, services.limits.failures_per_minute);
+        let wait = |one| failures.must_wait(&one, failing, Instant::now());
+        if let Some(wait) = address.and_then(wait) {
             let text = "too many wrong keys came from this address";
             return Err(ApiError::new(Code::TooManyFailures, text).retry_after(wait));
         }
-        let key = self.authenticate(&parts.method, original, &parts.headers, &body, now);
+        let key = authenticate(services, &parts.method, original, &parts.headers, &body, now);
         if let (Err(_), Some(address)) = (&key, address) {
-            services.failures.failed(address, Instant::now());
+            failures.spend(address, failing, Instant::now());
         }
         let key = key?;
         if !services.allow(&key, Instant::now()) {
@@ -129,41 +139,35 @@ impl Gate {
         let request_id = request_id.get(..MAX_REQUEST_ID).unwrap_or(request_id).to_owned();
         Ok((Caller { services: services.clone(), key, request_id }, body))
     }
-
-    fn authenticate(
-        &self,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: SystemTime,
-    ) -> Result<Arc<ServiceKey>, ApiError> {
-        let refuse = |text: String| {
-            tracing::debug!(reason = text, "a request was not authenticated");
-            ApiError::new(Code::Unauthorized, text)
-        };
-        let (keys, window) = (&self.services.keys, self.services.limits.window);
-        if signature::is_signed(headers) {
-            let signed = signature::read(method, uri, headers, body, window, now)
-                .map_err(|error| refuse(error.to_string()))?;
-            return keys
-                .by_signature(&signed.messages, &signed.signature)
-                .ok_or_else(|| refuse("the signature does not hold under any key".to_owned()));
-        }
-        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some(given) = given else {
-            return Err(refuse("sign the request, or send `Authorization: Bearer`".to_owned()));
-        };
-        let bearer =
-            given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let found = bearer.and_then(|(_, shown)| keys.by_bearer(shown.trim(), now));
-        found.ok_or_else(|| refuse("no such key, or its token is not valid".to_owned()))
-    }
 }
 
-/// Whom the connection comes from, if whoever serves us says so.
-fn address(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+fn authenticate(
+    services: &Services,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: SystemTime,
+) -> Result<Arc<ServiceKey>, ApiError> {
+    let refuse = |text: String| {
+        tracing::debug!(reason = text, "a request was not authenticated");
+        ApiError::new(Code::Unauthorized, text)
+    };
+    let (keys, window) = (&services.keys, services.limits.window);
+    if signature::is_signed(headers) {
+        let signed = signature::read(method, uri, headers, body, window, now)
+            .map_err(|error| refuse(error.to_string()))?;
+        return keys
+            .by_signature(&signed.messages, &signed.signature)
+            .ok_or_else(|| refuse("the signature does not hold under any key".to_owned()));
+    }
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some(given) = given else {
+        return Err(refuse("sign the request, or send `Authorization: Bearer`".to_owned()));
+    };
+    let bearer = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let found = bearer.and_then(|(_, shown)| keys.by_bearer(shown.trim(), now));
+    found.ok_or_else(|| refuse("no such key, or its token is not valid".to_owned()))
 }
 
 /// Whether the version is one that is spoken here. Some SDKs send the name of a constant instead of

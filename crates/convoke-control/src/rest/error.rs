@@ -104,6 +104,8 @@ codes! {
     ParticipantAlreadyInCall = CONFLICT,
     /// `Repeatability-First-Sent` is too long ago: whether it was carried out is no longer known.
     RepeatabilityExpired = PRECONDITION_FAILED,
+    /// The body took too long to come.
+    RequestTimeout = REQUEST_TIMEOUT,
     /// The body is too large.
     RequestTooLarge = PAYLOAD_TOO_LARGE,
     /// The body is not JSON by its `Content-Type`.

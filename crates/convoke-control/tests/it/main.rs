@@ -3,6 +3,7 @@
 mod bad_input;
 mod calling;
 mod calls;
+mod crowds;
 mod data;
 mod http;
 mod identities;

@@ -112,7 +112,8 @@ impl Server {
         let tcp = socket.listen(128).unwrap();
         let address = tcp.local_addr().unwrap();
         let router = control.router();
-        let listener = tokio::spawn(async move { axum::serve(tcp, router).await.unwrap() });
+        let serving = control.clone();
+        let listener = tokio::spawn(async move { serving.serve(tcp, router).await });
         let bearers = service_secrets.map(|(role, secret)| (role, secret.expose_base64()));
         Self { control, handle, address, minter, bearers, node: Some(node), listener }
     }

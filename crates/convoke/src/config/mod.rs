@@ -20,7 +20,7 @@ use std::time::Duration;
 use axum::http::Uri;
 use convoke_control::{
     self as control, CallingConfig, ControlConfig, ExternalIssuer, Jwks, Key, KeySet, MAX_LEEWAY,
-    Origins, Slots, Times, TokenRules,
+    Origins, Proxies, Slots, Times, TokenRules,
 };
 use convoke_node::NodeConfig;
 use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
@@ -105,10 +105,11 @@ impl Config {
 
     /// The control plane's settings, with these keys.
     pub(crate) fn control(&self, keys: KeySet) -> ControlConfig {
-        let ControlSettings { origins, slots, lobby, times, calling, limits } =
+        let ControlSettings { origins, proxies, slots, lobby, times, calling, limits } =
             self.control.clone();
         let mut config = ControlConfig::new(keys);
         config.origins = origins;
+        config.proxies = proxies;
         config.slots = slots;
         config.lobby = lobby;
         config.times = times;
@@ -144,6 +145,7 @@ impl KeySource {
 #[derive(Debug, Clone)]
 struct ControlSettings {
     origins: Origins,
+    proxies: Proxies,
     slots: Slots,
     lobby: LobbyPolicy,
     times: Times,
@@ -162,7 +164,7 @@ impl Config {
             listen: raw.http.listen,
             metrics_listen: raw.http.metrics_listen,
             node: node(&raw),
-            control: control(&raw),
+            control: control(&raw, source)?,
             rules: TokenRules {
                 leeway: raw.tokens.leeway,
                 issuer: raw.tokens.issuer,
@@ -215,16 +217,24 @@ fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {
 /// How long a call rings for somebody without an agent where that is not said, if a webhook is told.
 const AGENT_WAIT: Duration = Duration::from_secs(30);
 
-fn control(raw: &RawConfig) -> ControlSettings {
-    let RawConfig { http, calls, calling, limits, webhooks, .. } = raw;
+fn control(raw: &RawConfig, source: &Source) -> Result<ControlSettings, ConfigError> {
+    let RawConfig { http, calls, calling, webhooks, .. } = raw;
+    let proxies = Proxies::parse(http.trusted_proxies.iter().map(String::as_str));
     // Without a webhook nobody would know whom to wake.
     let wait = if webhooks.targets.is_empty() { Duration::ZERO } else { AGENT_WAIT };
     let any = http.allowed_origins.iter().any(|origin| origin == "*");
-    ControlSettings {
+    Ok(ControlSettings {
+        proxies: proxies.map_err(|found| {
+            let expected = "IP addresses and networks, such as \"10.0.0.0/8\"";
+            wrong(source, "http.trusted_proxies", format!("{found:?}"), expected)
+        })?,
         origins: if any { Origins::Any } else { Origins::These(http.allowed_origins.clone()) },
         slots: Slots { audio: calls.audio_slots, video: calls.video_slots },
         lobby: calls.lobby,
         times: Times {
+            head: http.header_timeout,
+            body: http.body_timeout,
+            send: http.send_timeout,
             hello: http.hello_timeout,
             ping: http.ping_interval,
             grace: calls.resume_grace,
@@ -244,18 +254,28 @@ fn control(raw: &RawConfig) -> ControlSettings {
             callbacks_in_flight: calling.callbacks_in_flight,
             callback_queue: calling.callback_queue,
         },
-        limits: control::Limits {
-            agents: limits.agents,
-            calls: limits.calls,
-            message_bytes: limits.message.0,
-            sdp_bytes: limits.sdp.0,
-            tracks: limits.tracks,
-            wishes: limits.video_slots,
-            queue_messages: limits.queue_messages,
-            queue_bytes: limits.queue.0,
-            messages_per_second: limits.messages_per_second,
-            message_burst: limits.message_burst,
-        },
+        limits: control_limits(raw),
+    })
+}
+
+fn control_limits(RawConfig { http, limits, .. }: &RawConfig) -> control::Limits {
+    control::Limits {
+        agents: limits.agents,
+        agents_per_address: limits.agents_per_address,
+        agents_per_identity: limits.agents_per_identity,
+        connections: http.connections,
+        connections_per_address: http.connections_per_address,
+        failures_per_minute: limits.token_failures_per_minute,
+        joins_per_minute: limits.joins_per_minute,
+        calls: limits.calls,
+        message_bytes: limits.message.0,
+        sdp_bytes: limits.sdp.0,
+        tracks: limits.tracks,
+        wishes: limits.video_slots,
+        queue_messages: limits.queue_messages,
+        queue_bytes: limits.queue.0,
+        messages_per_second: limits.messages_per_second,
+        message_burst: limits.message_burst,
     }
 }
 
@@ -285,7 +305,13 @@ fn check_counts(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("media.participants_per_shard", media.participants_per_shard, 0, 1 << 24),
         ("media.relay_queue", media.relay_queue, 64, 1 << 20),
         ("media.send_queue", media.send_queue, 1, 1 << 24),
+        ("http.connections", raw.http.connections, 1, 1 << 24),
+        ("http.connections_per_address", raw.http.connections_per_address, 0, 1 << 24),
         ("limits.agents", limits.agents, 1, 1 << 24),
+        ("limits.agents_per_address", limits.agents_per_address, 0, 1 << 24),
+        ("limits.agents_per_identity", limits.agents_per_identity, 0, 1 << 20),
+        ("limits.token_failures_per_minute", limits.token_failures_per_minute as usize, 0, 1 << 20),
+        ("limits.joins_per_minute", limits.joins_per_minute as usize, 0, 1 << 20),
         ("limits.calls", limits.calls, 1, 1 << 24),
         ("limits.worker_participants", limits.worker_participants, 1, 1 << 24),
         ("limits.call_participants", limits.call_participants, 1, 1 << 20),
@@ -345,6 +371,9 @@ fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> 
     const DAY: Duration = Duration::from_secs(24 * 3_600);
     let RawConfig { http, media, calls, calling, services, .. } = raw;
     let durations = [
+        ("http.header_timeout", http.header_timeout, Duration::from_millis(100), DAY),
+        ("http.body_timeout", http.body_timeout, Duration::from_millis(100), DAY),
+        ("http.send_timeout", http.send_timeout, Duration::from_millis(100), DAY),
         ("http.hello_timeout", http.hello_timeout, Duration::from_millis(100), DAY),
         ("http.ping_interval", http.ping_interval, Duration::from_millis(100), DAY),
         ("http.retry_after", http.retry_after, Duration::ZERO, DAY),
@@ -352,6 +381,8 @@ fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> 
         ("media.keyframe_interval", media.keyframe_interval, Duration::from_millis(50), DAY),
         ("tokens.leeway", raw.tokens.leeway, Duration::ZERO, MAX_LEEWAY),
         ("store.patience", raw.store.patience, Duration::from_millis(100), DAY),
+        ("store.keep_events", raw.store.keep_events, Duration::ZERO, 36_500 * DAY),
+        ("store.keep_audit", raw.store.keep_audit, Duration::ZERO, 36_500 * DAY),
         ("webhooks.retry_for", raw.webhooks.retry_for, Duration::ZERO, 30 * DAY),
         ("webhooks.timeout", raw.webhooks.timeout, Duration::from_millis(100), DAY),
         ("calling.move_within", calling.move_within, Duration::from_secs(1), DAY),

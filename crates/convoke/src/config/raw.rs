@@ -57,6 +57,16 @@ section! {
         #[serde(with = "units::list")]
         allowed_origins: Vec<String> = Vec::new(),
         #[serde(with = "units::text")]
+        header_timeout: Duration = Duration::from_secs(10),
+        #[serde(with = "units::text")]
+        body_timeout: Duration = Duration::from_secs(20),
+        #[serde(with = "units::text")]
+        send_timeout: Duration = Duration::from_secs(30),
+        connections: usize = 12_000,
+        connections_per_address: usize = 2_000,
+        #[serde(with = "units::list")]
+        trusted_proxies: Vec<String> = vec!["127.0.0.0/8".to_owned(), "::1".to_owned()],
+        #[serde(with = "units::text")]
         hello_timeout: Duration = Duration::from_secs(10),
         #[serde(with = "units::text")]
         ping_interval: Duration = Duration::from_secs(15),
@@ -145,6 +155,10 @@ section! {
         postgres_url_file: Option<String> = None,
         #[serde(with = "units::text")]
         patience: Duration = Duration::from_secs(3),
+        #[serde(with = "units::text")]
+        keep_events: Duration = Duration::from_secs(400 * 24 * 3_600),
+        #[serde(with = "units::text")]
+        keep_audit: Duration = Duration::from_secs(400 * 24 * 3_600),
     }
 }
 
@@ -264,6 +278,10 @@ section! {
     /// `[limits]`
     RawLimits {
         agents: usize = 10_000,
+        agents_per_address: usize = 1_000,
+        agents_per_identity: usize = 50,
+        token_failures_per_minute: u32 = 60,
+        joins_per_minute: u32 = 120,
         calls: usize = 10_000,
         worker_participants: usize = 10_000,
         call_participants: usize = 1_000,

@@ -92,6 +92,8 @@ impl ServiceSettings {
                 body_bytes: services.request_body.0,
                 room_participants: services.room_participants,
                 page: services.page,
+                keep_events: store.keep_events,
+                keep_audit: store.keep_audit,
             },
         })
     }
