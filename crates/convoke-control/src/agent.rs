@@ -11,7 +11,6 @@ use convoke_node::core::LeaveReason;
 use convoke_protocol::{EndReason, ServerMessage, close, decode_client};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{MissedTickBehavior, interval_at, timeout, timeout_at};
 use tracing::Instrument as _;
 
@@ -49,7 +48,7 @@ pub(crate) struct Agent {
 
 /// What a WebSocket occupies until it ends.
 pub(crate) struct AgentPlace {
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Seat<()>,
     pub(crate) address: Option<(Address, Seat<Address>)>,
 }
 
@@ -72,11 +71,11 @@ pub(crate) async fn serve(inner: Arc<Inner>, socket: WebSocket, place: AgentPlac
 }
 
 async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId, address: Option<Address>) {
-    let limits = inner.config.limits;
+    let limits = inner.config().limits;
     let (outlet, drain) = outlet(id, &limits);
     let (sink, mut stream) = socket.split();
     inner.agents.insert(id, AgentEntry::new(outlet.clone()));
-    let times = inner.config.times;
+    let times = inner.config().times;
     let mut writer = tokio::spawn(write(sink, drain, times.ping, times.farewell));
     let now = Instant::now();
     let mut agent = Agent {
@@ -114,7 +113,7 @@ async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId, address: Option<
 impl Agent {
     /// Reads until the socket is to be closed; the close code.
     async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> u16 {
-        let times = self.inner.config.times;
+        let times = self.inner.config().times;
         let hello_by = tokio::time::Instant::now() + times.hello;
         let mut heard = tokio::time::Instant::now();
         let mut closing = self.outlet.closing();
@@ -153,7 +152,7 @@ impl Agent {
     /// How long the call of this agent may go on without a fresh token.
     fn expires_in(&self) -> Option<Duration> {
         self.session.as_ref().filter(|session| !session.is_ended())?;
-        let leeway = self.inner.config.keys.rules().leeway;
+        let leeway = self.inner.config().keys.rules().leeway;
         let expires_at = self.known.as_ref()?.token.expires_at + leeway;
         Some(expires_at.duration_since(SystemTime::now()).unwrap_or_default())
     }

@@ -12,6 +12,7 @@ use crate::clients::Proxies;
 use crate::issuers::ExternalIssuer;
 use crate::keys::KeySet;
 use crate::mint::Minter;
+use crate::reload::Reloads;
 use crate::services::Services;
 
 /// Settings of [`crate::Control`].
@@ -38,6 +39,8 @@ pub struct ControlConfig {
     pub services: Option<Services>,
     /// What they hold of calls, and how they are told.
     pub calling: CallingConfig,
+    /// Who reads the configuration anew when an app server asks for it, if anybody does.
+    pub reloads: Option<Reloads>,
     /// Time limits.
     pub times: Times,
     /// Bounds.
@@ -143,6 +146,7 @@ impl ControlConfig {
             issuers: Vec::new(),
             dev_minter: None,
             services: None,
+            reloads: None,
             calling: CallingConfig::default(),
             origins: Origins::These(Vec::new()),
             proxies: Proxies::default(),

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use convoke_node::core::{Action, LeaveReason, Permissions, Reply, RoomId};
@@ -13,7 +13,7 @@ use convoke_node::{Events, Handle, HandleError, WorkerStats};
 use convoke_protocol::{EndReason, GroupId, close};
 use dashmap::DashMap;
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -53,7 +53,9 @@ impl fmt::Debug for Control {
 /// What all parts share.
 pub(crate) struct Inner {
     pub(crate) handle: Handle,
-    pub(crate) config: ControlConfig,
+    config: RwLock<Arc<ControlConfig>>,
+    /// Changes with the configuration.
+    pub(crate) configured: watch::Sender<u64>,
     pub(crate) calls: CallTable,
     pub(crate) counters: Counters,
     /// Sessions by what resumes them.
@@ -61,7 +63,7 @@ pub(crate) struct Inner {
     /// Every open WebSocket.
     pub(crate) agents: DashMap<AgentId, AgentEntry>,
     /// Places for WebSockets.
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) places: Seats<()>,
     /// WebSockets of each address, and of each identity.
     pub(crate) agents_of: (Seats<Address>, Seats<Arc<str>>),
     /// Wrong access tokens by address.
@@ -128,7 +130,7 @@ impl Control {
             counters: Counters::default(),
             resumable: DashMap::new(),
             agents: DashMap::new(),
-            places: Arc::new(Semaphore::new(config.limits.agents.min(Semaphore::MAX_PERMITS))),
+            places: Seats::default(),
             agents_of: Default::default(),
             wrong_tokens: Rates::default(),
             joins: Rates::default(),
@@ -136,7 +138,8 @@ impl Control {
             ringing: Ringing::default(),
             calling: Calling::new(config.calling.clone()),
             draining: AtomicBool::new(false),
-            config,
+            config: RwLock::new(Arc::new(config)),
+            configured: watch::Sender::new(0),
         });
         let mut background = JoinSet::new();
         let (rooms, tidier, teller) = (Arc::clone(&inner), Arc::clone(&inner), Arc::clone(&inner));
@@ -150,6 +153,34 @@ impl Control {
             background.shutdown().await;
         });
         Self { inner }
+    }
+
+    /// What it is configured to be now.
+    #[must_use]
+    pub fn config(&self) -> Arc<ControlConfig> {
+        self.inner.config()
+    }
+
+    /// Goes on with other settings, from now on: keys, issuers, origins, proxies, times, limits and
+    /// what clients are told. What was let in by keys that are gone stays until its token expires.
+    ///
+    /// [`ControlConfig::calling`], [`Limits::calls`](crate::Limits::calls) and whether there are
+    /// [`Services`](crate::Services), and their store, stay as they are; see
+    /// [`Services::reconfigured`](crate::Services::reconfigured).
+    pub fn reconfigure(&self, mut config: ControlConfig) {
+        let now = self.inner.config();
+        config.calling = now.calling.clone();
+        config.limits.calls = now.limits.calls;
+        for issuer in &mut config.issuers {
+            if let Some(known) = now.issuers.iter().find(|one| one.is_same(issuer)) {
+                *issuer = known.clone();
+            }
+        }
+        if config.services.is_some() != now.services.is_some() {
+            config.services = now.services.clone();
+        }
+        *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.inner.configured.send_modify(|count| *count += 1);
     }
 
     /// From now on new joins are refused, and `/readyz` says so. Calls go on, and resuming works.
@@ -204,7 +235,7 @@ impl Control {
         }
         inner.disconnect_all(&reason);
         inner.agents.iter().for_each(|agent| agent.outlet.close(close::GOING_AWAY));
-        let farewell = inner.config.times.farewell + Duration::from_millis(500);
+        let farewell = inner.config().times.farewell + Duration::from_millis(500);
         let gone = async {
             while !inner.agents.is_empty() || !inner.calling.is_told() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -245,6 +276,11 @@ impl Control {
 }
 
 impl Inner {
+    /// The settings of this moment. Whoever needs several that fit each other asks once.
+    pub(crate) fn config(&self) -> Arc<ControlConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
     }
@@ -252,14 +288,14 @@ impl Inner {
     /// Whether every worker comes round.
     pub(crate) fn is_healthy(&self) -> bool {
         let workers = self.handle.stats();
-        let stalled = |worker: &WorkerStats| worker.last_turn > self.config.times.worker_stall;
+        let stalled = |worker: &WorkerStats| worker.last_turn > self.config().times.worker_stall;
         !workers.is_empty() && !workers.iter().any(stalled)
     }
 
     /// One command, with the configured patience: a worker that takes longer is as good as gone.
     pub(crate) async fn command(&self, room: RoomId, action: Action) -> Result<Reply, HandleError> {
         let reply = self.handle.command(room, action);
-        match tokio::time::timeout(self.config.times.command, reply).await {
+        match tokio::time::timeout(self.config().times.command, reply).await {
             Ok(reply) => reply,
             Err(_) => Err(HandleError::Gone),
         }
@@ -307,7 +343,7 @@ impl Inner {
             let _ = self.insist(room, || Action::CloseRoom { reason: leave }).await;
         };
         let closed = stream::iter(rooms).for_each_concurrent(CLOSE_AT_ONCE, close);
-        let _ = tokio::time::timeout(self.config.times.command, closed).await;
+        let _ = tokio::time::timeout(self.config().times.command, closed).await;
     }
 
     /// The one ending of a session, whatever it was that ended it.
@@ -341,7 +377,7 @@ impl Inner {
             participant = session.wire_id(),
         );
         let this = Arc::clone(self);
-        let grace = tokio::time::sleep(self.config.times.grace);
+        let grace = tokio::time::sleep(self.config().times.grace);
         let expire = async move {
             tracing::info!("unreachable");
             this.sync_reachable(&session).await;

@@ -38,7 +38,7 @@ impl Control {
     /// nested in another router at any path.
     pub fn router(&self) -> Router {
         let in_time = from_fn_with_state(Arc::clone(&self.inner), in_time);
-        let services = self.inner.config.services.is_some();
+        let services = self.inner.config().services.is_some();
         let services =
             services.then(|| rest::router(&self.inner).route("/admin", get(demo::admin)));
         services
@@ -122,13 +122,13 @@ async fn open_agent(
         Ok(address) => address,
         Err(problem) => return problem.into_response(),
     };
-    let Ok(place) = Arc::clone(&inner.places).try_acquire_owned() else {
+    let Some(place) = inner.places.take((), inner.config().limits.agents) else {
         let text = "as many agents are connected as may be; try again later";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tooManyAgents", text)
-            .retry_after(inner.config.times.retry_after)
+            .retry_after(inner.config().times.retry_after)
             .into_response();
     };
-    let most = inner.config.limits.message_bytes;
+    let most = inner.config().limits.message_bytes;
     upgrade
         .max_message_size(most)
         .max_frame_size(most)
@@ -137,7 +137,7 @@ async fn open_agent(
 
 /// For a route whose handler does nothing but read a body.
 async fn in_time(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(inner.config.times.body, next.run(request)).await {
+    match tokio::time::timeout(inner.config().times.body, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             let text = "the body took too long to come";
@@ -198,8 +198,8 @@ impl Inner {
         peer: Option<SocketAddr>,
         headers: &HeaderMap,
     ) -> Result<Option<(Address, Seat<Address>)>, Problem> {
-        let Some(address) = self.config.proxies.client(peer, headers) else { return Ok(None) };
-        let limits = &self.config.limits;
+        let Some(address) = self.config().proxies.client(peer, headers) else { return Ok(None) };
+        let limits = &self.config().limits;
         let refuse = |limited, code, text, wait| {
             self.counters.limited(limited);
             Problem::new(StatusCode::TOO_MANY_REQUESTS, code, text).retry_after(wait)
@@ -214,7 +214,7 @@ impl Inner {
             Some(seat) => Ok(Some((address, seat))),
             None => {
                 let text = "as many agents are connected from this address as may be";
-                let wait = self.config.times.retry_after;
+                let wait = self.config().times.retry_after;
                 Err(refuse(Limited::AgentsPerAddress, "tooManyAgentsFromAddress", text, wait))
             }
         }
@@ -222,7 +222,7 @@ impl Inner {
 
     /// Whether a page of this `Origin` may talk to us.
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        if origin::is_allowed(headers, &self.config.origins) {
+        if origin::is_allowed(headers, &self.config().origins) {
             return Ok(());
         }
         count(&self.counters.origin_refused);

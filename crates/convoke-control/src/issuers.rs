@@ -80,6 +80,14 @@ impl ExternalIssuer {
         Self(Arc::new(State { issuer, rules, jwks, cached, tried }))
     }
 
+    /// Whether it is the same issuer, whose keys are fetched from the same place: what is known of them
+    /// is still good then.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&*self.0, &*other.0);
+        let fetched = matches!(ours.jwks, Jwks::Url(_));
+        fetched && ours.jwks == theirs.jwks && ours.rules == theirs.rules
+    }
+
     async fn verify(&self, token: &str, now: SystemTime) -> Result<AccessToken, TokenError> {
         let cached = match self.cached() {
             Some(cached) if cached.at.elapsed() < REFRESH => Some(cached),
@@ -188,14 +196,15 @@ impl Inner {
         token: &str,
         now: SystemTime,
     ) -> Option<Result<AccessToken, TokenError>> {
-        if self.config.issuers.is_empty() || token.len() > crate::token::MAX_TOKEN {
+        let config = self.config();
+        if config.issuers.is_empty() || token.len() > crate::token::MAX_TOKEN {
             return None;
         }
         let claimed = claimed_issuer(token)?;
-        let issuer = self.config.issuers.iter().find(|one| one.0.issuer == claimed)?;
+        let issuer = config.issuers.iter().find(|one| one.0.issuer == claimed)?;
         let checked = issuer.verify(token, now).await.and_then(|mut token| {
             token.generation = None;
-            let services = self.config.services.as_ref();
+            let services = config.services.as_ref();
             let ours = services.map(|services| format!("8:acs:{}_", services.resource));
             if ours.is_some_and(|ours| token.identity.starts_with(&ours)) {
                 return Err(TokenError::Claim {

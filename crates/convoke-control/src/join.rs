@@ -137,7 +137,7 @@ impl Agent {
                 Err(EnterError::LobbyFull) => {
                     let text = "as many wait in the lobby of this call as may; try again later";
                     let refusal = Refusal::new(ErrorCode::LimitExceeded, text);
-                    return Err(refusal.retry_after(self.inner.config.times.retry_after));
+                    return Err(refusal.retry_after(self.inner.config().times.retry_after));
                 }
             };
             if waits {
@@ -158,7 +158,7 @@ impl Agent {
                 }
             }
         }
-        Err(convert::busy(self.inner.config.times.retry_after))
+        Err(convert::busy(self.inner.config().times.retry_after))
     }
 
     /// `moved`: there is a seat for it.
@@ -183,7 +183,7 @@ impl Agent {
             may_start: !moved && token.may_start(),
             admission: None,
             token: token.clone(),
-            lobby: join.lobby.unwrap_or(self.inner.config.lobby),
+            lobby: join.lobby.unwrap_or(self.inner.config().lobby),
             invited: moved,
             two_party: false,
             bearer: self.bearer()?,
@@ -202,7 +202,7 @@ impl Agent {
         if self.inner.is_draining() {
             let text = "the server takes no new joins because it will stop; join elsewhere";
             let refusal = Refusal::new(ErrorCode::Draining, text);
-            return Err(refusal.retry_after(self.inner.config.times.retry_after));
+            return Err(refusal.retry_after(self.inner.config().times.retry_after));
         }
         self.check_rate()
     }
@@ -210,7 +210,7 @@ impl Agent {
     /// Whether its identity may join so often.
     fn check_rate(&self) -> Result<(), Refusal> {
         let (inner, now) = (&self.inner, Instant::now());
-        let most = inner.config.limits.joins_per_minute;
+        let most = inner.config().limits.joins_per_minute;
         let identity: Arc<str> = self.fresh()?.token.identity.as_str().into();
         if inner.joins.spend(Arc::clone(&identity), most, now) {
             return Ok(());
@@ -246,7 +246,7 @@ impl Agent {
             let text = "give at least one of the offers `send` and `receive`";
             return Err(Refusal::new(ErrorCode::SdpInvalid, text).field("send"));
         }
-        let most = self.inner.config.limits.tracks;
+        let most = self.inner.config().limits.tracks;
         if tracks.len() > most {
             let text = format!("at most {most} tracks can be published");
             return Err(Refusal::new(ErrorCode::LimitExceeded, text).field("tracks"));
@@ -272,7 +272,7 @@ impl Agent {
     /// Who the client acts for, if its token has not expired.
     pub(crate) fn fresh(&self) -> Result<&Known, Refusal> {
         let Some(known) = &self.known else { return Err(unexpected()) };
-        let leeway = self.inner.config.keys.rules().leeway;
+        let leeway = self.inner.config().keys.rules().leeway;
         known.token.check_expiry(leeway, SystemTime::now())?;
         if self.inner.is_revoked(&known.token) {
             return Err(TokenError::Revoked.into());
@@ -307,7 +307,7 @@ impl Agent {
     ) -> Result<(Arc<Session>, bool), EnterError> {
         let inner = &self.inner;
         let participant = inner.handle.new_participant();
-        let (outlet, held) = (self.outlet.clone(), inner.config.limits.queue_messages);
+        let (outlet, held) = (self.outlet.clone(), inner.config().limits.queue_messages);
         let (mut started, mut waits) = (false, false);
         let new_room = || {
             started = true;
@@ -316,7 +316,7 @@ impl Agent {
         let new_session = |call: &Arc<_>| {
             Session::new(Arc::clone(call), participant, wanted.bearer.clone(), outlet, held)
         };
-        let timeout_ms = millis(inner.config.times.lobby);
+        let timeout_ms = millis(inner.config().times.lobby);
         let in_lobby = |session: &Session| {
             waits = true;
             let (group_id, room_id) = names(session);
@@ -343,7 +343,7 @@ impl Agent {
     fn full(&self) -> Refusal {
         let text = "the server has as many calls as it may have";
         Refusal::new(ErrorCode::LimitExceeded, text)
-            .retry_after(self.inner.config.times.retry_after)
+            .retry_after(self.inner.config().times.retry_after)
     }
 
     pub(crate) async fn resume(&mut self, resume: Resume) -> Answered {
@@ -425,12 +425,12 @@ impl Inner {
             receive_offer: wanted.media.receive.clone(),
             tracks: wanted.media.tracks.iter().filter(allowed).cloned().collect(),
         };
-        let retry_after = self.config.times.retry_after;
+        let retry_after = self.config().times.retry_after;
         // A join whose caller stops waiting is undone by the node.
         let place = self.handle.place(session.call().room(), session.participant());
         session.place_in(place.room());
         let joined =
-            match tokio::time::timeout(self.config.times.command, place.join(request)).await {
+            match tokio::time::timeout(self.config().times.command, place.join(request)).await {
                 Ok(Ok(joined)) => joined,
                 Ok(Err(
                     HandleError::Moved | HandleError::Refused(CommandError::ParticipantExists),
@@ -474,7 +474,7 @@ impl Inner {
         let token = ResumeToken::random();
         let hash = token.hash();
         let version = joined.snapshot.version;
-        let grace = millis(self.config.times.grace);
+        let grace = millis(self.config().times.grace);
         let text = encode(&joined_message(session, joined, token, grace, request_id));
         self.resumable.insert(hash, Arc::clone(session));
         let Ok(delivered) = session.joined(version, text.into(), hash) else {

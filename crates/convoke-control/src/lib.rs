@@ -42,6 +42,7 @@ mod outbound;
 mod outlet;
 mod recorder;
 mod refusal;
+mod reload;
 mod requests;
 mod rest;
 mod revocations;
@@ -52,6 +53,7 @@ mod scheduled;
 mod services;
 mod session;
 mod sync;
+mod tls;
 mod token;
 mod webhooks;
 
@@ -67,7 +69,9 @@ pub use keys::{
 pub use mint::{LIFETIME, MintError, Minter, TokenRequest};
 pub use moderate::ModerationError;
 pub use rest::events::EventFormat;
+pub use reload::{Reload, Reloaded, Reloads};
 pub use ringing::{RingError, RingEvent, RingRequest};
 pub use services::{Issuer, Role, ServiceKey, ServiceKeys, ServiceLimits, Services};
+pub use tls::{Tls, TlsError};
 pub use token::{AccessToken, MAX_NAME, MAX_TOKEN, TokenError};
 pub use webhooks::{Webhook, WebhookError};

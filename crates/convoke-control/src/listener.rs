@@ -25,11 +25,14 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use crate::clients::{Address, Seat, Seats};
+use crate::config::Times;
 use crate::control::{Control, Inner};
 use crate::metrics::count;
+use crate::tls::Tls;
 
 /// The wait after a failure that concerns no single client, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -93,13 +96,13 @@ struct Connections {
 
 impl Connections {
     fn take(&self, inner: &Inner, peer: SocketAddr) -> Result<Place, Full> {
-        let limits = inner.config.limits;
+        let limits = inner.config().limits;
         if self.open.fetch_add(1, Relaxed) >= limits.connections {
             self.open.fetch_sub(1, Relaxed);
             return Err(Full::All);
         }
         let mut place = Place { open: Arc::clone(&self.open), _address: None };
-        if let Some(address) = inner.config.proxies.connection(peer.ip()) {
+        if let Some(address) = inner.config().proxies.connection(peer.ip()) {
             let seat = self.by_address.take(address, limits.connections_per_address);
             place._address = Some(seat.ok_or(Full::Address)?);
         }
@@ -111,6 +114,15 @@ impl Control {
     /// Serves `router`, which is [`Control::router`], [`Control::metrics_router`] or has it nested in
     /// it, under the configured bounds, until the future is dropped; connections end with it.
     pub async fn serve(&self, listener: TcpListener, router: Router) {
+        self.listen(listener, router, None).await;
+    }
+
+    /// The same over TLS (1.2 and 1.3).
+    pub async fn serve_tls(&self, listener: TcpListener, router: Router, tls: Tls) {
+        self.listen(listener, router, Some(tls)).await;
+    }
+
+    async fn listen(&self, listener: TcpListener, router: Router, tls: Option<Tls>) {
         let (connections, mut tasks) = (Connections::default(), JoinSet::new());
         let farewells = Arc::new(tokio::sync::Semaphore::new(FAREWELLS));
         loop {
@@ -128,8 +140,9 @@ impl Control {
             match connections.take(&self.inner, peer) {
                 Ok(place) => {
                     let (inner, router) = (Arc::clone(&self.inner), router.clone());
+                    let tls = tls.clone();
                     tasks.spawn(async move {
-                        connection(&inner, socket, peer, router).await;
+                        connection(&inner, socket, peer, router, tls).await;
                         drop(place);
                     });
                 }
@@ -138,7 +151,8 @@ impl Control {
                         &self.inner.counters.connections_refused
                             [usize::from(full == Full::Address)],
                     );
-                    if let Ok(turn) = Arc::clone(&farewells).try_acquire_owned() {
+                    // Over TLS it would cost a handshake.
+                    if let (None, Ok(turn)) = (&tls, Arc::clone(&farewells).try_acquire_owned()) {
                         tasks.spawn(async move {
                             // Whoever does not listen need not be told.
                             let _ = timeout(FAREWELL, turn_away(socket, full)).await;
@@ -170,21 +184,44 @@ async fn turn_away(mut socket: TcpStream, full: Full) -> io::Result<()> {
     Ok(())
 }
 
-async fn connection(inner: &Arc<Inner>, socket: TcpStream, peer: SocketAddr, router: Router) {
+async fn connection(
+    inner: &Inner,
+    socket: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    tls: Option<Tls>,
+) {
     // Small answers go out at once; without it they only come later.
     let _ = socket.set_nodelay(true);
     count(&inner.counters.connections);
-    let times = inner.config.times;
+    let times = inner.config().times;
+    let socket = Patient::new(socket, times.send);
+    let Some(tls) = tls else { return speak(inner, socket, peer, router, times).await };
+    let shaken = TlsAcceptor::from(tls.config()).accept(socket);
+    match timeout(times.head, shaken).await {
+        Ok(Ok(socket)) => speak(inner, socket, peer, router, times).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => count(&inner.counters.connections_slow),
+    }
+}
+
+/// HTTP/1.1, until either side ends it.
+async fn speak(
+    inner: &Inner,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    router: Router,
+    times: Times,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request)
     });
-    let socket = TokioIo::new(Patient::new(socket, times.send));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(times.head)
-        .serve_connection(socket, service)
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     if let Err(error) = pin!(served).await {
         if error.is_timeout() {

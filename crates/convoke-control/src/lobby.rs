@@ -99,7 +99,7 @@ impl Inner {
         self.tell_lobby(&session.call().moderation(), session.call());
         let (this, session) = (Arc::clone(self), Arc::downgrade(session));
         tokio::spawn(async move {
-            tokio::time::sleep(this.config.times.lobby).await;
+            tokio::time::sleep(this.config().times.lobby).await;
             if let Some(session) = session.upgrade().filter(|session| session.is_waiting()) {
                 this.end_session(&session, EndReason::lobby_timed_out());
             }

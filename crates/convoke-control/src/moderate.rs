@@ -247,7 +247,7 @@ impl Agent {
     fn moderation_refusal(&self, error: &ModerationError) -> Refusal {
         match error {
             ModerationError::Limit(what) => limit(Full(what)),
-            _ => convert::busy(self.inner.config.times.retry_after),
+            _ => convert::busy(self.inner.config().times.retry_after),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Agent {
             let text = format!("this server speaks protocol {PROTOCOL_VERSION}; update the client");
             return Err(Refusal::new(ErrorCode::ProtocolVersion, text).field("protocol"));
         }
-        let config = &self.inner.config;
+        let config = self.inner.config();
         let token = self.verify(&hello.token).await?;
         if self.known.as_ref().is_some_and(|known| known.token.identity != token.identity) {
             let text = "the token is of another identity; open another WebSocket for it";
@@ -126,7 +126,7 @@ impl Agent {
 
     /// What its token says; an address that shows wrong ones all the time is not listened to.
     async fn verify(&self, token: &str) -> Result<AccessToken, Refusal> {
-        let (inner, most) = (&self.inner, self.inner.config.limits.failures_per_minute);
+        let (inner, most) = (&self.inner, self.inner.config().limits.failures_per_minute);
         let Some(address) = self.address else {
             return Ok(inner.verify(token, SystemTime::now()).await?);
         };
@@ -150,12 +150,12 @@ impl Agent {
     /// A place among the WebSockets of an identity.
     fn take_seat(&self, token: &AccessToken) -> Result<Seat<Arc<str>>, Refusal> {
         let (inner, identity) = (&self.inner, token.identity.as_str().into());
-        let most = inner.config.limits.agents_per_identity;
+        let most = inner.config().limits.agents_per_identity;
         inner.agents_of.1.take(identity, most).ok_or_else(|| {
             inner.counters.limited(Limited::AgentsPerIdentity);
             let text = format!("this identity has {most} agents, which is as many as it may");
             let refusal = Refusal::new(ErrorCode::LimitExceeded, text).field("token");
-            refusal.retry_after(inner.config.times.retry_after)
+            refusal.retry_after(inner.config().times.retry_after)
         })
     }
 
@@ -218,7 +218,7 @@ impl Agent {
     async fn view(&mut self, view: ViewMessage) -> Answered {
         let session = self.in_call(&view.call_id)?;
         let wishes = view.slots.unwrap_or_default();
-        let most = self.inner.config.limits.wishes;
+        let most = self.inner.config().limits.wishes;
         if wishes.len() > most {
             let text = format!("at most {most} wishes are accepted");
             return Err(Refusal::new(ErrorCode::LimitExceeded, text).field("slots"));
@@ -270,7 +270,7 @@ impl Agent {
         if !outside && let Err(HandleError::Busy) = left.await {
             session.abort_leave();
             if !session.is_ended() {
-                return Err(convert::busy(self.inner.config.times.retry_after));
+                return Err(convert::busy(self.inner.config().times.retry_after));
             }
         }
         // Says `ended`, unless the core's event was here first and it has been said.
@@ -309,7 +309,7 @@ impl Agent {
     }
 
     pub(crate) fn check_sdp_size(&self, sdp: &str, field: &str) -> Result<(), Refusal> {
-        let most = self.inner.config.limits.sdp_bytes;
+        let most = self.inner.config().limits.sdp_bytes;
         if sdp.len() <= most {
             return Ok(());
         }
@@ -320,7 +320,7 @@ impl Agent {
 
 impl Inner {
     pub(crate) fn refuse(&self, error: &HandleError) -> Refusal {
-        let refusal = convert::refusal(error, self.config.times.retry_after);
+        let refusal = convert::refusal(error, self.config().times.retry_after);
         if refusal.code == ErrorCode::Internal {
             tracing::error!(%error, "the core failed over a request");
         }

@@ -18,6 +18,7 @@ mod live;
 pub(crate) mod openapi;
 mod paging;
 mod records;
+mod reload;
 pub(crate) mod repeat;
 mod rooms;
 mod signature;
@@ -75,6 +76,7 @@ pub(crate) fn router(inner: &Arc<Inner>) -> Router<Arc<Inner>> {
         .route("/webhooks", get(webhooks::list))
         .route("/webhooks/{name}/deadLetters", get(webhooks::dead_letters))
         .route("/webhooks/{name}/deadLetters/{position}/:replay", post(webhooks::replay))
+        .route("/config/:reload", post(reload::reload))
         .route_layer(gate(Role::Admin));
     let public = router().route("/openapi.json", get(openapi::document));
     identities.merge(rooms).merge(calling).merge(admin).merge(public)

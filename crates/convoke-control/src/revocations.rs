@@ -69,8 +69,9 @@ impl Inner {
         if let Some(external) = self.verify_external(token, now).await {
             return external;
         }
-        let mut token = self.config.keys.verify(token, now)?;
-        let issuer = self.config.services.as_ref().and_then(|services| services.issuer.as_ref());
+        let config = self.config();
+        let mut token = config.keys.verify(token, now)?;
+        let issuer = config.services.as_ref().and_then(|services| services.issuer.as_ref());
         if issuer.is_none_or(|issuer| issuer.kid() != token.kid) {
             token.generation = None;
         }
@@ -79,16 +80,16 @@ impl Inner {
 
     /// Whether a token was revoked.
     pub(crate) fn is_revoked(&self, token: &AccessToken) -> bool {
-        let services = self.config.services.as_ref();
-        services.is_some_and(|services| services.revocations.void(token))
+        let config = self.config();
+        config.services.as_ref().is_some_and(|services| services.revocations.void(token))
     }
 
     /// Forgets from time to time what is too old to matter. Runs for ever, where there is a store.
     pub(crate) async fn keep_tidy(&self) {
-        let Some(services) = &self.config.services else { return };
         let mut tick = tokio::time::interval(TIDY);
         loop {
             tick.tick().await;
+            let Some(services) = self.config().services.clone() else { return };
             let now = SystemTime::now();
             let tidied = async {
                 services.tidy(now).await?;
@@ -103,7 +104,7 @@ impl Inner {
     /// Tokens of an identity became void: its agents are closed and its participants ended, now.
     pub(crate) async fn revoked(self: &Arc<Self>, revocation: &Revocation) {
         // First, so that whoever comes now sees it; whoever came before is found below.
-        if let Some(services) = &self.config.services {
+        if let Some(services) = &self.config().services {
             services.revocations.insert(revocation);
         }
         let identity = revocation.identity.as_str();

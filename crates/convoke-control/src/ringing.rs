@@ -359,7 +359,7 @@ impl Agent {
             may_start: call.may_be_started(),
             admission: None,
             token: self.fresh()?.token.clone(),
-            lobby: self.inner.config.lobby,
+            lobby: self.inner.config().lobby,
             invited: true,
             two_party: false,
             bearer: self.bearer()?,
@@ -463,7 +463,7 @@ impl Inner {
         wishes: Wishes,
         session: Option<&Arc<Session>>,
     ) -> String {
-        let timeout = wishes.timeout.unwrap_or(self.config.times.ring);
+        let timeout = wishes.timeout.unwrap_or(self.config().times.ring);
         let id = match &caller.owner {
             Some(owner) => owner.ring.clone(),
             None => format!("i{:016x}", rand::random::<u64>()),
@@ -500,7 +500,7 @@ impl Inner {
                 let agents = agents(&identity);
                 (identity, agents)
             });
-            let patient = !self.config.times.agent_wait.is_zero();
+            let patient = !self.config().times.agent_wait.is_zero();
             let (started, out) = Ring::start(with_agents.collect(), &too_many, patient);
             *ring = started;
             self.carry_out(&call, &ring, out);
@@ -532,7 +532,7 @@ impl Inner {
 
     /// Gives up those who have no agent when it was waited long enough.
     fn wait_for_agents(self: &Arc<Self>, call: &Arc<Call>, identities: Vec<Arc<str>>) {
-        let wait = self.config.times.agent_wait;
+        let wait = self.config().times.agent_wait;
         if wait.is_zero() || identities.is_empty() {
             return;
         }

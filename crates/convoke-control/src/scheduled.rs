@@ -66,8 +66,8 @@ fn role(role: store::Role) -> Role {
 }
 
 impl Inner {
-    fn store(&self) -> Option<&Store> {
-        self.config.services.as_ref().map(|services| &services.store)
+    fn store(&self) -> Option<Store> {
+        self.config().services.as_ref().map(|services| services.store.clone())
     }
 
     /// As what an identity may join a room's call now.
@@ -82,7 +82,7 @@ impl Inner {
             StoreError::NotFound => not_found(),
             error => {
                 tracing::warn!(%error, "a join needs the store");
-                convert::busy(self.config.times.retry_after)
+                convert::busy(self.config().times.retry_after)
             }
         })?;
         let refuse = |code, reason: EndReason| {

@@ -305,11 +305,8 @@ impl Services {
         let resource = store.setting(RESOURCE, &Uuid::new_v4().to_string()).await?;
         let since = to_ms(SystemTime::now() - REMEMBERED);
         let revocations = Revocations::new(store.revocations(since).await?);
-        let now = Instant::now();
-        let limiter =
-            || Mutex::new(Limiter::new(limits.requests_per_second, limits.request_burst, now));
         Ok(Self {
-            limiters: Arc::new(keys.keys.iter().map(|_| limiter()).collect()),
+            limiters: limiters(&keys, &limits),
             failures: Arc::default(),
             store,
             keys: Arc::new(keys),
@@ -319,6 +316,23 @@ impl Services {
             resource: resource.into(),
             webhooks: Arc::default(),
         })
+    }
+
+    /// The same, with the same store, under other keys and limits. Webhooks stay as they are.
+    #[must_use]
+    pub fn reconfigured(
+        &self,
+        keys: ServiceKeys,
+        issuer: Option<Issuer>,
+        limits: ServiceLimits,
+    ) -> Self {
+        Self {
+            limiters: limiters(&keys, &limits),
+            keys: Arc::new(keys),
+            issuer: issuer.map(Arc::new),
+            limits,
+            ..self.clone()
+        }
     }
 
     /// Tells these receivers what happens. Their names must differ.
@@ -375,6 +389,12 @@ impl Services {
         }
         Ok(())
     }
+}
+
+fn limiters(keys: &ServiceKeys, limits: &ServiceLimits) -> Arc<Vec<Mutex<Limiter>>> {
+    let now = Instant::now();
+    let one = || Mutex::new(Limiter::new(limits.requests_per_second, limits.request_burst, now));
+    Arc::new(keys.keys.iter().map(|_| one()).collect())
 }
 
 #[cfg(test)]

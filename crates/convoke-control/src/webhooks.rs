@@ -18,6 +18,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use convoke_store::{Event, Store, StoreError};
 use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use crate::control::Inner;
 use crate::keys::Secret;
@@ -160,35 +162,54 @@ fn shorten(mut reason: String) -> String {
 impl Inner {
     /// Follows the log for all receivers, for ever.
     pub(crate) async fn tell_webhooks(&self) {
-        let Some(services) = &self.config.services else { return };
-        let follow = |webhook: &Webhook| follow(services.store.clone(), webhook.clone());
-        futures_util::future::join_all(services.webhooks.iter().map(follow)).await;
+        let mut configured = self.configured.subscribe();
+        loop {
+            configured.mark_unchanged();
+            let Some(services) = self.config().services.clone() else { return };
+            let follow = |webhook: &Webhook| {
+                follow(services.store.clone(), webhook.clone(), configured.clone())
+            };
+            futures_util::future::join_all(services.webhooks.iter().map(follow)).await;
+            // Where there is no receiver, nothing has waited yet.
+            if services.webhooks.is_empty() && configured.changed().await.is_err() {
+                return;
+            }
+        }
     }
 }
 
-/// Follows the log for one receiver, for ever.
-pub(crate) async fn follow(store: Store, webhook: Webhook) {
+/// Follows the log for one receiver, until the configuration changes: what is under way is told first.
+async fn follow(store: Store, webhook: Webhook, configured: watch::Receiver<u64>) {
     let mut news = store.watch_events();
     let mut wait = RETRY_FIRST;
-    loop {
+    while !configured.has_changed().unwrap_or(true) {
         news.mark_unchanged();
         match step(&store, &webhook).await {
             Ok(Step::Told) => wait = RETRY_FIRST,
             Ok(Step::Nothing) => {
                 // An error means that the store is gone; the next step will say so.
-                let _ = tokio::time::timeout(LOOK, news.changed()).await;
+                pause(&configured, timeout(LOOK, news.changed())).await;
             }
             Ok(Step::Refused(reason)) => {
                 tracing::warn!(webhook = webhook.name, reason, ?wait, "a webhook waits");
-                tokio::time::sleep(jittered(wait)).await;
+                pause(&configured, sleep(jittered(wait))).await;
                 wait = (wait * 2).min(RETRY_LONGEST);
             }
             Err(error) => {
                 tracing::warn!(webhook = webhook.name, %error, "a webhook needs the store");
-                tokio::time::sleep(jittered(wait)).await;
+                pause(&configured, sleep(jittered(wait))).await;
                 wait = (wait * 2).min(RETRY_LONGEST);
             }
         }
+    }
+}
+
+/// Waits, but not beyond a change of the configuration.
+async fn pause<T>(configured: &watch::Receiver<u64>, wait: impl Future<Output = T>) {
+    let mut configured = configured.clone();
+    tokio::select! {
+        _ = wait => {}
+        _ = configured.changed() => {}
     }
 }
 

@@ -10,6 +10,7 @@ mod config;
 mod dev;
 mod healthcheck;
 mod keyfile;
+mod reload;
 mod serve;
 mod token;
 

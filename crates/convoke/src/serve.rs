@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use axum::Router;
 use convoke::{Drained, Server};
-use convoke_control::{Control, ControlConfig};
+use convoke_control::{Control, ControlConfig, Reloads, Tls};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Exit, ServeArgs};
-use crate::config::{Config, LogFormat, RawLog, Source};
+use crate::config::{Config, LogFormat, RawConfig, RawLog, Source};
 use crate::dev::{self, Dev};
+use crate::reload::{Reloader, SetFilter};
 
 /// How long telling all participants may take at the end.
 const GOODBYES: Duration = Duration::from_secs(10);
@@ -75,13 +76,17 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, ServeError> {
     if dev.is_some() {
         dev::adapt(&mut config);
     }
+    let raw = source.parse()?;
     let control = control(&config, dev.as_ref())?;
-    start_log(&config.log);
+    let tls = config.tls()?;
+    let set_filter = start_log(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config, control, args, dev))
+    let start = Start { raw, tls, set_filter, dev };
+    runtime.block_on(serve(config, control, args, start))
 }
 
-fn control(config: &Config, dev: Option<&Dev>) -> Result<ControlConfig, ServeError> {
+/// The control plane's settings, services apart.
+pub(crate) fn control(config: &Config, dev: Option<&Dev>) -> Result<ControlConfig, ServeError> {
     let Some(dev) = dev else {
         return Ok(config.control(config.key_set(None)?));
     };
@@ -90,31 +95,41 @@ fn control(config: &Config, dev: Option<&Dev>) -> Result<ControlConfig, ServeErr
     Ok(control)
 }
 
+/// What is there before anything runs, beside the configuration.
+struct Start {
+    raw: RawConfig,
+    tls: Option<Tls>,
+    set_filter: SetFilter,
+    dev: Option<Dev>,
+}
+
 async fn serve(
     config: Config,
     mut control: ControlConfig,
     args: &ServeArgs,
-    dev: Option<Dev>,
+    Start { raw, tls, set_filter, dev }: Start,
 ) -> Result<Exit, ServeError> {
-    let mut signals = Signals::listen()?;
+    let (mut signals, mut hangup) = (Signals::listen()?, signal(SignalKind::hangup())?);
     let service = dev.as_ref().map(Dev::service).transpose()?;
+    let (reloads, mut asked) = Reloads::channel();
+    control.reloads = Some(reloads);
     control.services = config.services.open(&config, service).await?;
     let http = listen(config.listen).await?;
     let metrics = match config.metrics_listen {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    let url = local_url(&http)?;
-    let metrics_url = metrics.as_ref().map(local_url).transpose()?;
+    let url = local_url(&http, tls.is_some())?;
+    let metrics_url = metrics.as_ref().map(|one| local_url(one, false)).transpose()?;
     let metrics_url = metrics_url.map(|url| format!("{url}metrics"));
 
     let server = Server::start(config.node, control).await?;
     let mut listeners = JoinSet::new();
-    listeners.spawn(accept(server.control().clone(), http, server.router()));
+    listeners.spawn(accept(server.control().clone(), http, server.router(), tls.clone()));
     if let Some(metrics) = metrics {
-        listeners.spawn(accept(server.control().clone(), metrics, server.metrics_router()));
+        listeners.spawn(accept(server.control().clone(), metrics, server.metrics_router(), None));
     }
-    if let Some(dev) = dev {
+    if let Some(dev) = &dev {
         let file = dev.write(&args.data_dir, &url, metrics_url.as_deref())?;
         tracing::warn!(
             file = %file.display(),
@@ -130,11 +145,20 @@ async fn serve(
     );
     announce(&url)?;
 
-    tokio::select! {
-        () = signals.next() => {}
-        _ = listeners.join_next() => return Err(ServeError::ListenerStopped),
+    let (file, control) = (args.config.clone(), server.control().clone());
+    let drain = config.drain;
+    let mut reloader = Reloader { file, raw, dev, control, tls, set_filter, drain };
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            _ = listeners.join_next() => return Err(ServeError::ListenerStopped),
+            // What it came to is in the log.
+            _ = hangup.recv() => drop(reloader.reload()),
+            Some(reload) = asked.recv() => reload.answer(reloader.reload()),
+        }
     }
-    let exit = stop(&server, config.drain, &mut signals).await;
+    drop(asked);
+    let exit = stop(&server, reloader.drain, &mut signals).await;
     let goodbyes = if exit == Exit::CutShort { AT_ONCE } else { GOODBYES };
     if tokio::time::timeout(goodbyes, server.stop()).await.is_err() {
         tracing::warn!("not every goodbye went out");
@@ -166,17 +190,21 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
 }
 
-async fn accept(control: Control, listener: TcpListener, router: Router) {
-    control.serve(listener, router).await;
+async fn accept(control: Control, listener: TcpListener, router: Router, tls: Option<Tls>) {
+    match tls {
+        Some(tls) => control.serve_tls(listener, router, tls).await,
+        None => control.serve(listener, router).await,
+    }
 }
 
 /// The URL under which this machine reaches the listener.
-fn local_url(listener: &TcpListener) -> io::Result<String> {
+fn local_url(listener: &TcpListener, tls: bool) -> io::Result<String> {
     let mut address = listener.local_addr()?;
     if address.ip().is_unspecified() {
         address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    Ok(format!("http://{address}/"))
+    let scheme = if tls { "https" } else { "http" };
+    Ok(format!("{scheme}://{address}/"))
 }
 
 fn announce(url: &str) -> io::Result<()> {
@@ -185,21 +213,36 @@ fn announce(url: &str) -> io::Result<()> {
     out.flush()
 }
 
-fn start_log(log: &RawLog) {
+/// What is logged.
+pub(crate) fn filter(log: &RawLog) -> EnvFilter {
     let level = &log.level.0;
     // The WebRTC library warns of what every browser offers; only those who name it want that.
     let quiet = if level.contains("str0m") { "" } else { "str0m=error," };
+    EnvFilter::new(format!("{quiet}{level}"))
+}
+
+fn start_log(log: &RawLog) -> SetFilter {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(format!("{quiet}{level}")))
+        .with_env_filter(filter(log))
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match log.format {
-        LogFormat::Human => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Human => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+        }
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT: stop.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

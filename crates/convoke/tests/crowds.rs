@@ -58,7 +58,9 @@ fn slow_clients_and_crowds_are_turned_away_as_configured() {
     let reply = rest(connect(&server, "GET / HTTP/1.1\r\n\r\n"));
     assert!(reply.starts_with("HTTP/1.1 429 "), "{reply}");
     assert!(reply.contains("tooManyConnectionsFromAddress"), "{reply}");
-    held.map(rest);
+    for stream in held {
+        rest(stream);
+    }
     let health = format!("{}healthz", server.url);
     let end = Instant::now() + PATIENCE;
     while http("GET", &health, &[], "").0 != 200 {

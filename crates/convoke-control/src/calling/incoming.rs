@@ -41,7 +41,7 @@ impl Inner {
         identity: &Arc<str>,
         agents: usize,
     ) -> Option<String> {
-        self.config.services.as_ref()?;
+        self.config().services.as_ref()?;
         // 256 bits that nobody guesses.
         let context = ResumeToken::random().expose();
         let (ring_ref, call_ref) = (Arc::downgrade(ring), Arc::downgrade(call));

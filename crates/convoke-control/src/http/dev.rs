@@ -50,7 +50,8 @@ fn mint(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let Some(minter) = &inner.config.dev_minter else { return Err(Problem::not_found()) };
+    let config = inner.config();
+    let Some(minter) = &config.dev_minter else { return Err(Problem::not_found()) };
     inner.check_origin(headers)?;
     let invalid = |text: String| Problem::new(StatusCode::BAD_REQUEST, "requestInvalid", text);
     let body = body.map_err(|rejection| {
@@ -68,7 +69,7 @@ fn mint(
         Some(identity) if !identity.is_empty() => identity,
         _ => format!("dev:{}", Uuid::new_v4()),
     };
-    let rules = inner.config.keys.rules();
+    let rules = config.keys.rules();
     let wanted = TokenRequest {
         display_name: Some(request.display_name),
         role: request.role,

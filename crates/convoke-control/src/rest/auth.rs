@@ -93,7 +93,7 @@ impl Gate {
         body: Body,
         shape: Shape,
     ) -> Result<(Caller, Bytes), ApiError> {
-        let config = &self.inner.config;
+        let config = self.inner.config();
         let services = config.services.as_ref();
         let services = services.ok_or_else(|| ApiError::new(Code::NotFound, "nothing is here"))?;
         let (most, within) = (services.limits.body_bytes, config.times.body);

@@ -157,11 +157,11 @@ fn locate(inner: &Inner, locator: &CallLocator) -> Result<Arc<Call>, ApiError> {
 /// Why something could not be done, in ACS's words.
 fn refused(inner: &Inner, error: CallingError) -> ApiError {
     let limit = |text: String| {
-        let wait = inner.config.times.retry_after;
+        let wait = inner.config().times.retry_after;
         ApiError::new(Code::LimitExceeded, text).retry_after(wait)
     };
     let busy = |text: &str| {
-        ApiError::new(Code::ServerBusy, text).retry_after(inner.config.times.retry_after)
+        ApiError::new(Code::ServerBusy, text).retry_after(inner.config().times.retry_after)
     };
     match error {
         CallingError::Connections(most) => {

@@ -106,6 +106,8 @@ codes! {
     RepeatabilityExpired = PRECONDITION_FAILED,
     /// The body took too long to come.
     RequestTimeout = REQUEST_TIMEOUT,
+    /// The configuration file is wrong; the message says what. Nothing was changed.
+    ConfigurationInvalid = UNPROCESSABLE_ENTITY,
     /// The body is too large.
     RequestTooLarge = PAYLOAD_TOO_LARGE,
     /// The body is not JSON by its `Content-Type`.

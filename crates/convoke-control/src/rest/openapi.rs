@@ -16,7 +16,7 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, Required, ResponseBuild
 
 use super::calling::{begin, within};
 use super::error::{Code, Shape};
-use super::{events, identities, live, records, rooms, webhooks};
+use super::{events, identities, live, records, reload, rooms, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,6 +54,7 @@ use super::{events, identities, live, records, rooms, webhooks};
         webhooks::list,
         webhooks::dead_letters,
         webhooks::replay,
+        reload::reload,
         begin::create,
         begin::answer,
         begin::redirect,

@@ -61,9 +61,19 @@ pub(crate) enum ConfigError {
     /// A key file cannot be used.
     #[error("`tokens.keys[{index}]`: {message}")]
     Key { index: usize, message: String },
+    /// The certificate cannot be used.
+    #[error("`http.tls_certificate_file` and `tls_key_file`: {0}")]
+    Tls(String),
     /// The keys do not fit together.
     #[error("`tokens.keys`: {0}")]
     KeySet(convoke_control::KeyError),
+}
+
+impl ConfigError {
+    /// What is wanted does not go with what stays.
+    pub(crate) fn not_merged(error: serde_json::Error) -> Self {
+        Self::Syntax { place: Place::Nowhere, message: error.to_string() }
+    }
 }
 
 fn hint(nearest: Option<&str>, known: &str) -> String {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use axum::http::Uri;
 use convoke_control::{
     self as control, CallingConfig, ControlConfig, ExternalIssuer, Jwks, Key, KeySet, MAX_LEEWAY,
-    Origins, Proxies, Slots, Times, TokenRules,
+    Origins, Proxies, Slots, Times, Tls, TokenRules,
 };
 use convoke_node::NodeConfig;
 use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
@@ -28,8 +28,8 @@ use convoke_protocol::LobbyPolicy;
 
 pub(crate) use error::ConfigError;
 pub(crate) use load::Source;
-pub(crate) use raw::{LogFormat, RawLog};
-use raw::{RawAlgorithm, RawConfig, RawKey};
+pub(crate) use raw::{LogFormat, RawConfig, RawLog};
+use raw::{RawAlgorithm, RawKey};
 pub(crate) use services::{OpenError, ServiceSettings};
 use units::{Size, Text};
 
@@ -43,6 +43,8 @@ pub(crate) const EXAMPLE: &str = include_str!("../../../../config/convoke.exampl
 pub(crate) struct Config {
     /// Where HTTP and WebSocket clients connect.
     pub(crate) listen: SocketAddr,
+    /// The files of its certificate and key, if it speaks TLS.
+    tls: Option<[PathBuf; 2]>,
     /// Where metrics are.
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// For the media node.
@@ -119,6 +121,17 @@ impl Config {
         config
     }
 
+    /// The certificate and key, if there is TLS.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>, ConfigError> {
+        let Some([certificate, key]) = &self.tls else { return Ok(None) };
+        let read = |path: &PathBuf| {
+            let failed = |error| ConfigError::Tls(format!("{}: {error}", path.display()));
+            std::fs::read(path).map_err(failed)
+        };
+        let tls = Tls::new(&read(certificate)?, &read(key)?);
+        tls.map(Some).map_err(|error| ConfigError::Tls(error.to_string()))
+    }
+
     /// Where metrics are if nothing else is asked for.
     pub(crate) fn default_metrics_listen() -> Option<SocketAddr> {
         RawConfig::default().http.metrics_listen
@@ -154,7 +167,8 @@ struct ControlSettings {
 }
 
 impl Config {
-    fn check(raw: RawConfig, source: &Source) -> Result<Self, ConfigError> {
+    /// Checks what was read, one key against another.
+    pub(crate) fn check(raw: RawConfig, source: &Source) -> Result<Self, ConfigError> {
         check_counts(&raw, source)?;
         check_ranges(&raw, source)?;
         check_together(&raw, source)?;
@@ -162,6 +176,7 @@ impl Config {
         let issuers = issuers(&raw.tokens, source)?;
         Ok(Self {
             listen: raw.http.listen,
+            tls: tls(&raw.http, source)?,
             metrics_listen: raw.http.metrics_listen,
             node: node(&raw),
             control: control(&raw, source)?,
@@ -446,6 +461,24 @@ fn check_together(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// Both files of TLS, or none.
+fn tls(http: &raw::RawHttp, source: &Source) -> Result<Option<[PathBuf; 2]>, ConfigError> {
+    match (&http.tls_certificate_file, &http.tls_key_file) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => {
+            Ok(Some([certificate, key].map(|file| resolve(source.directory(), file.as_ref()))))
+        }
+        (Some(_), None) => Err(ConfigError::Missing {
+            place: source.place("http.tls_certificate_file"),
+            key: "http.tls_key_file".to_owned(),
+        }),
+        (None, Some(_)) => Err(ConfigError::Missing {
+            place: source.place("http.tls_key_file"),
+            key: "http.tls_certificate_file".to_owned(),
+        }),
+    }
 }
 
 fn check_addresses(media: &raw::RawMedia, source: &Source) -> Result<(), ConfigError> {

@@ -54,6 +54,10 @@ section! {
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
         #[serde(with = "units::text")]
         metrics_listen: Option<SocketAddr> = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
+        #[serde(with = "units::text")]
+        tls_certificate_file: Option<String> = None,
+        #[serde(with = "units::text")]
+        tls_key_file: Option<String> = None,
         #[serde(with = "units::list")]
         allowed_origins: Vec<String> = Vec::new(),
         #[serde(with = "units::text")]

@@ -98,12 +98,13 @@ impl ServiceSettings {
         })
     }
 
-    /// Opens the store and reads the keys; `dev` come on top. `None` when nobody could ask.
-    pub(crate) async fn open(
+    /// Reads the keys of who may ask and of issued tokens; `dev` come on top. `None` when nobody could
+    /// ask.
+    fn read_keys(
         &self,
         config: &Config,
         dev: Option<(ServiceKey, Minter)>,
-    ) -> Result<Option<Services>, OpenError> {
+    ) -> Result<Option<(ServiceKeys, Option<Issuer>)>, OpenError> {
         let (dev_key, dev_minter) = dev.unzip();
         let mut keys: Vec<ServiceKey> = dev_key.into_iter().collect();
         for (source, roles) in &self.keys {
@@ -117,7 +118,33 @@ impl ServiceSettings {
             Some((kid, private)) => Some(read_minter(config, kid, private.as_ref())?),
             None => dev_minter,
         };
-        let issuer = minter.map(|minter| Issuer::new(minter, &config.rules));
+        Ok(Some((keys, minter.map(|minter| Issuer::new(minter, &config.rules)))))
+    }
+
+    fn read_webhooks(&self) -> Result<Vec<Webhook>, OpenError> {
+        self.webhooks.iter().map(|target| target.read(self.telling)).collect()
+    }
+
+    /// The same services with keys, limits and webhooks as they are now.
+    pub(crate) fn reopen(
+        &self,
+        open: &Services,
+        config: &Config,
+        dev: Option<(ServiceKey, Minter)>,
+    ) -> Result<Option<Services>, OpenError> {
+        let Some((keys, issuer)) = self.read_keys(config, dev)? else { return Ok(None) };
+        let webhooks = self.read_webhooks()?;
+        Ok(Some(open.reconfigured(keys, issuer, self.limits).with_webhooks(webhooks)))
+    }
+
+    /// Opens the store and reads the keys; `dev` come on top. `None` when nobody could ask.
+    pub(crate) async fn open(
+        &self,
+        config: &Config,
+        dev: Option<(ServiceKey, Minter)>,
+    ) -> Result<Option<Services>, OpenError> {
+        let Some((keys, issuer)) = self.read_keys(config, dev)? else { return Ok(None) };
+        let webhooks = self.read_webhooks()?;
         let location = self.location()?;
         if location == Location::Memory {
             tracing::warn!("identities and rooms are kept in memory only; see [store]");
@@ -125,8 +152,6 @@ impl ServiceSettings {
         let store = StoreConfig { location, patience: self.patience };
         let store = Store::open(&store).await?;
         let services = Services::open(store, keys, issuer, self.limits).await?;
-        let webhooks = self.webhooks.iter().map(|target| target.read(self.telling));
-        let webhooks = webhooks.collect::<Result<_, _>>()?;
         Ok(Some(services.with_webhooks(webhooks)))
     }
 
