@@ -14,6 +14,7 @@ use crate::keys::KeySet;
 use crate::mint::Minter;
 use crate::reload::Reloads;
 use crate::services::Services;
+use crate::turn::Turn;
 
 /// Settings of [`crate::Control`].
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct ControlConfig {
     pub proxies: Proxies,
     /// For the clients' peer connections.
     pub ice_servers: Vec<IceServer>,
+    /// Beside them, TURN servers with credentials for each client.
+    pub turn: Vec<Turn>,
     /// How many slots clients are told to offer.
     pub slots: Slots,
     /// Who waits in the lobby of calls whose starter does not say: nobody.
@@ -151,6 +154,7 @@ impl ControlConfig {
             origins: Origins::These(Vec::new()),
             proxies: Proxies::default(),
             ice_servers: Vec::new(),
+            turn: Vec::new(),
             slots: Slots::default(),
             lobby: LobbyPolicy::default(),
             times: Times::default(),

@@ -55,6 +55,7 @@ mod session;
 mod sync;
 mod tls;
 mod token;
+mod turn;
 mod webhooks;
 
 pub use calling::CallingConfig;
@@ -74,4 +75,5 @@ pub use ringing::{RingError, RingEvent, RingRequest};
 pub use services::{Issuer, Role, ServiceKey, ServiceKeys, ServiceLimits, Services};
 pub use tls::{Tls, TlsError};
 pub use token::{AccessToken, MAX_NAME, MAX_TOKEN, TokenError};
+pub use turn::{MIN_TURN_SECRET, Turn, TurnError};
 pub use webhooks::{Webhook, WebhookError};

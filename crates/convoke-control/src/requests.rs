@@ -100,6 +100,9 @@ impl Agent {
         let app = app.into();
         let since_epoch = token.expires_at.duration_since(SystemTime::UNIX_EPOCH);
         let expires_at_ms = since_epoch.unwrap_or_default().as_millis();
+        let now = SystemTime::now();
+        let turn = config.turn.iter().map(|turn| turn.server(&token.identity, now));
+        let ice_servers = config.ice_servers.iter().cloned().chain(turn).collect();
         let welcome = Welcome {
             request_id: hello.request_id,
             agent_id: self.id.to_string(),
@@ -113,7 +116,7 @@ impl Agent {
                 video_slots: config.slots.video,
             },
             ping_interval_ms: millis(config.times.ping),
-            ice_servers: config.ice_servers.clone(),
+            ice_servers,
         };
         let first = self.known.replace(Known { token, display_name, app }).is_none();
         // What rings must be told behind it.

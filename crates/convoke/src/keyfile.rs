@@ -93,6 +93,12 @@ pub(crate) fn read_secret(path: &Path) -> Result<Secret, KeyFileError> {
     Ok(Secret::new(secret))
 }
 
+/// Reads a secret that is used as it is written, blanks around it apart.
+pub(crate) fn read_text(path: &Path) -> Result<String, KeyFileError> {
+    let text = read(path)?.trim().to_owned();
+    if is_sample(text.as_bytes()) { Err(KeyFileError::Sample(path.to_owned())) } else { Ok(text) }
+}
+
 /// Reads a PEM file that must hold a `label` such as `PUBLIC KEY`.
 pub(crate) fn read_pem(path: &Path, label: &'static str) -> Result<String, KeyFileError> {
     let text = read(path)?;

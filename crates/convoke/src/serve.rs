@@ -87,11 +87,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, ServeError> {
 
 /// The control plane's settings, services apart.
 pub(crate) fn control(config: &Config, dev: Option<&Dev>) -> Result<ControlConfig, ServeError> {
-    let Some(dev) = dev else {
-        return Ok(config.control(config.key_set(None)?));
-    };
-    let mut control = config.control(config.key_set(Some(dev.key()?))?);
-    control.dev_minter = Some(dev.minter()?);
+    let key = dev.map(Dev::key).transpose()?;
+    let mut control = config.control(config.key_set(key)?);
+    control.dev_minter = dev.map(Dev::minter).transpose()?;
+    control.turn = config.turn()?;
     Ok(control)
 }
 

@@ -236,3 +236,51 @@ async fn certificates_change_while_connections_go_on() {
     let (_, log) = server.process.wait(PATIENCE);
     assert!(log.contains("the configuration was not changed"), "{log}");
 }
+
+/// What a client is told of TURN.
+async fn ice_servers(server: &Server) -> Value {
+    let url = server.url.replace("http://", "ws://");
+    let (mut agent, _) =
+        tokio_tungstenite::connect_async(format!("{url}agent")).await.expect("a WebSocket");
+    let hello = json!({ "type": "hello", "protocol": 1, "token": server.token("main") });
+    agent.send(Message::Text(hello.to_string().into())).await.expect("sent");
+    let welcome = agent.next().await.expect("an answer").expect("no error");
+    let welcome: Value = serde_json::from_str(&welcome.to_string()).expect("JSON");
+    welcome["iceServers"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_are_told_of_turn_with_credentials_of_their_own() {
+    use aws_lc_rs::hmac;
+    use base64::Engine as _;
+    let folder = folder(&["main", "app"]);
+    folder.file("turn.key", "the secret of coturn, as written\n");
+    let more = |url: &str| {
+        let turn =
+            "[turn]\nlifetime = \"1h\"\n[[turn.servers]]\nsecret_file = \"turn.key\"\nurls = ";
+        config("main", "app", &format!("[http]\nmetrics_listen = \"\"\n{turn}[\"{url}\"]\n"))
+    };
+    let server = Server::start(folder, &more("turn:first.example.com"));
+    let told = ice_servers(&server).await;
+    assert_eq!(told[0]["urls"], json!(["turn:first.example.com"]));
+    let username = told[0]["username"].as_str().expect("a name");
+    let expires: u64 = username.strip_suffix(":alice").expect("whose").parse().expect("when");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("now").as_secs();
+    assert!((now + 3_500..=now + 3_600).contains(&expires), "{expires} at {now}");
+    let sign = |secret: &str| {
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+        let engine = base64::engine::general_purpose::STANDARD;
+        json!(engine.encode(hmac::sign(&key, username.as_bytes())))
+    };
+    assert_eq!(told[0]["credential"], sign("the secret of coturn, as written"));
+
+    // Another server, and too short a secret.
+    server.write(&more("turn:second.example.com"));
+    assert_eq!(server.ask("app", "POST", "config/:reload").0, 200);
+    assert_eq!(ice_servers(&server).await[0]["urls"], json!(["turn:second.example.com"]));
+    server.folder.file("turn.key", "short");
+    let (status, problem) = server.ask("app", "POST", "config/:reload");
+    assert_eq!(status, 422);
+    assert!(problem["detail"].as_str().expect("text").contains("turn.servers[0]"), "{problem}");
+    assert!(!problem.to_string().contains("short\""), "{problem}");
+}

@@ -61,6 +61,9 @@ pub(crate) enum ConfigError {
     /// A key file cannot be used.
     #[error("`tokens.keys[{index}]`: {message}")]
     Key { index: usize, message: String },
+    /// A TURN server cannot be told of.
+    #[error("`turn.servers[{index}]`: {message}")]
+    Turn { index: usize, message: String },
     /// The certificate cannot be used.
     #[error("`http.tls_certificate_file` and `tls_key_file`: {0}")]
     Tls(String),

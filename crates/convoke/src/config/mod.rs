@@ -20,7 +20,7 @@ use std::time::Duration;
 use axum::http::Uri;
 use convoke_control::{
     self as control, CallingConfig, ControlConfig, ExternalIssuer, Jwks, Key, KeySet, MAX_LEEWAY,
-    Origins, Proxies, Slots, Times, Tls, TokenRules,
+    Origins, Proxies, Slots, Times, Tls, TokenRules, Turn,
 };
 use convoke_node::NodeConfig;
 use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
@@ -57,12 +57,23 @@ pub(crate) struct Config {
     pub(crate) keys: Vec<KeySource>,
     /// Others whose tokens are accepted.
     issuers: Vec<ExternalIssuer>,
+    /// TURN servers: their URLs and the files of their secrets.
+    turn: Vec<TurnSource>,
+    /// How long their credentials are good.
+    turn_lifetime: Duration,
     /// What app servers may ask for, and where it is kept.
     pub(crate) services: ServiceSettings,
     /// How long calls may take to end when the server is told to stop.
     pub(crate) drain: Duration,
     /// What is logged, and how.
     pub(crate) log: RawLog,
+}
+
+/// One configured TURN server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TurnSource {
+    urls: Vec<String>,
+    secret_file: Option<PathBuf>,
 }
 
 /// One configured token key.
@@ -132,6 +143,19 @@ impl Config {
         tls.map(Some).map_err(|error| ConfigError::Tls(error.to_string()))
     }
 
+    /// Reads the secrets of the TURN servers.
+    pub(crate) fn turn(&self) -> Result<Vec<Turn>, ConfigError> {
+        let read = |(index, one): (usize, &TurnSource)| {
+            let failed = |message: String| ConfigError::Turn { index, message };
+            let secret = one.secret_file.as_deref().map(keyfile::read_text).transpose();
+            let secret = secret.map_err(|error| failed(error.to_string()))?;
+            let secret = secret.as_ref().map(|text| text.as_bytes());
+            Turn::new(one.urls.clone(), secret, self.turn_lifetime)
+                .map_err(|error| failed(error.to_string()))
+        };
+        self.turn.iter().enumerate().map(read).collect()
+    }
+
     /// Where metrics are if nothing else is asked for.
     pub(crate) fn default_metrics_listen() -> Option<SocketAddr> {
         RawConfig::default().http.metrics_listen
@@ -185,6 +209,8 @@ impl Config {
                 issuer: raw.tokens.issuer,
                 audience: raw.tokens.audience,
             },
+            turn: turn(&raw.turn, source)?,
+            turn_lifetime: raw.turn.lifetime,
             services,
             issuers,
             keys: keys(&raw.tokens.keys, source)?,
@@ -395,6 +421,7 @@ fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> 
         ("media.timeout", media.timeout, Duration::from_secs(1), DAY),
         ("media.keyframe_interval", media.keyframe_interval, Duration::from_millis(50), DAY),
         ("tokens.leeway", raw.tokens.leeway, Duration::ZERO, MAX_LEEWAY),
+        ("turn.lifetime", raw.turn.lifetime, Duration::from_secs(10), 30 * DAY),
         ("store.patience", raw.store.patience, Duration::from_millis(100), DAY),
         ("store.keep_events", raw.store.keep_events, Duration::ZERO, 36_500 * DAY),
         ("store.keep_audit", raw.store.keep_audit, Duration::ZERO, 36_500 * DAY),
@@ -479,6 +506,26 @@ fn tls(http: &raw::RawHttp, source: &Source) -> Result<Option<[PathBuf; 2]>, Con
             key: "http.tls_certificate_file".to_owned(),
         }),
     }
+}
+
+fn turn(raw: &raw::RawTurn, source: &Source) -> Result<Vec<TurnSource>, ConfigError> {
+    let mut servers = Vec::new();
+    for (index, one) in raw.servers.iter().enumerate() {
+        let secret_file = one.secret_file.as_ref().map(|file| resolve(source.directory(), file));
+        // With any secret: whether the real one does is found when it is read.
+        let secret = secret_file.as_ref().map(|_| &[0; control::MIN_TURN_SECRET][..]);
+        if let Err(error) = Turn::new(one.urls.clone(), secret, raw.lifetime) {
+            let at = format!("turn.servers.{index}.urls");
+            return Err(wrong(
+                source,
+                &at,
+                error,
+                "turn: URLs with a `secret_file`, or stun: URLs",
+            ));
+        }
+        servers.push(TurnSource { urls: one.urls.clone(), secret_file });
+    }
+    Ok(servers)
 }
 
 fn check_addresses(media: &raw::RawMedia, source: &Source) -> Result<(), ConfigError> {

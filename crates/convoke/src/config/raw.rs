@@ -37,6 +37,7 @@ pub(crate) struct RawConfig {
     pub(crate) http: RawHttp,
     pub(crate) media: RawMedia,
     pub(crate) tokens: RawTokens,
+    pub(crate) turn: RawTurn,
     pub(crate) store: RawStore,
     pub(crate) services: RawServices,
     pub(crate) webhooks: RawWebhooks,
@@ -148,6 +149,24 @@ pub(crate) struct RawIssuer {
 pub(crate) enum RawAlgorithm {
     Hs256,
     EdDsa,
+}
+
+section! {
+    /// `[turn]`
+    RawTurn {
+        servers: Vec<RawTurnServer> = Vec::new(),
+        #[serde(with = "units::text")]
+        lifetime: Duration = Duration::from_secs(24 * 3_600),
+    }
+}
+
+/// One of `[[turn.servers]]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawTurnServer {
+    pub(crate) urls: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secret_file: Option<PathBuf>,
 }
 
 section! {

@@ -67,9 +67,10 @@ fn the_keys_that_the_example_shows_in_comments_are_valid() {
     assert_eq!(config.keys.len(), 2);
     let config = load(&shown("# [[tokens.issuers]]")).expect("valid issuers");
     assert_eq!(config.issuers.len(), 1);
-    for shown in ["# [[services.keys]]", "# [[webhooks.targets]]"].map(shown) {
+    for shown in ["# [[services.keys]]", "# [[webhooks.targets]]", "# [[turn.servers]]"].map(shown)
+    {
         let config = load(&shown).expect("valid");
-        assert_ne!(config.services, load("").expect("defaults").services);
+        assert_ne!(format!("{config:?}"), format!("{:?}", load("").expect("defaults")));
     }
 }
 
@@ -91,6 +92,11 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
         "log.level" => text("debug"),
         "tokens.issuers" => {
             let one = "[[k]]\nissuer = \"a\"\njwks_file = \"f\"";
+            let mut table: toml::Table = one.parse().expect("TOML");
+            table.remove("k").expect("k")
+        }
+        "turn.servers" => {
+            let one = "[[k]]\nurls = [\"stun:a\"]";
             let mut table: toml::Table = one.parse().expect("TOML");
             table.remove("k").expect("k")
         }
@@ -187,6 +193,14 @@ fn wrong_values_name_key_value_and_expectation() {
             ["`http.trusted_proxies`", "nginx", "10.0.0.0/8"],
         ),
         ("[http]\nheader_timeout = \"1ms\"", ["`http.header_timeout`", "1ms", "from 100ms"]),
+        (
+            "[[turn.servers]]\nurls = [\"turn:a\"]",
+            ["`turn.servers.0.urls`", "needs a secret", "secret_file"],
+        ),
+        (
+            "[[turn.servers]]\nurls = [\"a.example\"]",
+            ["`turn.servers.0.urls`", "a.example", "turn:"],
+        ),
         ("[media]\nport = 70000", ["`media.port`", "70000", "65535"]),
         ("[media]\nport = 65535\nworkers = 4", ["`media.port`", "65535", "4 workers"]),
         ("[media]\nworkers = -1", ["`media.workers`", "-1", "0 or more"]),
