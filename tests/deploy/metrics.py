@@ -96,7 +96,9 @@ def main() -> int:
     subprocess.run([promtool, "check", "metrics"], input=text, text=True, check=True)
     series = scrape(text)
     documented = set(re.findall(r"^\| `(convoke_\w+)`", Path("crates/convoke-control/METRICS.md").read_text(), re.M))
-    exported = set(re.findall(r"^# TYPE (\w+) ", text, re.M))
+    exported = set(re.findall(r"^# TYPE (convoke_\w+) ", text, re.M))
+    if "process_resident_memory_bytes" not in text:
+        sys.exit("the scrape has nothing of the process")
     wrong = [f"METRICS.md and the scrape differ: {name}" for name in documented ^ exported]
 
     rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]

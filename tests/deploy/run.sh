@@ -45,7 +45,11 @@ cp deploy/prometheus/alerts.yml tests/deploy/alerts.test.yml deploy/compose/prom
 "$promtool" check config "$folder/prometheus.yml" >/dev/null
 "$promtool" test rules "$folder/alerts.test.yml"
 
-"$binary" serve --dev --http 127.0.0.1:0 --media 127.0.0.1:0 --data-dir "$folder/data" >"$folder/log" 2>&1 &
+# With a webhook, whose metrics are there only then. Nothing happens, so nobody is told anything.
+"$binary" token key --algorithm hs256 --out "$folder/hook.key" >/dev/null
+printf '[[webhooks.targets]]\nname = "app"\nurl = "http://127.0.0.1:9/"\nsecret_file = "hook.key"\n' \
+  >"$folder/convoke.toml"
+"$binary" serve --dev --config "$folder/convoke.toml" --http 127.0.0.1:0 --media 127.0.0.1:0 --data-dir "$folder/data" >"$folder/log" 2>&1 &
 server=$!
 tries=200
 until [[ -s $folder/data/dev.json ]]; do
@@ -57,8 +61,13 @@ until [[ -s $folder/data/dev.json ]]; do
   sleep 0.1
 done
 "$python" - "$folder/data/dev.json" >"$folder/scrape" <<'PYTHON'
-import json, sys, urllib.request
+import json, sys, time, urllib.request
 url = json.load(open(sys.argv[1]))["metricsUrl"]
-sys.stdout.write(urllib.request.urlopen(url, timeout=10).read().decode())
+for _ in range(100):
+    page = urllib.request.urlopen(url, timeout=10).read().decode()
+    if "convoke_webhook_backlog_events" in page:
+        break
+    time.sleep(0.1)
+sys.stdout.write(page)
 PYTHON
 "$python" tests/deploy/metrics.py "$promtool" "$folder/scrape"

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use convoke_node::core::{Action, LeaveReason, Permissions, Reply, RoomId};
@@ -24,7 +24,7 @@ use crate::config::ControlConfig;
 use crate::convert;
 use crate::dispatch::dispatch;
 use crate::ids::{AgentId, ResumeHash};
-use crate::metrics::{Counters, count};
+use crate::metrics::{Counters, Lags, count};
 use crate::outlet::Outlet;
 use crate::recorder::Recorder;
 use crate::ringing::Ringing;
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) places: Seats<()>,
     /// WebSockets of each address, and of each identity.
     pub(crate) agents_of: (Seats<Address>, Seats<Arc<str>>),
+    /// How far webhooks were behind lately.
+    pub(crate) lags: Mutex<Lags>,
     /// Wrong access tokens by address.
     pub(crate) wrong_tokens: Rates<Address>,
     /// Joins by identity.
@@ -132,6 +134,7 @@ impl Control {
             agents: DashMap::new(),
             places: Seats::default(),
             agents_of: Default::default(),
+            lags: Mutex::default(),
             wrong_tokens: Rates::default(),
             joins: Rates::default(),
             refresh: tokio::sync::Notify::new(),
@@ -145,6 +148,8 @@ impl Control {
         let (rooms, tidier, teller) = (Arc::clone(&inner), Arc::clone(&inner), Arc::clone(&inner));
         background.spawn(async move { rooms.watch_rooms().await });
         background.spawn(async move { tidier.keep_tidy().await });
+        let watcher = Arc::clone(&inner);
+        background.spawn(async move { watcher.watch_lags().await });
         background.spawn(async move { teller.tell_webhooks().await });
         let dispatcher = Arc::clone(&inner);
         tokio::spawn(async move {

@@ -23,13 +23,17 @@ use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use convoke_node::WorkerStats;
 use convoke_protocol::SUBPROTOCOL;
+use convoke_store::Operations;
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
 use crate::agent::{self, AgentPlace};
 use crate::clients::{Address, Seat};
 use crate::control::{Control, Inner};
-use crate::metrics::{Collect, Counters, Limited, Source, count};
+use crate::metrics::{Collect, Counters, Lags, Limited, Source, count, kernel_drops};
 use crate::rest;
+use crate::sync::lock;
 use problem::Problem;
 
 impl Control {
@@ -60,7 +64,11 @@ impl Control {
     pub fn metrics_router(&self) -> Router {
         let registry = Registry::new();
         let collect = Collect::new(Arc::clone(&self.inner));
-        if let Err(error) = registry.register(Box::new(collect)) {
+        let own = registry.register(Box::new(collect));
+        // Memory, processor and open files of this process.
+        #[cfg(target_os = "linux")]
+        let own = own.and(registry.register(Box::new(ProcessCollector::for_self())));
+        if let Err(error) = own {
             tracing::error!(%error, "metrics");
         }
         let metrics = move || std::future::ready(metrics(&registry));
@@ -88,6 +96,19 @@ impl Source for Arc<Inner> {
 
     fn calling(&self) -> (usize, [u64; 4]) {
         (self.calling.count(), self.calling.told())
+    }
+
+    fn kernel_drops(&self) -> Option<u64> {
+        let ports: Vec<u16> = self.handle.media_addresses().iter().map(SocketAddr::port).collect();
+        kernel_drops(&ports)
+    }
+
+    fn store(&self) -> Option<[Operations; 2]> {
+        self.config().services.as_ref().map(|services| services.store.operations())
+    }
+
+    fn lags(&self) -> Lags {
+        lock(&self.lags).clone()
     }
 
     fn is_draining(&self) -> bool {

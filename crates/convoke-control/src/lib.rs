@@ -69,8 +69,8 @@ pub use keys::{
 };
 pub use mint::{LIFETIME, MintError, Minter, TokenRequest};
 pub use moderate::ModerationError;
-pub use rest::events::EventFormat;
 pub use reload::{Reload, Reloaded, Reloads};
+pub use rest::events::EventFormat;
 pub use ringing::{RingError, RingEvent, RingRequest};
 pub use services::{Issuer, Role, ServiceKey, ServiceKeys, ServiceLimits, Services};
 pub use tls::{Tls, TlsError};

@@ -9,6 +9,7 @@
 mod collect;
 mod data;
 mod families;
+mod operation;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use convoke_protocol::ErrorCode;
 
 pub(crate) use collect::{Collect, Source};
+pub(crate) use operation::{Lags, kernel_drops};
 
 /// How a WebSocket ended, by close code; the last is any other.
 pub(crate) const CLOSES: [&str; 10] = [
@@ -34,6 +36,13 @@ pub(crate) const CLOSES: [&str; 10] = [
 /// What was refused because one address or identity does or holds too much.
 pub(crate) const LIMITED: [&str; 4] =
     ["agents_per_address", "agents_per_identity", "wrong_tokens", "joins"];
+
+/// The first part of an app server's path; the last is any other.
+pub(crate) const ROUTES: [&str; 9] =
+    ["identities", "rooms", "calls", "calling", "events", "audit", "webhooks", "config", "other"];
+
+/// The first figure of a status.
+pub(crate) const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Which of [`LIMITED`].
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +76,8 @@ pub(crate) struct Counters {
     /// For want of a place, and as their address has as many as it may.
     pub(crate) connections_refused: [AtomicU64; 2],
     pub(crate) connections_slow: AtomicU64,
+    /// By [`ROUTES`] and [`STATUSES`].
+    pub(crate) requests: [[AtomicU64; STATUSES.len()]; ROUTES.len()],
     /// See [`LIMITED`].
     pub(crate) limited: [AtomicU64; LIMITED.len()],
     pub(crate) events_lagged: AtomicU64,
@@ -92,6 +103,7 @@ impl Default for Counters {
             connections: AtomicU64::default(),
             connections_refused: zeros(),
             connections_slow: AtomicU64::default(),
+            requests: std::array::from_fn(|_| zeros()),
             limited: zeros(),
             events_lagged: AtomicU64::default(),
             calls_started: AtomicU64::default(),
@@ -151,6 +163,16 @@ impl Counters {
     /// A client was told of an error.
     pub(crate) fn error(&self, code: ErrorCode) {
         count_outcome(&self.errors, Err(code));
+    }
+
+    /// A request of an app server was answered.
+    pub(crate) fn request(&self, path: &str, status: u16) {
+        let first = path.trim_start_matches('/').split(['/', ':']).next().unwrap_or_default();
+        let route = ROUTES.iter().position(|one| *one == first).unwrap_or(ROUTES.len() - 1);
+        let status = usize::from(status / 100).saturating_sub(1);
+        if let Some(counter) = self.requests.get(route).and_then(|one| one.get(status)) {
+            count(counter);
+        }
     }
 
     /// Something was refused for what its address or identity does.

@@ -19,19 +19,22 @@ use base64::engine::general_purpose::STANDARD;
 use convoke_store::{Event, Store, StoreError};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, sleep, timeout};
 
 use crate::control::Inner;
 use crate::keys::Secret;
 use crate::outbound::{self, OutboundError};
 use crate::rest::events::EventFormat;
 use crate::rest::time::{now_ms, to_ms};
+use crate::sync::lock;
 
 /// The first wait after a failure, doubling up to the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(300);
 /// How often the store is asked although nothing was written here.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often it is looked how far webhooks are behind.
+const LAG_EVERY: Duration = Duration::from_secs(10);
 /// The longest reason that is kept of a failure, in bytes.
 const REASON: usize = 200;
 
@@ -160,6 +163,24 @@ fn shorten(mut reason: String) -> String {
 }
 
 impl Inner {
+    /// Looks from time to time how far webhooks are behind, for metrics.
+    pub(crate) async fn watch_lags(&self) {
+        let mut tick = tokio::time::interval(LAG_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let Some(services) = self.config().services.clone() else { return };
+            let mut lags = Vec::new();
+            for webhook in services.webhooks.iter() {
+                // What a store that is down does not tell is left out.
+                if let Ok(lag) = services.store.lag(&webhook.name).await {
+                    lags.push((webhook.name.clone(), lag));
+                }
+            }
+            *lock(&self.lags) = lags;
+        }
+    }
+
     /// Follows the log for all receivers, for ever.
     pub(crate) async fn tell_webhooks(&self) {
         let mut configured = self.configured.subscribe();

@@ -16,8 +16,11 @@ use convoke_core::{DataCloseReason, DataDrop, DataStats, DropReason, RelayDrop, 
 use crate::mailbox::MailCounts;
 use crate::send::SendCounts;
 
+/// The upper bounds of [`WorkerStats::turn_buckets`], in seconds.
+pub const TURN_BUCKETS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1];
+
 /// One worker as seen from outside.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct WorkerStats {
     /// The core's counters (over restarts) and gauges, at most a second old.
     pub core: Stats,
@@ -25,6 +28,10 @@ pub struct WorkerStats {
     pub turns: u64,
     /// Time spent in turns, without waiting.
     pub busy: Duration,
+    /// The share of the last second that was spent in turns, in thousandths: 1,000 is a full core.
+    pub busy_permille: u64,
+    /// Turns that took at most so long, and longer than the bound before.
+    pub turn_buckets: [u64; TURN_BUCKETS.len()],
     /// Time since the loop last came round: under a second unless a turn takes that long.
     pub last_turn: Duration,
     /// `sendmsg` calls.
@@ -164,6 +171,7 @@ pub(crate) struct StatsBlock {
     epoch: Instant,
     core: [AtomicU64; VALUES],
     turns: AtomicU64,
+    turn_buckets: [AtomicU64; TURN_BUCKETS.len()],
     busy_ns: AtomicU64,
     last_turn_ns: AtomicU64,
     sends: [AtomicU64; 4],
@@ -191,6 +199,7 @@ impl StatsBlock {
             epoch: now,
             core: array::from_fn(|_| AtomicU64::default()),
             turns: AtomicU64::default(),
+            turn_buckets: array::from_fn(|_| AtomicU64::default()),
             busy_ns: AtomicU64::default(),
             last_turn_ns: AtomicU64::default(),
             sends: array::from_fn(|_| AtomicU64::default()),
@@ -213,6 +222,8 @@ impl StatsBlock {
             core: decode(load(&self.core)),
             turns: self.turns.load(Relaxed),
             busy: Duration::from_nanos(self.busy_ns.load(Relaxed)),
+            busy_permille: self.busy_permille.load(Relaxed),
+            turn_buckets: load(&self.turn_buckets),
             last_turn: now.saturating_duration_since(last_turn),
             send_calls,
             receive_calls,
@@ -336,6 +347,11 @@ impl Meter {
         self.turns += 1;
         self.busy += spent;
         self.window_busy += spent;
+        // One writer: no need for an exclusive addition.
+        let at = TURN_BUCKETS.iter().position(|bound| spent.as_secs_f64() <= *bound);
+        if let Some(bucket) = at.and_then(|at| self.block.turn_buckets.get(at)) {
+            bucket.store(bucket.load(Relaxed) + 1, Relaxed);
+        }
         let SendCounts { calls, gso_calls, gso_datagrams, drops } = shell.send;
         let block = &self.block;
         store(&block.sends, [calls, gso_calls, gso_datagrams, drops]);

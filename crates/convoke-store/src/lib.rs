@@ -21,6 +21,7 @@ mod repeat;
 mod retention;
 mod rooms;
 mod settings;
+mod stats;
 mod store;
 mod webhooks;
 
@@ -34,5 +35,6 @@ pub use identities::{DELETED, Revocation};
 pub use repeat::Repeat;
 pub use retention::Trimmed;
 pub use rooms::{Created, Role, Room, RoomPatch};
+pub use stats::{Lag, OPERATION_BUCKETS, Operations};
 pub use store::{Location, OpenError, Store, StoreConfig, StoreError};
 pub use webhooks::DeadLetter;

@@ -6,13 +6,14 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::audit::AuditQueue;
 use crate::backend::{Backend, Tx};
 use crate::migrate;
+use crate::stats::Counters;
 
 /// Where the data is.
 #[derive(Clone, PartialEq, Eq)]
@@ -114,6 +115,8 @@ pub struct Store {
     audit: AuditQueue,
     /// The position of the newest event that this process wrote.
     events: Arc<watch::Sender<i64>>,
+    /// Of reads and of writes.
+    counters: Arc<[Counters; 2]>,
 }
 
 impl fmt::Debug for Store {
@@ -141,7 +144,7 @@ impl Store {
         migrate::migrate(&backend).await?;
         let events = Arc::new(watch::Sender::new(0));
         let (audit, queue) = AuditQueue::new();
-        let store = Self { backend, patience, audit, events };
+        let store = Self { backend, patience, audit, events, counters: Arc::default() };
         store.clone().start_audit(queue);
         Ok(store)
     }
@@ -155,6 +158,10 @@ impl Store {
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience
+    }
+
+    pub(crate) fn counters(&self) -> &[Counters; 2] {
+        &self.counters
     }
 
     pub(crate) fn close_queue(&mut self) {
@@ -185,7 +192,7 @@ impl Store {
         &self,
         body: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.bounded(async {
+        self.bounded(&self.counters[0], async {
             let mut tx = self.backend.begin(false).await?;
             body(&mut tx).await
         })
@@ -197,7 +204,7 @@ impl Store {
         &self,
         body: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.bounded(async {
+        self.bounded(&self.counters[1], async {
             let mut tx = self.backend.begin(true).await?;
             let done = body(&mut tx).await?;
             tx.commit().await?;
@@ -208,11 +215,15 @@ impl Store {
 
     async fn bounded<T>(
         &self,
+        counters: &Counters,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.patience, work).await {
+        let began = Instant::now();
+        let done = match tokio::time::timeout(self.patience, work).await {
             Ok(done) => done,
             Err(_) => Err(StoreError::Unavailable("it took too long".to_owned())),
-        }
+        };
+        counters.count(began.elapsed(), matches!(done, Err(StoreError::Unavailable(_))));
+        done
     }
 }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use convoke_node::WorkerStats;
 use convoke_node::core::{DropReason, RelayDrop};
+use convoke_store::Operations;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use super::families::{Families, Label};
+use super::operation::Lags;
 use super::{CLOSES, Counters, JOIN_BUCKETS, LIMITED, outcomes};
 use crate::calling::callback::OUTCOMES as CALLBACKS;
 
@@ -25,6 +27,12 @@ pub(crate) trait Source: Send + Sync {
     fn gauges(&self) -> (usize, usize);
     /// Call connections that are not over, and what became of callbacks.
     fn calling(&self) -> (usize, [u64; CALLBACKS.len()]);
+    /// What the kernel dropped at the media sockets, where it says so.
+    fn kernel_drops(&self) -> Option<u64>;
+    /// Reads and writes of the store, if there is one.
+    fn store(&self) -> Option<[Operations; 2]>;
+    /// How far webhooks are behind.
+    fn lags(&self) -> Lags;
     /// Whether joins are refused because the server will stop.
     fn is_draining(&self) -> bool;
 }
@@ -63,6 +71,7 @@ impl<S: Source> Collector for Collect<S> {
         media(&mut families, &workers);
         relay(&mut families, &workers);
         super::data::collect(&mut families, self.source.counters(), &workers);
+        super::operation::collect(&mut families, &self.source, &workers);
         shell(&mut families, &workers);
         families.all
     }
@@ -134,7 +143,7 @@ fn control(out: &mut Families, source: &impl Source) {
         "convoke_join_duration_seconds",
         "From a join's arrival to its answer, successful ones.",
         &JOIN_BUCKETS,
-        &counters.join_buckets,
+        &counters.join_buckets.each_ref().map(|bucket| bucket.load(Relaxed)),
         counters.join_count.load(Relaxed),
         Duration::from_micros(counters.join_micros.load(Relaxed)).as_secs_f64(),
     );

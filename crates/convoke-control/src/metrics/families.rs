@@ -3,8 +3,6 @@
 //! Owns: the few shapes that are used.
 //! Never: names a metric.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
@@ -72,26 +70,43 @@ impl Families {
         name: &str,
         help: &str,
         bounds: &[f64],
-        counts: &[AtomicU64],
+        counts: &[u64],
         count: u64,
         sum: f64,
     ) {
-        let mut seen = 0;
-        let bucket = |(bound, own): (&f64, &AtomicU64)| {
-            seen += own.load(Relaxed);
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(seen);
-            bucket
+        self.histograms(name, help, bounds, [(&[][..], counts, count, sum)]);
+    }
+
+    /// The same for each set of labels: with counts per bucket, their number and their sum.
+    pub(crate) fn histograms<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        bounds: &[f64],
+        samples: impl IntoIterator<Item = (&'a [Label], &'a [u64], u64, f64)>,
+    ) {
+        let metric = |sample| histogram(bounds, sample);
+        let metrics = samples.into_iter().map(metric).collect();
+        self.family(name, help, MetricType::HISTOGRAM, metrics);
+    }
+
+    /// A gauge for each value of one label, which the configuration names.
+    pub(crate) fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        samples: Vec<(String, f64)>,
+    ) {
+        let metric = |(value, gauge): (String, f64)| {
+            let mut set = Gauge::default();
+            set.set_value(gauge);
+            let mut metric = Metric::from_label(vec![pair(&(label, &value))]);
+            metric.set_gauge(set);
+            metric
         };
-        let buckets: Vec<Bucket> = bounds.iter().zip(counts).map(bucket).collect();
-        let mut histogram = Histogram::default();
-        histogram.set_bucket(buckets);
-        histogram.set_sample_count(count.max(seen));
-        histogram.set_sample_sum(sum);
-        let mut metric = Metric::from_label(Vec::new());
-        metric.set_histogram(histogram);
-        self.family(name, help, MetricType::HISTOGRAM, vec![metric]);
+        let metrics = samples.into_iter().map(metric).collect();
+        self.family(name, help, MetricType::GAUGE, metrics);
     }
 
     fn family(&mut self, name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) {
@@ -104,9 +119,28 @@ impl Families {
     }
 }
 
-fn pair((name, value): &Label) -> LabelPair {
+fn pair((name, value): &(&str, &str)) -> LabelPair {
     let mut pair = LabelPair::default();
     pair.set_name((*name).to_owned());
     pair.set_value((*value).to_owned());
     pair
+}
+
+fn histogram(bounds: &[f64], (labels, counts, count, sum): (&[Label], &[u64], u64, f64)) -> Metric {
+    let mut seen = 0;
+    let bucket = |(bound, own): (&f64, &u64)| {
+        seen += own;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(seen);
+        bucket
+    };
+    let buckets: Vec<Bucket> = bounds.iter().zip(counts).map(bucket).collect();
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets);
+    histogram.set_sample_count(count.max(seen));
+    histogram.set_sample_sum(sum);
+    let mut metric = Metric::from_label(labels.iter().map(pair).collect());
+    metric.set_histogram(histogram);
+    metric
 }

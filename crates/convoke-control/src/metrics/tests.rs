@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use convoke_node::WorkerStats;
+use convoke_store::{Lag, Operations};
 use prometheus::core::Collector as _;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
@@ -16,13 +17,24 @@ impl Source for &'static Fake {
         &self.0
     }
     fn workers(&self) -> Vec<WorkerStats> {
-        Vec::new()
+        vec![WorkerStats { busy_permille: 250, ..WorkerStats::default() }; 2]
     }
     fn gauges(&self) -> (usize, usize) {
         (3, 4)
     }
     fn calling(&self) -> (usize, [u64; 4]) {
         (1, [1, 2, 3, 4])
+    }
+    fn kernel_drops(&self) -> Option<u64> {
+        Some(6)
+    }
+    fn store(&self) -> Option<[Operations; 2]> {
+        let one = |count| Operations { count, failed: 1, ..Operations::default() };
+        Some([one(5), one(7)])
+    }
+    fn lags(&self) -> Lags {
+        let lag = Lag { events: 8, oldest_at: Some(0), dead_letters: 9 };
+        vec![("app".into(), lag), ("other".into(), Lag::default())]
     }
     fn is_draining(&self) -> bool {
         true
@@ -72,6 +84,7 @@ fn ob_02_the_number_of_series_does_not_depend_on_what_clients_do() {
         fake.0.join(Err(code), Duration::from_millis(at));
         fake.0.join(Ok(()), Duration::from_millis(at));
         fake.0.resume(Err(code));
+        fake.0.request("/nowhere/in/particular", u16::try_from(at % 1000).unwrap());
         fake.0.close(u16::try_from(at % 5000).unwrap());
         fake.0.transport(at % 2 == 0, at % 3 == 0);
     }
@@ -89,11 +102,20 @@ fn values_come_out_where_they_belong() {
     fake.0.close(convoke_protocol::close::TAKEN_OVER);
     fake.0.close(1000);
     fake.0.transport(true, true);
+    fake.0.request("/rooms/1/:x", 404);
     let text = text(fake);
     for line in [
         "convoke_calls 3",
         "convoke_agents 4",
         "convoke_draining 1",
+        "convoke_worker_busy_ratio{worker=\"1\"} 0.25",
+        "convoke_socket_kernel_drops_total 6",
+        "convoke_store_failures_total{kind=\"write\"} 1",
+        "convoke_store_operation_seconds_count{kind=\"write\"} 7",
+        "convoke_webhook_backlog_events{webhook=\"app\"} 8",
+        "convoke_webhook_backlog_seconds{webhook=\"other\"} 0",
+        "convoke_webhook_dead_letters{webhook=\"app\"} 9",
+        "convoke_rest_requests_total{route=\"rooms\",status=\"4xx\"} 1",
         "convoke_joins_total{outcome=\"ok\"} 2",
         "convoke_joins_total{outcome=\"sdpInvalid\"} 1",
         "convoke_agents_closed_total{reason=\"taken_over\"} 1",

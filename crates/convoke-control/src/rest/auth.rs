@@ -59,7 +59,8 @@ pub(crate) async fn admit(
     request: Request,
     next: Next,
 ) -> Response {
-    let shape = Shape::of(request.uri().path());
+    let path = request.uri().path().to_owned();
+    let shape = Shape::of(&path);
     let (mut parts, body) = request.into_parts();
     let mut response = match gate.check(&parts, &original, body, shape).await {
         Ok((caller, body)) => {
@@ -70,10 +71,12 @@ pub(crate) async fn admit(
         }
         Err(error) => error.into_response(),
     };
-    match response.extensions_mut().remove::<ApiError>() {
+    let response = match response.extensions_mut().remove::<ApiError>() {
         Some(error) => error.shaped(shape).into_response(),
         None => response,
-    }
+    };
+    gate.inner.counters.request(&path, response.status().as_u16());
+    response
 }
 
 /// A change is carried out whether or not its client waits for it: what is in the store must act too.

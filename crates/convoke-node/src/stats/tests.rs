@@ -58,6 +58,7 @@ fn turns_are_published_as_they_are() {
     let stats = block.read(end + Duration::from_millis(5));
     assert_eq!((stats.turns, stats.busy), (1, Duration::from_millis(2)));
     assert_eq!(stats.last_turn, Duration::from_millis(5));
+    assert_eq!(stats.turn_buckets, [0, 0, 0, 1, 0, 0, 0, 0]);
     assert_eq!((stats.send_calls, stats.gso_calls), (1, 2));
     assert_eq!((stats.gso_datagrams, stats.send_drops), (3, 4));
     assert_eq!((stats.receive_calls, stats.receive_drops, stats.events_dropped), (5, 6, 7));
@@ -80,6 +81,7 @@ fn load_is_of_people_work_and_new_rooms() {
     meter.turn(now, now + Duration::from_millis(500), NOTHING);
     meter.turn(now + WINDOW, now + WINDOW, NOTHING);
     assert_eq!(block.load(), 10 + 500 + 4);
+    assert_eq!(block.read(now + WINDOW).busy_permille, 500);
     meter.turn(now + 2 * WINDOW, now + 2 * WINDOW, NOTHING);
     assert_eq!(block.load(), 10);
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::{Folder, change, open, recorded};
 use crate::{
-    CallChange, Created, DELETED, Event, Location, OpenError, Repeat, Role, Room, RoomPatch, Store,
-    StoreConfig, StoreError, Trimmed,
+    CallChange, Created, DELETED, Event, Lag, Location, OpenError, Repeat, Role, Room, RoomPatch,
+    Store, StoreConfig, StoreError, Trimmed,
 };
 
 const HOSTILE: [&str; 6] =
@@ -62,6 +62,7 @@ async fn keeps_its_promises(store: &Store) {
     events(store).await;
     webhooks(store).await;
     retention(store).await;
+    counts(store);
     let all = [
         crate::audit::ALL,
         crate::calls::ALL,
@@ -71,6 +72,7 @@ async fn keeps_its_promises(store: &Store) {
         crate::retention::ALL,
         crate::rooms::ALL,
         crate::settings::ALL,
+        crate::stats::ALL,
         crate::webhooks::ALL,
     ];
     let all: BTreeSet<&str> = all.into_iter().flatten().copied().collect();
@@ -331,6 +333,13 @@ async fn webhooks(store: &Store) {
     store.advance("app", start + 2, &dead, 90).await.unwrap();
     store.advance("app", start + 1, &[], 91).await.unwrap();
     assert_eq!(store.cursor("app").await.unwrap(), start + 2, "a cursor never goes back");
+    let lag = store.lag("app").await.unwrap();
+    assert_eq!(lag, Lag { events: 0, oldest_at: None, dead_letters: 1 });
+    store.create_identity("after", &change(77, "identity.create")).await.unwrap();
+    let lag = store.lag("app").await.unwrap();
+    assert_eq!(lag, Lag { events: 1, oldest_at: Some(77), dead_letters: 1 });
+    assert_eq!(store.lag("stranger").await.unwrap(), Lag::default());
+    store.advance("app", start + 3, &[], 92).await.unwrap();
     let letters = store.dead_letters("app", 0, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].event.data["identity"], "later");
@@ -338,6 +347,14 @@ async fn webhooks(store: &Store) {
     store.exhume("app", start + 1).await.unwrap();
     assert!(matches!(store.exhume("app", start + 1).await, Err(StoreError::NotFound)));
     assert!(store.dead_letters("app", 0, 10).await.unwrap().is_empty());
+}
+
+fn counts(store: &Store) {
+    let [reads, writes] = store.operations();
+    for one in [reads, writes] {
+        assert!(one.count > 10 && one.failed == 0 && !one.took.is_zero(), "{one:?}");
+        assert!(one.buckets.iter().sum::<u64>() <= one.count);
+    }
 }
 
 async fn retention(store: &Store) {
