@@ -39,7 +39,20 @@ pub(crate) struct Agent {
     pub(crate) known: Option<Known>,
     /// Its part in a call. May have ended, or have been taken over by another WebSocket.
     pub(crate) session: Option<Arc<Session>>,
+    /// How it comes into calls.
+    pub(crate) via: Via,
     limiter: Limiter,
+}
+
+/// How a participant comes into its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Via {
+    /// By a WebSocket.
+    Agent,
+    /// By WHIP (RFC 9725): it publishes.
+    Whip,
+    /// By WHEP (draft-ietf-wish-whep): it watches.
+    Whep,
 }
 
 /// Who the client acts for.
@@ -66,14 +79,7 @@ async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId) {
     let times = inner.config.times;
     let mut writer = tokio::spawn(write(sink, drain, times.ping, times.farewell));
     let now = Instant::now();
-    let mut agent = Agent {
-        inner: Arc::clone(&inner),
-        id,
-        outlet: outlet.clone(),
-        known: None,
-        session: None,
-        limiter: Limiter::new(limits.messages_per_second, limits.message_burst, now),
-    };
+    let mut agent = Agent::new(Arc::clone(&inner), id, outlet.clone(), Via::Agent, now);
     let code = tokio::select! {
         code = agent.read(&mut stream) => code,
         _ = &mut writer => NORMAL,
@@ -97,6 +103,18 @@ async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId) {
 }
 
 impl Agent {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        id: AgentId,
+        outlet: Outlet,
+        via: Via,
+        now: Instant,
+    ) -> Self {
+        let limits = inner.config.limits;
+        let limiter = Limiter::new(limits.messages_per_second, limits.message_burst, now);
+        Self { inner, id, outlet, known: None, session: None, via, limiter }
+    }
+
     /// Reads until the socket is to be closed; the close code.
     async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> u16 {
         let times = self.inner.config.times;

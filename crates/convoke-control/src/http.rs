@@ -3,10 +3,12 @@
 //! Owns: the routes of the public and of the private side, and who may use them by `Origin`.
 //! Never: puts metrics on the public side, or a secret into a URL.
 
+mod cors;
 mod demo;
 mod dev;
 mod origin;
 mod problem;
+mod whip;
 
 use std::sync::Arc;
 
@@ -29,8 +31,8 @@ use crate::rest;
 use problem::Problem;
 
 impl Control {
-    /// The public side: `/agent`, `/healthz`, `/readyz`, `/dev/token` (in development mode), what
-    /// app servers ask for (see `docs/REST.md`) and the operator's page `/admin`, and the demo. May be
+    /// The public side: `/agent`, `/whip`, `/whep`, `/healthz`, `/readyz`, `/dev/token` (in
+    /// development mode), what app servers ask for (see `docs/REST.md`) and the operator's page `/admin`, and the demo. May be
     /// nested in another router at any path.
     pub fn router(&self) -> Router {
         let services = self.inner.config.services.as_ref();
@@ -41,6 +43,7 @@ impl Control {
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .route("/dev/token", post(dev::token).layer(DefaultBodyLimit::max(dev::MAX_BODY)))
+            .merge(whip::routes(&self.inner))
             .fallback(missing)
             .method_not_allowed_fallback(wrong_method)
             .with_state(Arc::clone(&self.inner))
@@ -75,6 +78,10 @@ impl Source for Arc<Inner> {
 
     fn gauges(&self) -> (usize, usize) {
         (self.calls.count(), self.agents.len())
+    }
+
+    fn http_sessions(&self) -> [u64; 2] {
+        self.http_sessions.counts()
     }
 
     fn calling(&self) -> (usize, [u64; 4]) {
