@@ -276,8 +276,13 @@ async fn first_word(
     let lost = || Refusal::new(ErrorCode::Internal, "the join was lost; try again");
     let read = async {
         loop {
-            let Next::Text(text) = drain.next().await else {
-                return Err(NotCreated::Refused(lost()));
+            // An outlet that is gone was closed after its last word.
+            let text = match drain.next().await {
+                Next::Text(text) => text,
+                Next::Close(_) => match drain.rest() {
+                    Some(text) => text,
+                    None => return Err(NotCreated::Refused(lost())),
+                },
             };
             match decode_server(&text) {
                 Ok(ServerMessage::Joined(joined)) => return Ok(joined),

@@ -21,3 +21,4 @@ mod span;
 mod sse;
 mod support;
 mod webhooks;
+mod whip;
