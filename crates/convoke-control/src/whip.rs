@@ -10,6 +10,8 @@
 //! HTTP session away. So a kick, an end of the call, lost media or an expired token need nothing of
 //! their own here.
 
+mod view;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,6 +33,8 @@ use crate::refusal::Refusal;
 use crate::requests::unexpected;
 use crate::session::Session;
 use crate::token::AccessToken;
+use view::View;
+pub(crate) use view::{PinText, Rendition};
 
 /// The HTTP sessions that there are.
 #[derive(Debug, Default)]
@@ -47,6 +51,10 @@ pub(crate) struct HttpSession {
     pub(crate) session: Arc<Session>,
     /// Held while ICE is restarted, so that restarts come one after another.
     pub(crate) ice: tokio::sync::Mutex<Ice>,
+    /// What it shows, if it watches. Held while the core is told.
+    pub(crate) view: Option<tokio::sync::Mutex<View>>,
+    /// Its view changes with who is there.
+    follows: bool,
     /// When its newest token expires.
     expires_at: watch::Sender<SystemTime>,
 }
@@ -69,6 +77,8 @@ pub(crate) struct Wish {
     pub(crate) offer: HttpOffer,
     /// With everything but the offers.
     pub(crate) join: Join,
+    /// Whom or what to show, if it watches.
+    pub(crate) pin: Option<PinText>,
 }
 
 /// A session that was made.
@@ -164,11 +174,35 @@ impl Inner {
         place: OwnedSemaphorePermit,
         mut reply: oneshot::Sender<Result<Created, NotCreated>>,
     ) {
-        let Wish { via, token, display_name, offer, join } = wish;
-        let began = Instant::now();
         let id = AgentId::random();
         let (outlet, mut drain) = outlet(id, &self.config.limits);
-        let mut agent = Agent::new(Arc::clone(&self), id, outlet.forgiving(), via, Instant::now());
+        let agent = Agent::new(Arc::clone(&self), id, outlet.forgiving(), wish.via, Instant::now());
+        let made = self.come_by_http(agent, &mut drain, wish, &mut reply).await;
+        let (http, created) = match made {
+            Ok(made) => made,
+            // Whoever is gone needs no reason.
+            Err(reason) => return drop(reply.send(Err(reason))),
+        };
+        let hash = ResumeHash::of(&created.id);
+        self.http_sessions.insert(hash, &http);
+        if reply.send(Ok(created)).is_err() {
+            self.remove(&http.session, LeaveReason::Unreachable).await;
+        }
+        self.attend(&http, drain).await;
+        self.http_sessions.remove(hash);
+        drop(place);
+    }
+
+    /// The join itself, as far as its answer.
+    async fn come_by_http(
+        self: &Arc<Self>,
+        mut agent: Agent,
+        drain: &mut Drain,
+        wish: Wish,
+        reply: &mut oneshot::Sender<Result<Created, NotCreated>>,
+    ) -> Result<(Arc<HttpSession>, Created), NotCreated> {
+        let Wish { via, token, display_name, offer, join, pin } = wish;
+        let began = Instant::now();
         let expires_at = watch::Sender::new(token.expires_at);
         agent.known = Some(Known { token, display_name });
         let description = Some(SessionDescription { sdp: offer.sdp.clone() });
@@ -178,40 +212,51 @@ impl Inner {
         };
         let joined = agent.join(join).await;
         let session = agent.session.take();
+        // With its outlet: from now on the session alone has one.
         drop(agent);
-        let (session, joined) = match (joined, session) {
-            (Ok(_), Some(session)) => {
-                let hold = self.config.times.lobby_hold.saturating_sub(began.elapsed());
-                let answer = tokio::select! {
-                    answer = first_word(&mut drain, &session, hold) => answer,
-                    () = reply.closed() => Err(NotCreated::Waiting),
-                };
-                (session, answer)
-            }
-            (Ok(_), None) => return drop(reply.send(Err(NotCreated::Refused(unexpected())))),
-            (Err(refusal), _) => return drop(reply.send(Err(NotCreated::Refused(refusal)))),
+        joined.map_err(NotCreated::Refused)?;
+        let session = session.ok_or_else(|| NotCreated::Refused(unexpected()))?;
+        let hold = self.config.times.lobby_hold.saturating_sub(began.elapsed());
+        let done = async {
+            let joined = tokio::select! {
+                joined = first_word(drain, &session, hold) => joined?,
+                () = reply.closed() => return Err(NotCreated::Waiting),
+            };
+            let view = match via {
+                Via::Whep => Some(self.first_view(&session, &offer, pin, &joined).await?),
+                Via::Agent | Via::Whip => None,
+            };
+            Ok((joined, view))
         };
-        let joined = match joined {
-            Ok(joined) => joined,
+        let (joined, view) = match done.await {
+            Ok(done) => done,
             Err(reason) => {
                 self.abandon(&session).await;
-                return drop(reply.send(Err(reason)));
+                return Err(reason);
             }
         };
         let description = if via == Via::Whep { joined.receive } else { joined.send };
         let answer = description.map(|one| one.sdp).unwrap_or_default();
         let (secret, etag) = (ResumeToken::random(), new_etag());
-        let hash = secret.hash();
         let ice = tokio::sync::Mutex::new(Ice { offer, etag: etag.clone() });
-        let http = Arc::new(HttpSession { via, session, ice, expires_at });
-        self.http_sessions.insert(hash, &http);
-        let created = Created { id: secret.expose(), answer, etag };
-        if reply.send(Ok(created)).is_err() {
-            self.remove(&http.session, LeaveReason::Unreachable).await;
-        }
-        self.attend(&http, drain).await;
-        self.http_sessions.remove(hash);
-        drop(place);
+        let follows = view.as_ref().is_some_and(View::follows);
+        let view = view.map(tokio::sync::Mutex::new);
+        let http = HttpSession { via, session, ice, view, follows, expires_at };
+        Ok((Arc::new(http), Created { id: secret.expose(), answer, etag }))
+    }
+
+    /// What a watcher sees from the start.
+    async fn first_view(
+        &self,
+        session: &Session,
+        offer: &HttpOffer,
+        pin: Option<PinText>,
+        joined: &Joined,
+    ) -> Result<View, NotCreated> {
+        let view = View::new(offer, pin, session.wire_id(), &joined.participants);
+        let view = view.map_err(NotCreated::Refused)?;
+        self.sync_view(session, &view).await.map_err(NotCreated::Refused)?;
+        Ok(view)
     }
 
     /// Whoever waited for it has gone, or will not be told of it.
@@ -232,6 +277,7 @@ impl Inner {
             let left = until.duration_since(SystemTime::now()).unwrap_or_default();
             tokio::select! {
                 next = drain.next() => match next {
+                    Next::Text(text) if http.follows => self.view_hears(http, &text).await,
                     Next::Text(_) => {}
                     Next::Close(_) => break,
                 },

@@ -21,23 +21,25 @@ use convoke_node::core::LeaveReason;
 use convoke_protocol::http::{OfferError, Way, read_fragment, read_offer};
 use convoke_protocol::{EndReason, ErrorCode, IceServer, Join, Source, TrackDeclaration};
 
-use super::cors;
 use super::problem::Problem;
+use super::{cors, layers};
 use crate::agent::Via;
 use crate::control::Inner;
 use crate::refusal::Refusal;
 use crate::token::{AccessToken, TokenError, check_name};
-use crate::whip::{Created, HttpSession, NotCreated, Wish};
+use crate::whip::{Created, HttpSession, NotCreated, PinText, Wish};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+/// What the URL of layer selection is to its session.
+const LAYERS: &str = "urn:ietf:params:whep:ext:core:layer";
 /// The largest ICE fragment, in bytes.
 const MAX_FRAGMENT: usize = 16 * 1024;
 /// What an endpoint takes, and what a session takes.
 const ENDPOINT_METHODS: &str = "GET, HEAD, OPTIONS, POST";
 const SESSION_METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
 
-const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// The names by which a publisher's tracks are known in its call.
@@ -52,6 +54,7 @@ pub(super) fn routes(inner: &Arc<Inner>) -> Router<Arc<Inner>> {
         .route("/whep/{group}", any(watch))
         .route("/whep/rooms/{room}", any(watch_room))
         .route("/whep/sessions/{id}", any(watched))
+        .route("/whep/sessions/{id}/layer", any(layers::layer))
         .route_layer(from_fn_with_state(Arc::clone(inner), cors::share))
 }
 
@@ -123,7 +126,7 @@ async fn session(inner: &Arc<Inner>, via: Via, id: &str, request: Request) -> Re
     done.unwrap_or_else(|problem| problem.into_response())
 }
 
-fn wrong_method(allowed: &'static str) -> Response {
+pub(super) fn wrong_method(allowed: &'static str) -> Response {
     let text = format!("this resource takes {allowed}");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", text)
         .header(ALLOW, allowed)
@@ -158,16 +161,9 @@ async fn create(
     })?;
     let display_name = query.name_for(&token);
     let tracks = if via == Via::Whip { query.tracks(&offer) } else { Vec::new() };
-    let join = Join {
-        request_id: None,
-        group_id,
-        room_id,
-        send: None,
-        receive: None,
-        tracks,
-        lobby: None,
-    };
-    let wish = Wish { via, token, display_name, offer, join };
+    let (send, receive, lobby) = (None, None, None);
+    let join = Join { request_id: None, group_id, room_id, send, receive, tracks, lobby };
+    let wish = Wish { via, token, display_name, offer, join, pin: query.pin };
     let created = inner.create_http_session(wish, place).await;
     inner.counters.http_join(via, outcome(&created));
     let created = created.map_err(|reason| not_created(inner, reason))?;
@@ -193,7 +189,9 @@ fn answer(inner: &Inner, via: Via, created: Created, base: &str) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
     let servers = ice_servers(inner);
-    let links = servers.iter().flat_map(link_values).map(|link| (LINK, link));
+    let layers = format!("<{location}/layer>; rel=\"{LAYERS}\"");
+    let extensions = (via == Via::Whep).then_some(layers);
+    let links = servers.iter().flat_map(link_values).chain(extensions).map(|link| (LINK, link));
     for (name, value) in links.chain([(LOCATION, location), (ETAG, etag)]) {
         match HeaderValue::try_from(value) {
             Ok(value) => drop(headers.append(name, value)),
@@ -284,7 +282,7 @@ async fn patch(
 }
 
 /// The session of a URL, if whoever asks is whoever made it.
-async fn own(
+pub(super) async fn own(
     inner: &Arc<Inner>,
     via: Via,
     id: &str,
@@ -320,7 +318,7 @@ async fn authenticate(inner: &Inner, headers: &HeaderMap) -> Result<AccessToken,
     Ok(token)
 }
 
-fn check_type(
+pub(super) fn check_type(
     headers: &HeaderMap,
     wanted: &'static str,
     accepts: HeaderName,
@@ -356,7 +354,7 @@ fn check_accept(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "notAcceptable", text))
 }
 
-async fn read_body(body: Body, most: usize) -> Result<String, Problem> {
+pub(super) async fn read_body(body: Body, most: usize) -> Result<String, Problem> {
     let bytes = to_bytes(body, most).await.map_err(|_| {
         let text = format!("the body could not be read, or has more than {most} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "requestTooLarge", text)
@@ -375,6 +373,7 @@ async fn read_body(body: Body, most: usize) -> Result<String, Problem> {
 struct Query {
     display_name: Option<String>,
     screen: bool,
+    pin: Option<PinText>,
 }
 
 impl Query {
@@ -392,6 +391,19 @@ impl Query {
                     "screen" => query.screen = true,
                     _ => return Err(invalid("source is `camera` or `screen`")),
                 },
+                "participant" | "track" if via == Via::Whep => {
+                    if query.pin.is_some() {
+                        return Err(invalid("give one of participant and track, once"));
+                    }
+                    check_name(&value).map_err(|reason| invalid(format!("{name} {reason}")))?;
+                    let value = value.into_owned();
+                    let track = name == "track";
+                    query.pin = Some(if track {
+                        PinText::Track(value)
+                    } else {
+                        PinText::Participant(value)
+                    });
+                }
                 // Players add parameters of their own.
                 _ => {}
             }
@@ -426,7 +438,7 @@ impl Query {
     }
 }
 
-fn invalid(text: impl Into<String>) -> Problem {
+pub(super) fn invalid(text: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "requestInvalid", text)
 }
 
@@ -472,7 +484,7 @@ fn not_created(inner: &Inner, reason: NotCreated) -> Problem {
 }
 
 /// A refusal of the kind that agents are told, in the words of HTTP.
-fn refused(refusal: Refusal) -> Problem {
+pub(super) fn refused(refusal: Refusal) -> Problem {
     use ErrorCode as E;
     let wait = refusal.wait();
     let status = match refusal.code {
@@ -492,12 +504,12 @@ fn refused(refusal: Refusal) -> Problem {
         | E::NotAllowed
         | E::RemovedFromCall => StatusCode::FORBIDDEN,
         E::GroupIdInvalid | E::SdpInvalid | E::MalformedMessage => StatusCode::BAD_REQUEST,
-        E::CallNotFound | E::RoomNotFound | E::NotInCall | E::ParticipantNotFound => {
-            StatusCode::NOT_FOUND
-        }
-        E::SdpWithoutAudio | E::TrackInvalid | E::TrackNotFound | E::ViewInvalid => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        E::CallNotFound
+        | E::RoomNotFound
+        | E::NotInCall
+        | E::ParticipantNotFound
+        | E::TrackNotFound => StatusCode::NOT_FOUND,
+        E::SdpWithoutAudio | E::TrackInvalid | E::ViewInvalid => StatusCode::UNPROCESSABLE_ENTITY,
         E::LimitExceeded | E::Busy | E::Draining => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };

@@ -24,6 +24,8 @@ pub struct HttpOffer {
     pub audio: Option<String>,
     /// The `a=mid` of its video.
     pub video: Option<String>,
+    /// The index of the video among the m-lines, from 0.
+    pub video_at: Option<usize>,
     /// The ICE user name fragment.
     pub ufrag: String,
     /// The ICE password.
@@ -124,10 +126,13 @@ pub fn read_offer(text: &str, way: Way) -> Result<HttpOffer, OfferError> {
             return unsuitable(text);
         }
     }
+    let is_video = |one: &Part<'_>| one.media().is_some_and(|(media, _)| media == "video");
+    let video_at = sections.iter().position(is_video);
     check_bundle(&session, &sections)?;
     let (ufrag, pwd) = credentials(&session, &sections)?;
     let sdp = write(&session, &sections, way);
-    Ok(HttpOffer { sdp, audio, video, ufrag: ufrag.to_owned(), pwd: pwd.to_owned() })
+    let (ufrag, pwd) = (ufrag.to_owned(), pwd.to_owned());
+    Ok(HttpOffer { sdp, audio, video, video_at, ufrag, pwd })
 }
 
 /// The session's part and each m-line's.
