@@ -522,3 +522,138 @@ async fn a_screen_or_one_kind_alone_can_be_published() {
     made(&server, &format!("/whip/{group}"), &server.token("mute"), &mute).await;
     assert_eq!(host.wait_for(published).await, Source::Camera);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_follows_who_speaks_or_is_pinned() {
+    let server = Server::start().await;
+    let group = GroupId::random();
+    let whip = format!("/whip/{group}");
+    let (mut host, _) = server.participant("host", group).await;
+    let (one, two) = (Peer::publisher(1, &[]).await, Peer::publisher(2, &[]).await);
+    two.set_level(127);
+    made(&server, &whip, &server.token("one"), &one).await;
+    let first = host.wait_for(came("one")).await;
+    let second = made(&server, &whip, &server.token("two"), &two).await;
+    let there = host.wait_for(came("two")).await;
+    let mut tracks = there.tracks;
+    while tracks.len() < 2 {
+        tracks.push(
+            host.wait_for(|message| match message {
+                ServerMessage::TrackPublished(m) if m.participant_id == there.participant_id => {
+                    Some(m.track.clone())
+                }
+                _ => None,
+            })
+            .await,
+        );
+    }
+    let [sound, picture] = &tracks[..] else { panic!("{tracks:?}") };
+    let watch = async |query: &str| {
+        let peer = Peer::watcher().await;
+        let path = format!("/whep/{group}{query}");
+        made(&server, &path, &server.token("viewer"), &peer).await;
+        peer
+    };
+    let mut speaker = watch("").await;
+    let mut by_id = watch(&format!("?participant={}", first.participant_id)).await;
+    let mut by_track = watch(&format!("?track={}", picture.track_id)).await;
+    let mut by_name = watch("?participant=two").await;
+    let mut absent = watch("?participant=three").await;
+    by_id.wait(|seen| seen.audio(1) > 10 && seen.video(1) > 10).await;
+    by_track.wait(|seen| seen.audio(2) > 10 && seen.video(2) > 10).await;
+    by_name.wait(|seen| seen.audio(2) > 10 && seen.video(2) > 10).await;
+    // The default follows the voice.
+    speaker.wait(|seen| seen.audio(1) > 10 && seen.video(1) > 10).await;
+    one.set_level(127);
+    let mut syllables = tokio::time::interval(Duration::from_millis(100));
+    let mut loud = false;
+    let hears = speaker.wait(|seen| seen.audio(2) > 10 && seen.video(2) > 10);
+    tokio::pin!(hears);
+    loop {
+        tokio::select! {
+            _ = &mut hears => break,
+            _ = syllables.tick() => two.set_level(if loud { 20 } else { 60 }),
+        }
+        loud = !loud;
+    }
+    assert_eq!((by_id.seen().audio(2), by_id.seen().video(2)), (0, 0));
+    assert_eq!((by_name.seen().audio(1), by_name.seen().video(1)), (0, 0));
+    assert_eq!((absent.seen().audio(1), absent.seen().video(2)), (0, 0), "nobody else");
+    // An identity is followed: who comes, and who comes again.
+    let three = Peer::publisher(3, &[]).await;
+    made(&server, &whip, &server.token("three"), &three).await;
+    absent.wait(|seen| seen.audio(3) > 10 && seen.video(3) > 10).await;
+    let again = Peer::publisher(4, &[]).await;
+    made(&server, &whip, &server.token("two"), &again).await;
+    by_name.wait(|seen| seen.audio(4) > 10 && seen.video(4) > 10).await;
+    // What does not exist, or is no picture, is refused and leaves nobody behind.
+    let peer = Peer::watcher().await;
+    for (query, status, code) in [
+        ("track=t0", 404, "trackNotFound"),
+        ("track=x", 404, "trackNotFound"),
+        (&*format!("track={}", sound.track_id), 422, "trackInvalid"),
+        ("track=t1&participant=two", 400, "requestInvalid"),
+    ] {
+        let path = format!("/whep/{group}?{query}");
+        let reply = post(&server, &path, &server.token("nobody"), &peer.offer).await;
+        assert_eq!((reply.status, &*reply.code()), (status, code), "{query}");
+    }
+    assert_eq!(delete(&server, &second, &server.token("two")).await.status, 200);
+    server.control.end_all(EndReason::call_ended()).await;
+    server.becomes_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_chooses_among_the_encodings() {
+    let server = Server::start().await;
+    let group = GroupId::random();
+    let camera = Peer::publisher(1, &["q", "h", "f"]).await;
+    made(&server, &format!("/whip/{group}"), &server.token("camera"), &camera).await;
+    let (mut watcher, token) = (Peer::watcher().await, server.token("viewer"));
+    let auth = bearer(&token);
+    let reply = post(&server, &format!("/whep/{group}"), &token, &watcher.offer).await;
+    let link = reply.header("link").unwrap();
+    let (url, rel) = link.split_once("; ").unwrap();
+    assert_eq!(rel, "rel=\"urn:ietf:params:whep:ext:core:layer\"");
+    let url = url.trim_matches(['<', '>']).to_owned();
+    watcher.answer(&reply.body);
+    let choose = async |body: &str| {
+        let headers = [("authorization", &*auth), ("content-type", "application/json")];
+        server.request("POST", &url, &headers, body).await
+    };
+    watcher.wait(|seen| seen.width(1) == 1280).await;
+    let reply = server.request("GET", &url, &[("authorization", &auth)], "").await;
+    let layers = reply.json();
+    let rids: Vec<_> = layers["1"].as_array().unwrap().iter().map(|one| &one["rid"]).collect();
+    assert_eq!(rids, ["f", "h", "q"], "{layers}");
+    assert_eq!(layers["1"][1]["width"], 640);
+    for (body, width) in [
+        (r#"{"mediaId":"1","encodingId":"q"}"#, 320),
+        (r#"{"rid":"f"}"#, 1280),
+        (r#"{"maxWidth":700}"#, 640),
+        ("{}", 1280),
+    ] {
+        let reply = choose(body).await;
+        assert_eq!((reply.status, &*reply.body), (200, ""), "{body}");
+        watcher.wait(|seen| seen.width(1) == width).await;
+    }
+    // Measured by now.
+    let reply = server.request("GET", &url, &[("authorization", &auth)], "").await;
+    assert!(reply.json()["1"][0]["bitrate"].as_u64().unwrap() > 0, "{reply:?}");
+    for (body, status, code) in [
+        (r#"{"encodingId":"x"}"#, 422, "layerUnknown"),
+        (r#"{"mediaId":"0","encodingId":"q"}"#, 422, "layerUnknown"),
+        (r#"{"spatialLayerId":0}"#, 422, "layerUnsupported"),
+        (r#"{"maxWidth":-1}"#, 400, "requestInvalid"),
+        ("", 400, "requestInvalid"),
+    ] {
+        let reply = choose(body).await;
+        assert_eq!((reply.status, &*reply.code()), (status, code), "{body}");
+    }
+    let other = bearer(&server.token("other"));
+    for (auth, status) in [(&*other, 403), ("", 401)] {
+        let reply = server.request("GET", &url, &[("authorization", auth)], "").await;
+        assert_eq!(reply.status, status);
+    }
+    assert_eq!(server.request("PUT", &url, &[], "").await.status, 405);
+}

@@ -221,7 +221,13 @@ impl Run {
 
     fn heard(&mut self, event: MediaEvent) {
         match event {
-            MediaEvent::Connected(_) => self.seen.send_modify(|seen| seen.connected = true),
+            MediaEvent::Connected(_) => {
+                // As encoders begin: what was made before went nowhere.
+                if let Some(video) = &mut self.video {
+                    (0..SIZES.len()).for_each(|encoding| video.request_keyframe_of(encoding));
+                }
+                self.seen.send_modify(|seen| seen.connected = true);
+            }
             MediaEvent::Disconnected(_) | MediaEvent::Closed { .. } => {
                 self.seen.send_modify(|seen| seen.connected = false);
             }
