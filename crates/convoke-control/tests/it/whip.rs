@@ -128,6 +128,9 @@ async fn a_publisher_an_agent_and_a_watcher_are_in_one_call() {
     server.becomes_empty().await;
 }
 
+/// Path, headers and body; status and code.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_wrong_request_has_its_status_and_code() {
     let server = Server::with(|config| config.limits.sdp_bytes = 20_000).await;
@@ -148,7 +151,7 @@ async fn every_wrong_request_has_its_status_and_code() {
     let other = bearer(&server.token_with(other));
     let joiner = bearer(&server.joiner_token("joiner"));
     let json = ("content-type", "application/json");
-    let cases: &[(&str, &[(&str, &str)], &str, u16, &str)] = &[
+    let cases: &[Case<'_>] = &[
         (&path, &[SDP], &peer.offer, 401, "tokenMissing"),
         (&path, &[SDP, ("authorization", "Basic eDp5")], &peer.offer, 401, "tokenMissing"),
         (&path, &[SDP, ("authorization", "Bearer x.y.z")], &peer.offer, 401, "tokenInvalid"),

@@ -192,13 +192,12 @@ impl Run {
     }
 
     fn turn(&mut self, now: Instant) -> Instant {
-        let mut line = 0;
         let mut due: Vec<Instant> = Vec::new();
         let sources: [Option<&mut dyn MediaSource>; 2] = [
             self.audio.as_mut().map(|one| one as &mut dyn MediaSource),
             self.video.as_mut().map(|one| one as &mut dyn MediaSource),
         ];
-        for source in sources.into_iter().flatten() {
+        for (line, source) in sources.into_iter().flatten().enumerate() {
             let packets: Vec<Packet> = source.take(now);
             due.extend(source.next_due());
             for packet in packets {
@@ -206,7 +205,6 @@ impl Run {
                     let _ = self.media.write(now, line, packet);
                 }
             }
-            line += 1;
         }
         self.media.handle(now, Input::Timeout);
         while let Some(transmit) = self.media.poll_transmit() {
