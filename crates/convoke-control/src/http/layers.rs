@@ -89,7 +89,7 @@ async fn choose(inner: &Arc<Inner>, id: &str, request: Request) -> Result<Respon
     let (parts, body) = request.into_parts();
     let (http, _) = own(inner, Via::Whep, id, &parts.headers).await?;
     check_type(&parts.headers, JSON, ACCEPT_POST)?;
-    let body = read_body(body, MAX_CHOICE).await?;
+    let body = read_body(inner, body, MAX_CHOICE).await?;
     let choice: Choice = serde_json::from_str(&body).map_err(|error| invalid(error.to_string()))?;
     if let Some(media) = &choice.media_id {
         let offer = http.ice.lock().await.offer.clone();

@@ -150,7 +150,7 @@ async fn create(
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tooManyAgents", text)
             .retry_after(inner.config.times.retry_after));
     };
-    let body = read_body(body, inner.config.limits.sdp_bytes).await?;
+    let body = read_body(inner, body, inner.config.limits.sdp_bytes).await?;
     let way = if via == Via::Whep { Way::Watch } else { Way::Publish };
     let offer = read_offer(&body, way).map_err(|error| {
         let status = match error {
@@ -248,7 +248,7 @@ async fn patch(
         return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, "ifMatchMissing", text));
     };
     let condition = condition.to_str().unwrap_or_default();
-    let body = read_body(body, MAX_FRAGMENT).await?;
+    let body = read_body(inner, body, MAX_FRAGMENT).await?;
     let fragment = read_fragment(&body).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, "fragmentInvalid", error.to_string())
     })?;
@@ -354,8 +354,17 @@ fn check_accept(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "notAcceptable", text))
 }
 
-pub(super) async fn read_body(body: Body, most: usize) -> Result<String, Problem> {
-    let bytes = to_bytes(body, most).await.map_err(|_| {
+/// A body. It must come soon, for a place is kept for its sender.
+pub(super) async fn read_body(inner: &Inner, body: Body, most: usize) -> Result<String, Problem> {
+    let bytes = tokio::time::timeout(inner.config.times.hello, to_bytes(body, most)).await;
+    let bytes = bytes.map_err(|_| {
+        Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "requestTooSlow",
+            "the body took too long to come",
+        )
+    })?;
+    let bytes = bytes.map_err(|_| {
         let text = format!("the body could not be read, or has more than {most} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "requestTooLarge", text)
     })?;
