@@ -33,8 +33,8 @@ use problem::Problem;
 
 impl Control {
     /// The public side: `/agent`, `/whip`, `/whep`, `/healthz`, `/readyz`, `/dev/token` (in
-    /// development mode), what app servers ask for (see `docs/REST.md`) and the operator's page `/admin`, and the demo. May be
-    /// nested in another router at any path.
+    /// development mode), what app servers ask for (see `docs/REST.md`), the operator's page `/admin`,
+    /// and the demo. May be nested in another router at any path.
     pub fn router(&self) -> Router {
         let services = self.inner.config.services.as_ref();
         let services = services.map(|one| rest::router(one).route("/admin", get(demo::admin)));
