@@ -1,5 +1,6 @@
 //! Publishing by WHIP, watching by WHEP, in calls with agents.
 
+mod edges;
 mod peer;
 
 use std::time::{Duration, SystemTime};
