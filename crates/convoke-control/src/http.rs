@@ -6,6 +6,7 @@
 mod cors;
 mod demo;
 mod dev;
+mod layer_events;
 mod layers;
 mod origin;
 mod problem;

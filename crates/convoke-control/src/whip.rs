@@ -22,7 +22,7 @@ use convoke_protocol::{
     EndReason, ErrorCode, Join, Joined, ServerMessage, SessionDescription, decode_server,
 };
 use dashmap::DashMap;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::agent::{Agent, Known, Via};
 use crate::control::Inner;
@@ -55,6 +55,8 @@ pub(crate) struct HttpSession {
     pub(crate) view: Option<tokio::sync::Mutex<View>>,
     /// Its view changes with who is there.
     follows: bool,
+    /// The place for its one stream of events.
+    pub(crate) stream: Arc<Semaphore>,
     /// When its newest token expires.
     expires_at: watch::Sender<SystemTime>,
 }
@@ -241,7 +243,8 @@ impl Inner {
         let ice = tokio::sync::Mutex::new(Ice { offer, etag: etag.clone() });
         let follows = view.as_ref().is_some_and(View::follows);
         let view = view.map(tokio::sync::Mutex::new);
-        let http = HttpSession { via, session, ice, view, follows, expires_at };
+        let stream = Arc::new(Semaphore::new(1));
+        let http = HttpSession { via, session, ice, view, follows, stream, expires_at };
         Ok((Arc::new(http), Created { id: secret.expose(), answer, etag }))
     }
 

@@ -20,9 +20,9 @@ use super::problem::Problem;
 use super::whip::{ACCEPT_POST, check_type, invalid, own, read_body, refused, wrong_method};
 use crate::agent::Via;
 use crate::control::Inner;
-use crate::whip::Rendition;
+use crate::whip::{HttpSession, Rendition};
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 const METHODS: &str = "GET, HEAD, OPTIONS, POST";
 /// The largest choice, in bytes.
 const MAX_CHOICE: usize = 4096;
@@ -64,9 +64,12 @@ pub(super) async fn layer(
 async fn list(inner: &Arc<Inner>, id: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let (http, _) = own(inner, Via::Whep, id, headers).await?;
     let all = inner.renditions(&http).await.map_err(refused)?;
-    let Some(at) = http.ice.lock().await.offer.video_at else {
-        return Ok(([(CACHE_CONTROL, "no-store")], Json(json!({}))).into_response());
-    };
+    Ok(([(CACHE_CONTROL, "no-store")], Json(layers(&http, &all).await)).into_response())
+}
+
+/// The same as JSON.
+pub(super) async fn layers(http: &HttpSession, all: &[Rendition]) -> Value {
+    let Some(at) = http.ice.lock().await.offer.video_at else { return json!({}) };
     let view = |one: &Rendition| {
         let mut view = json!({ "bitrate": one.bitrate_bps });
         if let Some(rid) = &one.rid {
@@ -80,9 +83,7 @@ async fn list(inner: &Arc<Inner>, id: &str, headers: &HeaderMap) -> Result<Respo
         view
     };
     // The best first, as the draft shows it.
-    let layers: Vec<Value> = all.iter().rev().map(view).collect();
-    let body = json!({ at.to_string(): layers });
-    Ok(([(CACHE_CONTROL, "no-store")], Json(body)).into_response())
+    json!({ at.to_string(): all.iter().rev().map(view).collect::<Vec<_>>() })
 }
 
 async fn choose(inner: &Arc<Inner>, id: &str, request: Request) -> Result<Response, Problem> {

@@ -22,7 +22,7 @@ use convoke_protocol::http::{OfferError, Way, read_fragment, read_offer};
 use convoke_protocol::{EndReason, ErrorCode, IceServer, Join, Source, TrackDeclaration};
 
 use super::problem::Problem;
-use super::{cors, layers};
+use super::{cors, layer_events, layers};
 use crate::agent::Via;
 use crate::control::Inner;
 use crate::refusal::Refusal;
@@ -31,7 +31,8 @@ use crate::whip::{Created, HttpSession, NotCreated, PinText, Wish};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
-/// What the URL of layer selection is to its session.
+/// What the URLs of events and of layer selection are to their session.
+const SSE: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
 const LAYERS: &str = "urn:ietf:params:whep:ext:core:layer";
 /// The largest ICE fragment, in bytes.
 const MAX_FRAGMENT: usize = 16 * 1024;
@@ -55,6 +56,7 @@ pub(super) fn routes(inner: &Arc<Inner>) -> Router<Arc<Inner>> {
         .route("/whep/rooms/{room}", any(watch_room))
         .route("/whep/sessions/{id}", any(watched))
         .route("/whep/sessions/{id}/layer", any(layers::layer))
+        .route("/whep/sessions/{id}/sse", any(layer_events::events))
         .route_layer(from_fn_with_state(Arc::clone(inner), cors::share))
 }
 
@@ -190,7 +192,8 @@ fn answer(inner: &Inner, via: Via, created: Created, base: &str) -> Response {
     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
     let servers = ice_servers(inner);
     let layers = format!("<{location}/layer>; rel=\"{LAYERS}\"");
-    let extensions = (via == Via::Whep).then_some(layers);
+    let events = format!("<{location}/sse>; rel=\"{SSE}\"; events=\"{}\"", layer_events::EVENTS);
+    let extensions = [layers, events].into_iter().filter(|_| via == Via::Whep);
     let links = servers.iter().flat_map(link_values).chain(extensions).map(|link| (LINK, link));
     for (name, value) in links.chain([(LOCATION, location), (ETAG, etag)]) {
         match HeaderValue::try_from(value) {

@@ -616,7 +616,12 @@ async fn a_watcher_chooses_among_the_encodings() {
     let (mut watcher, token) = (Peer::watcher().await, server.token("viewer"));
     let auth = bearer(&token);
     let reply = post(&server, &format!("/whep/{group}"), &token, &watcher.offer).await;
-    let link = reply.header("link").unwrap();
+    let links: Vec<&str> =
+        reply.head.lines().filter_map(|line| line.strip_prefix("link: ")).collect();
+    let [link, events] = links[..] else { panic!("{links:?}") };
+    assert!(events.ends_with(
+        "/sse>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; events=\"active,inactive,layers\""
+    ));
     let (url, rel) = link.split_once("; ").unwrap();
     assert_eq!(rel, "rel=\"urn:ietf:params:whep:ext:core:layer\"");
     let url = url.trim_matches(['<', '>']).to_owned();

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::peer::Peer;
 use super::{SDP, bearer, came, gone, left, made, patch, post};
-use crate::support::{Server, request};
+use crate::support::{PATIENCE, Server, request};
 
 const ROOMS: &str = "api-version=2025-03-13";
 const IDENTITIES: &str = "api-version=2023-10-01";
@@ -159,4 +159,75 @@ async fn who_hangs_up_early_leaves_nobody_behind() {
     // node that no call knows of.
     server.control.end_all(convoke_protocol::EndReason::call_ended()).await;
     server.becomes_empty().await;
+}
+
+/// A stream of events, as text.
+struct Stream {
+    socket: tokio::net::TcpStream,
+    text: String,
+}
+
+impl Stream {
+    async fn open(server: &Server, path: &str, auth: &str) -> Self {
+        use tokio::io::AsyncWriteExt as _;
+        let mut socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {auth}\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        Self { socket, text: String::new() }
+    }
+
+    /// Reads until this is there, and forgets it and what came before.
+    async fn until(&mut self, wanted: &str) {
+        use tokio::io::AsyncReadExt as _;
+        let mut bytes = [0; 4096];
+        loop {
+            if let Some(at) = self.text.find(wanted) {
+                self.text.drain(..at + wanted.len());
+                return;
+            }
+            let read = tokio::time::timeout(PATIENCE, self.socket.read(&mut bytes)).await;
+            let read = read.unwrap_or_else(|_| panic!("no {wanted:?} in {}", self.text)).unwrap();
+            assert!(read > 0, "the stream ended after {}", self.text);
+            self.text.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_is_told_of_layers_as_they_come_and_go() {
+    let server = Server::start().await;
+    let group = GroupId::random();
+    let watcher = Peer::watcher().await;
+    let token = server.token("viewer");
+    let path = format!("/whep/{group}?participant=camera");
+    let watching = made(&server, &path, &token, &watcher).await;
+    let auth = bearer(&token);
+    let url = format!("{}/sse", watching.location);
+    let headers = [("authorization", &*auth), ("content-type", "application/json")];
+    let list = "[\"active\",\"inactive\",\"layers\",\"scte35\"]";
+    let reply = server.request("POST", &url, &headers, list).await;
+    assert_eq!(reply.status, 201, "{reply:?}");
+    let at = reply.header("location").unwrap().to_owned();
+    assert_eq!(at, format!("{url}?events=active,inactive,layers"));
+    let mut stream = Stream::open(&server, &at, &auth).await;
+    stream.until("text/event-stream").await;
+    stream.until("event: inactive\ndata: {}").await;
+    let reply = server.request("GET", &at, &headers[..1], "").await;
+    assert_eq!((reply.status, &*reply.code()), (409, "streamOpen"));
+    let camera = Peer::publisher(1, &["q", "h", "f"]).await;
+    let publisher = server.token("camera");
+    let session = made(&server, &format!("/whip/{group}"), &publisher, &camera).await;
+    stream.until("event: active\ndata: {}").await;
+    stream.until("\"height\":720").await;
+    let publisher = bearer(&publisher);
+    let auth_of = [("authorization", &*publisher)];
+    assert_eq!(server.request("DELETE", &session.location, &auth_of, "").await.status, 200);
+    stream.until("event: inactive").await;
+    // It ends with its session.
+    let done = server.request("DELETE", &watching.location, &headers[..1], "").await;
+    assert_eq!(done.status, 200);
+    stream.until("0\r\n\r\n").await;
+    for (body, headers, status) in [("{}", &headers[..], 404), ("", &headers[1..], 401)] {
+        assert_eq!(server.request("POST", &url, headers, body).await.status, status);
+    }
 }
