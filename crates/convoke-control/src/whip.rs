@@ -76,6 +76,8 @@ pub(crate) struct Wish {
     pub(crate) via: Via,
     pub(crate) token: AccessToken,
     pub(crate) display_name: Arc<str>,
+    /// Its `User-Agent`, shortened.
+    pub(crate) app: Arc<str>,
     pub(crate) offer: HttpOffer,
     /// With everything but the offers.
     pub(crate) join: Join,
@@ -203,10 +205,10 @@ impl Inner {
         wish: Wish,
         reply: &mut oneshot::Sender<Result<Created, NotCreated>>,
     ) -> Result<(Arc<HttpSession>, Created), NotCreated> {
-        let Wish { via, token, display_name, offer, join, pin } = wish;
+        let Wish { via, token, display_name, app, offer, join, pin } = wish;
         let began = Instant::now();
         let expires_at = watch::Sender::new(token.expires_at);
-        agent.known = Some(Known { token, display_name });
+        agent.known = Some(Known { token, display_name, app });
         let description = Some(SessionDescription { sdp: offer.sdp.clone() });
         let join = match via {
             Via::Whep => Join { receive: description, ..join },

@@ -11,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{OriginalUri, Path, Request, State};
 use axum::http::header::{
     ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, LINK, LOCATION,
-    WWW_AUTHENTICATE,
+    USER_AGENT, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::from_fn_with_state;
@@ -26,7 +26,7 @@ use super::{cors, layer_events, layers};
 use crate::agent::Via;
 use crate::control::Inner;
 use crate::refusal::Refusal;
-use crate::token::{AccessToken, TokenError, check_name};
+use crate::token::{AccessToken, MAX_NAME, TokenError, check_name};
 use crate::whip::{Created, HttpSession, NotCreated, PinText, Wish};
 
 const SDP: &str = "application/sdp";
@@ -165,12 +165,19 @@ async fn create(
     let tracks = if via == Via::Whip { query.tracks(&offer) } else { Vec::new() };
     let (send, receive, lobby) = (None, None, None);
     let join = Join { request_id: None, group_id, room_id, send, receive, tracks, lobby };
-    let wish = Wish { via, token, display_name, offer, join, pin: query.pin };
+    let app = user_agent(&parts.headers);
+    let wish = Wish { via, token, display_name, app, offer, join, pin: query.pin };
     let created = inner.create_http_session(wish, place).await;
     inner.counters.http_join(via, outcome(&created));
     let created = created.map_err(|reason| not_created(inner, reason))?;
     let original = parts.extensions.get::<OriginalUri>().map(|original| original.0.path());
     Ok(answer(inner, via, created, base(original.unwrap_or_default(), parts.uri.path())))
+}
+
+/// What the client says that it is.
+fn user_agent(headers: &HeaderMap) -> Arc<str> {
+    let app = headers.get(USER_AGENT).and_then(|app| app.to_str().ok()).unwrap_or_default();
+    app.get(..app.floor_char_boundary(MAX_NAME)).unwrap_or_default().into()
 }
 
 /// Where this router is nested.
