@@ -19,12 +19,14 @@ ACS := tests/acs
 SCHEMA := tests/schema
 SCHEMA_VENV := $(abspath $(TARGET_DIR)/schema-venv)
 ACS_VENV := $(abspath $(TARGET_DIR)/acs-venv)
+WHIP := tests/whip
+WHIP_VENV := $(abspath $(TARGET_DIR)/whip-venv)
 DEPLOY := tests/deploy
 DEPLOY_VENV := $(abspath $(TARGET_DIR)/deploy-venv)
 DATA_DIR ?= data
 SCENARIO ?= smoke
 
-.PHONY: help run test lint fmt web web-test rust-test acs schema-test check-deploy check-licences e2e server \
+.PHONY: help run test lint fmt web web-test rust-test acs whip-test schema-test check-deploy check-licences e2e server \
   browser postgres bench bench-participants bench-join \
   valgrind bench-instructions bench-instructions-save bench-floor loadtest
 
@@ -34,7 +36,7 @@ help: ## lists the commands
 run: server ## builds everything and starts a server to try out, with the demo at /
 	$(BINARY) serve --dev --data-dir $(DATA_DIR)
 
-test: lint web-test rust-test bench-instructions acs schema-test e2e check-licences check-deploy ## runs every check and test there is
+test: lint web-test rust-test bench-instructions acs whip-test schema-test e2e check-licences check-deploy ## runs every check and test there is
 
 lint: web ## formatting, clippy and documentation, warnings refused
 	cargo fmt --all --check
@@ -77,6 +79,9 @@ acs: server $(ACS)/node_modules/.package-lock.json $(ACS_VENV)/.installed ## the
 	cd $(ACS) && CONVOKE_BIN=$(BINARY) npm test
 	CONVOKE_BIN=$(BINARY) $(ACS_VENV)/bin/python $(ACS)/python/basic.py
 
+whip-test: server $(WHIP_VENV)/.installed ## aiortc and FFmpeg, by WHIP and WHEP
+	CONVOKE_BIN=$(BINARY) $(WHIP_VENV)/bin/python $(WHIP)/tools.py
+
 schema-test: server $(SCHEMA_VENV)/.installed ## the REST interface against its own description
 	$(SCHEMA)/run.sh $(BINARY) $(SCHEMA_VENV)/bin/schemathesis
 
@@ -91,6 +96,7 @@ check-licences: ## what dependencies are under and come from, as deny.toml says
 $(SCHEMA_VENV)/.installed: $(SCHEMA)/requirements.txt
 $(DEPLOY_VENV)/.installed: $(DEPLOY)/requirements.txt
 $(ACS_VENV)/.installed: $(ACS)/python/requirements.txt
+$(WHIP_VENV)/.installed: $(WHIP)/requirements.txt
 %/.installed:
 	@python3 -m venv $(@D) 2>/dev/null || { $(AS_ROOT)apt-get update -qq && \
 	  $(AS_ROOT)apt-get install --yes --no-install-recommends python3-venv && python3 -m venv $(@D); }

@@ -39,6 +39,8 @@ pub(crate) struct Agent {
     pub(crate) known: Option<Known>,
     /// Its part in a call. May have ended, or have been taken over by another WebSocket.
     pub(crate) session: Option<Arc<Session>>,
+    /// How it comes into calls.
+    pub(crate) via: Via,
     limiter: Limiter,
     /// Where it comes from, if that is counted.
     pub(crate) address: Option<Address>,
@@ -50,6 +52,17 @@ pub(crate) struct Agent {
 pub(crate) struct AgentPlace {
     pub(crate) place: Seat<()>,
     pub(crate) address: Option<(Address, Seat<Address>)>,
+}
+
+/// How a participant comes into its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Via {
+    /// By a WebSocket.
+    Agent,
+    /// By WHIP (RFC 9725): it publishes.
+    Whip,
+    /// By WHEP (draft-ietf-wish-whep): it watches.
+    Whep,
 }
 
 /// Who the client acts for.
@@ -78,16 +91,8 @@ async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId, address: Option<
     let times = inner.config().times;
     let mut writer = tokio::spawn(write(sink, drain, times.ping, times.farewell));
     let now = Instant::now();
-    let mut agent = Agent {
-        inner: Arc::clone(&inner),
-        id,
-        outlet: outlet.clone(),
-        known: None,
-        session: None,
-        address,
-        seat: None,
-        limiter: Limiter::new(limits.messages_per_second, limits.message_burst, now),
-    };
+    let mut agent = Agent::new(Arc::clone(&inner), id, outlet.clone(), Via::Agent, now);
+    agent.address = address;
     let code = tokio::select! {
         code = agent.read(&mut stream) => code,
         _ = &mut writer => NORMAL,
@@ -111,6 +116,28 @@ async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId, address: Option<
 }
 
 impl Agent {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        id: AgentId,
+        outlet: Outlet,
+        via: Via,
+        now: Instant,
+    ) -> Self {
+        let limits = inner.config().limits;
+        let limiter = Limiter::new(limits.messages_per_second, limits.message_burst, now);
+        Self {
+            inner,
+            id,
+            outlet,
+            known: None,
+            session: None,
+            via,
+            limiter,
+            address: None,
+            seat: None,
+        }
+    }
+
     /// Reads until the socket is to be closed; the close code.
     async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> u16 {
         let times = self.inner.config().times;

@@ -93,6 +93,8 @@ pub struct Times {
     pub retry_after: Duration,
     /// How long a participant may wait in a lobby: 15 min.
     pub lobby: Duration,
+    /// How long a WHIP or WHEP request is held open for someone who waits in a lobby: 30 s.
+    pub lobby_hold: Duration,
     /// How long a call rings: 60 s.
     pub ring: Duration,
     /// How long a call rings for an identity that has no agent connected, which may be woken meanwhile;
@@ -182,6 +184,7 @@ impl Default for Times {
             farewell: Duration::from_secs(1),
             retry_after: Duration::from_secs(1),
             lobby: Duration::from_secs(15 * 60),
+            lobby_hold: Duration::from_secs(30),
             ring: Duration::from_secs(60),
             agent_wait: Duration::ZERO,
             worker_stall: Duration::from_secs(5),

@@ -29,6 +29,7 @@ use crate::outlet::Outlet;
 use crate::recorder::Recorder;
 use crate::ringing::Ringing;
 use crate::session::Session;
+use crate::whip::Sessions;
 
 /// How often a command that must get through is tried while the worker is busy, the waits doubling
 /// from [`INSIST_FIRST`]: about 5 s in all.
@@ -81,6 +82,8 @@ pub(crate) struct Inner {
     /// Changes of scheduled rooms so far.
     pub(crate) room_changes: AtomicU64,
     pub(crate) recorder: Recorder,
+    /// Participants without a WebSocket.
+    pub(crate) http_sessions: Sessions,
     draining: AtomicBool,
 }
 
@@ -140,6 +143,7 @@ impl Control {
             refresh: tokio::sync::Notify::new(),
             ringing: Ringing::default(),
             calling: Calling::new(config.calling.clone()),
+            http_sessions: Sessions::default(),
             draining: AtomicBool::new(false),
             config: RwLock::new(Arc::new(config)),
             configured: watch::Sender::new(0),

@@ -37,7 +37,7 @@ pub(crate) fn track_id(id: TrackId) -> String {
 }
 
 /// The reverse of [`track_id`]; no other spelling is taken.
-fn read_track_id(text: &str) -> Option<TrackId> {
+pub(crate) fn read_track_id(text: &str) -> Option<TrackId> {
     let id = TrackId(u32::from_str_radix(text.strip_prefix('t')?, 16).ok()?);
     (track_id(id) == text).then_some(id)
 }

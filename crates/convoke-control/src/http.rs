@@ -3,14 +3,19 @@
 //! Owns: the routes of the public and of the private side, and who may use them by `Origin`.
 //! Never: puts metrics on the public side, or a secret into a URL.
 
+mod cors;
 mod demo;
 mod dev;
+mod guard;
+mod layer_events;
+mod layers;
 mod origin;
 mod problem;
+mod whip;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -37,9 +42,9 @@ use crate::sync::lock;
 use problem::Problem;
 
 impl Control {
-    /// The public side: `/agent`, `/healthz`, `/readyz`, `/dev/token` (in development mode), what
-    /// app servers ask for (see `docs/REST.md`) and the operator's page `/admin`, and the demo. May be
-    /// nested in another router at any path.
+    /// The public side: `/agent`, `/whip`, `/whep`, `/healthz`, `/readyz`, `/dev/token` (in
+    /// development mode), what app servers ask for (see `docs/REST.md`), the operator's page `/admin`,
+    /// and the demo. May be nested in another router at any path.
     pub fn router(&self) -> Router {
         let in_time = from_fn_with_state(Arc::clone(&self.inner), in_time);
         let services = self.inner.config().services.is_some();
@@ -54,6 +59,7 @@ impl Control {
                 "/dev/token",
                 post(dev::token).layer(DefaultBodyLimit::max(dev::MAX_BODY)).layer(in_time),
             )
+            .merge(whip::routes(&self.inner))
             .fallback(missing)
             .method_not_allowed_fallback(wrong_method)
             .with_state(Arc::clone(&self.inner))
@@ -92,6 +98,10 @@ impl Source for Arc<Inner> {
 
     fn gauges(&self) -> (usize, usize) {
         (self.calls.count(), self.agents.len())
+    }
+
+    fn http_sessions(&self) -> [u64; 2] {
+        self.http_sessions.counts()
     }
 
     fn calling(&self) -> (usize, [u64; 4]) {
@@ -221,24 +231,36 @@ impl Inner {
     ) -> Result<Option<(Address, Seat<Address>)>, Problem> {
         let Some(address) = self.config().proxies.client(peer, headers) else { return Ok(None) };
         let limits = &self.config().limits;
-        let refuse = |limited, code, text, wait| {
-            self.counters.limited(limited);
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, code, text).retry_after(wait)
-        };
-        let now = Instant::now();
-        let wait = self.wrong_tokens.must_wait(&address, limits.failures_per_minute, now);
-        if let Some(wait) = wait {
-            let text = "too many wrong access tokens came from this address";
-            return Err(refuse(Limited::WrongTokens, "tooManyFailures", text, wait));
-        }
+        self.check_failures(&address)?;
         match self.agents_of.0.take(address, limits.agents_per_address) {
             Some(seat) => Ok(Some((address, seat))),
             None => {
                 let text = "as many agents are connected from this address as may be";
                 let wait = self.config().times.retry_after;
-                Err(refuse(Limited::AgentsPerAddress, "tooManyAgentsFromAddress", text, wait))
+                Err(self.limited(Limited::AgentsPerAddress, "tooManyAgentsFromAddress", text, wait))
             }
         }
+    }
+
+    /// Whether an address has shown too many wrong tokens.
+    fn check_failures(&self, address: &Address) -> Result<(), Problem> {
+        let most = self.config().limits.failures_per_minute;
+        let Some(wait) = self.wrong_tokens.must_wait(address, most, Instant::now()) else {
+            return Ok(());
+        };
+        let text = "too many wrong access tokens came from this address";
+        Err(self.limited(Limited::WrongTokens, "tooManyFailures", text, wait))
+    }
+
+    fn limited(
+        &self,
+        limited: Limited,
+        code: &'static str,
+        text: &str,
+        wait: Duration,
+    ) -> Problem {
+        self.counters.limited(limited);
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, code, text).retry_after(wait)
     }
 
     /// Whether a page of this `Origin` may talk to us.

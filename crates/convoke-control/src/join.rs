@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use convoke_node::core::{
-    Action, CommandError, JoinRequest, LeaveReason, Reply, Snapshot, TrackDeclaration,
+    Action, CommandError, JoinRequest, LeaveReason, Permissions, Reply, Snapshot, Source,
+    TrackDeclaration,
 };
 use convoke_node::{HandleError, Joined};
 use convoke_protocol::{
@@ -15,7 +16,7 @@ use convoke_protocol::{
     SessionDescription, encode,
 };
 
-use crate::agent::{Agent, Known};
+use crate::agent::{Agent, Known, Via};
 use crate::calling::moving::Coming;
 use crate::calls::{EnterError, Locator};
 use crate::config::millis;
@@ -50,6 +51,7 @@ pub(crate) struct Wanted {
     pub(crate) two_party: bool,
     pub(crate) bearer: Bearer,
     pub(crate) media: Media,
+    pub(crate) via: Via,
 }
 
 #[cfg(test)]
@@ -67,6 +69,7 @@ impl Wanted {
             two_party: false,
             bearer: Bearer { identity, display_name, role: None, guest: false, app: "".into() },
             media: Media::default(),
+            via: Via::Agent,
         }
     }
 }
@@ -188,6 +191,7 @@ impl Agent {
             two_party: false,
             bearer: self.bearer()?,
             media: self.check_media(join.send, join.receive, join.tracks)?,
+            via: self.via,
         })
     }
 
@@ -291,7 +295,7 @@ impl Agent {
             let text = "this is no SDP: it must begin with `v=0`";
             return Err(Refusal::new(ErrorCode::SdpInvalid, text).field(field));
         }
-        if !has_audio(&sdp) {
+        if self.via == Via::Agent && !has_audio(&sdp) {
             let text = "the offer has no audio m-line; add one, it costs nothing while unused";
             return Err(Refusal::new(ErrorCode::SdpWithoutAudio, text).field(field));
         }
@@ -415,6 +419,7 @@ impl Inner {
     ) -> Result<Admitted, Refusal> {
         let bearer = session.bearer();
         let permissions = session.call().moderation().permissions(bearer);
+        check_purpose(wanted, permissions)?;
         let allowed = |track: &&TrackDeclaration| permissions.may_publish(track.source);
         let request = JoinRequest {
             participant: session.participant(),
@@ -522,6 +527,25 @@ fn read_locator(group_id: &str, room_id: Option<String>) -> Result<Locator, Refu
             Refusal::new(ErrorCode::GroupIdInvalid, error.to_string()).field("groupId")
         }),
     }
+}
+
+/// Whoever comes by HTTP comes for one thing, and is not let in without it; an agent may be allowed
+/// more later.
+fn check_purpose(wanted: &Wanted, permissions: Permissions) -> Result<(), Refusal> {
+    let text = match wanted.via {
+        Via::Agent => return Ok(()),
+        Via::Whip => {
+            let mut tracks = wanted.media.tracks.iter().map(|track| track.source);
+            match tracks.find(|source| !permissions.may_publish(*source)) {
+                None => return Ok(()),
+                Some(Source::Camera | Source::Screen) => "this participant may not publish video",
+                Some(_) => "this participant may not publish audio",
+            }
+        }
+        Via::Whep if permissions.receive => return Ok(()),
+        Via::Whep => "this participant may not receive media",
+    };
+    Err(Refusal::new(ErrorCode::NotAllowed, text))
 }
 
 /// The group ID and the room, as clients are told.

@@ -7,7 +7,7 @@
 //! Start reading at [`Control`] (`control.rs`); then follow a client: `http.rs` opens its WebSocket,
 //! `agent.rs` reads and writes it, `requests.rs` and `join.rs` carry out what it asks, `session.rs`
 //! keeps what it knows of its call, and `dispatch.rs` tells it what changes. Who may what is decided
-//! in `roles.rs`, `moderation.rs`, `lobby.rs` and `ring.rs`.
+//! in `roles.rs`, `moderation.rs`, `lobby.rs` and `ring.rs`. `whip.rs` is for those who come by HTTP alone.
 //!
 //! ```text
 //! WebSocket --agent--> requests, join --Handle--> node
@@ -57,6 +57,7 @@ mod tls;
 mod token;
 mod turn;
 mod webhooks;
+mod whip;
 
 pub use calling::CallingConfig;
 pub use clients::Proxies;

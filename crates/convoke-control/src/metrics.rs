@@ -19,6 +19,8 @@ use convoke_protocol::ErrorCode;
 pub(crate) use collect::{Collect, Source};
 pub(crate) use operation::{Lags, kernel_drops};
 
+use crate::agent::Via;
+
 /// How a WebSocket ended, by close code; the last is any other.
 pub(crate) const CLOSES: [&str; 10] = [
     "going_away",
@@ -64,6 +66,8 @@ const OUTCOMES: usize = ErrorCode::ALL.len() + 1;
 pub(crate) struct Counters {
     pub(crate) joins: [AtomicU64; OUTCOMES],
     pub(crate) resumes: [AtomicU64; OUTCOMES],
+    /// Joins by WHIP and by WHEP; counted among `joins` too.
+    pub(crate) http_joins: [[AtomicU64; OUTCOMES]; 2],
     pub(crate) errors: [AtomicU64; OUTCOMES],
     pub(crate) closes: [AtomicU64; CLOSES.len()],
     pub(crate) join_buckets: [AtomicU64; JOIN_BUCKETS.len()],
@@ -92,6 +96,7 @@ impl Default for Counters {
         Self {
             joins: zeros(),
             resumes: zeros(),
+            http_joins: [zeros(), zeros()],
             errors: zeros(),
             closes: zeros(),
             join_buckets: zeros(),
@@ -158,6 +163,12 @@ impl Counters {
     /// A resume was answered.
     pub(crate) fn resume(&self, outcome: Result<(), ErrorCode>) {
         count_outcome(&self.resumes, outcome);
+    }
+
+    /// A WHIP or WHEP request to join was answered.
+    pub(crate) fn http_join(&self, via: Via, outcome: Result<(), ErrorCode>) {
+        let [whip, whep] = &self.http_joins;
+        count_outcome(if via == Via::Whep { whep } else { whip }, outcome);
     }
 
     /// A client was told of an error.

@@ -20,6 +20,8 @@ pub(crate) struct Outlet {
     queue: mpsc::Sender<Utf8Bytes>,
     waiting: Arc<AtomicUsize>,
     most: usize,
+    /// What finds no room is dropped, and closes nothing.
+    forgiving: bool,
     close: Arc<watch::Sender<Option<u16>>>,
 }
 
@@ -45,12 +47,18 @@ pub(crate) fn outlet(agent: AgentId, limits: &Limits) -> (Outlet, Drain) {
         queue: to,
         waiting: Arc::clone(&waiting),
         most: limits.queue_bytes,
+        forgiving: false,
         close: Arc::new(close),
     };
     (outlet, Drain { queue: from, waiting, close: closed })
 }
 
 impl Outlet {
+    /// For a client that need not hear everything: it is never closed for reading slowly.
+    pub(crate) fn forgiving(self) -> Self {
+        Self { forgiving: true, ..self }
+    }
+
     /// Whose it is.
     pub(crate) fn agent(&self) -> AgentId {
         self.agent
@@ -65,6 +73,9 @@ impl Outlet {
             return Ok(());
         }
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        if self.forgiving {
+            return Ok(());
+        }
         self.close(convoke_protocol::close::SLOW_READER);
         Err(NotTaken)
     }
@@ -168,6 +179,21 @@ mod tests {
         assert_eq!(outlet.send_text("d".into()), Err(NotTaken));
         assert_eq!(drain.next().await, Next::Close(close::SLOW_READER));
         assert_eq!(drain.rest(), Some("a".into()));
+    }
+
+    #[tokio::test]
+    async fn a_forgiving_one_drops_what_finds_no_room_and_is_not_closed() {
+        let (outlet, mut drain) = small();
+        let outlet = outlet.forgiving();
+        for text in ["a", "b", "c", "d"] {
+            assert_eq!(outlet.send_text(text.into()), Ok(()));
+        }
+        for text in ["a", "b", "c"] {
+            assert_eq!(drain.next().await, Next::Text(text.into()));
+        }
+        assert_eq!(outlet.send_text("12345678901".into()), Ok(()));
+        assert_eq!(outlet.send_text("e".into()), Ok(()));
+        assert_eq!(drain.next().await, Next::Text("e".into()));
     }
 
     #[tokio::test]

@@ -43,6 +43,11 @@ impl Refusal {
         self.retry_after.is_some()
     }
 
+    /// How long to wait before trying again, where that helps.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

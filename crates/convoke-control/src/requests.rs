@@ -151,7 +151,7 @@ impl Agent {
     }
 
     /// A place among the WebSockets of an identity.
-    fn take_seat(&self, token: &AccessToken) -> Result<Seat<Arc<str>>, Refusal> {
+    pub(crate) fn take_seat(&self, token: &AccessToken) -> Result<Seat<Arc<str>>, Refusal> {
         let (inner, identity) = (&self.inner, token.identity.as_str().into());
         let most = inner.config().limits.agents_per_identity;
         inner.agents_of.1.take(identity, most).ok_or_else(|| {

@@ -331,6 +331,7 @@ impl Agent {
             two_party,
             bearer,
             media: self.check_media(send, receive, tracks)?,
+            via: self.via,
         };
         self.come_in(Arc::new(wanted), request_id).await?;
         if let Some(session) = &self.session {
@@ -364,6 +365,7 @@ impl Agent {
             two_party: false,
             bearer: self.bearer()?,
             media: self.check_media(send, receive, tracks)?,
+            via: self.via,
         };
         self.inner.feed(&call, Input::Accept(self.id)).map_err(|_| not_ringing())?;
         let mut accepted = Accepted { inner: &Arc::clone(&self.inner), call, agent: Some(self.id) };

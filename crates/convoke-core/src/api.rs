@@ -139,7 +139,7 @@ pub struct TrackDeclaration {
     pub encrypted: bool,
 }
 
-/// A wish for one video slot.
+/// A wish for one slot. All but [`Show::Participant`] are for video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotWish {
     /// The slot.
@@ -166,6 +166,11 @@ pub enum Show {
     ActiveSpeaker,
     /// The screen that is shared.
     ScreenShare,
+    /// What one participant publishes: its screen, else its camera; in an audio slot its microphone,
+    /// else its screen's sound. Nothing while there is none, or no such participant.
+    Participant(ParticipantId),
+    /// Whatever would be there without a wish: the wish says only how it is shown.
+    Default,
 }
 
 /// Commands. Each is answered by exactly one [`Event::Reply`].
@@ -237,7 +242,7 @@ pub enum Action {
     SetView {
         /// Who.
         participant: ParticipantId,
-        /// At most one wish for a video slot.
+        /// At most one wish for a slot.
         wishes: Vec<SlotWish>,
     },
     /// Changes permissions at once; published tracks no longer allowed are unpublished.

@@ -278,6 +278,57 @@ fn a_view_decides_what_video_slots_show() {
 }
 
 #[test]
+fn a_wish_for_a_participant_shows_what_it_publishes_and_nobody_else() {
+    use convoke_core::MediaKind::{Audio, Video};
+    let mut world = connected(&[None, Some(Codec::Vp8), Some(Codec::Vp8)]);
+    let slot = |kind| world.peers[0].slots.iter().find(|s| s.kind == kind).unwrap().mid;
+    let (audio, video) = (slot(Audio), slot(Video));
+    let wish = |mid, show| SlotWish {
+        mid,
+        show,
+        width: None,
+        height: None,
+        max_frame_rate: None,
+        priority: 0,
+    };
+    let participant = ParticipantId(1);
+    let look_at = |world: &mut World, id: u32| {
+        let show = Show::Participant(ParticipantId(id));
+        let wishes = vec![wish(audio, show), wish(video, show)];
+        world.command(Action::SetView { participant, wishes }).unwrap();
+        world.run(Duration::from_millis(100));
+    };
+    let seen = |world: &World| {
+        [audio, video].map(|mid| {
+            let slot = world.peers[0].slots.iter().find(|s| s.mid == mid).unwrap();
+            slot.assigned.map(|(participant, _)| participant.0)
+        })
+    };
+    look_at(&mut world, 3);
+    assert_eq!(seen(&world), [Some(3); 2]);
+    // Who is not there yet is shown when it comes, and again when it comes again.
+    look_at(&mut world, 9);
+    assert_eq!(seen(&world), [None; 2]);
+    let peer = world.join(9, Some(Codec::Vp8));
+    world.run(Duration::from_millis(300));
+    assert_eq!(seen(&world), [Some(9); 2]);
+    world.leave(peer);
+    world.run(Duration::from_millis(300));
+    assert_eq!(seen(&world), [None; 2]);
+    look_at(&mut world, 1);
+    assert_eq!(seen(&world), [None; 2], "oneself is not to be seen");
+    // A wish for a size alone changes nothing else; sound takes no other wish.
+    let wishes = vec![wish(video, Show::Default)];
+    world.command(Action::SetView { participant, wishes }).unwrap();
+    world.run(Duration::from_millis(100));
+    let slots = world.peers[0].slots.iter().filter(|slot| slot.kind == Video);
+    assert_eq!(slots.filter(|slot| slot.assigned.is_some()).count(), 2);
+    let wishes = vec![wish(audio, Show::ActiveSpeaker)];
+    let refused = world.command(Action::SetView { participant, wishes });
+    assert!(matches!(refused, Err(CommandError::View { index: 0, .. })), "{refused:?}");
+}
+
+#[test]
 fn permissions_are_enforced_whatever_the_client_sends() {
     let mut world = connected(&[Some(Codec::Vp8), None]);
     let participant = ParticipantId(1);

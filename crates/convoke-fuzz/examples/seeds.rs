@@ -20,6 +20,9 @@ fn main() -> std::io::Result<()> {
     for (name, text) in signalling() {
         fs::write(corpus.join("signalling").join(name), text)?;
     }
+    for (name, text) in http_sdp() {
+        fs::write(corpus.join("http_sdp").join(name), text)?;
+    }
     for (name, flags, sdp) in offers() {
         let bytes = [&[flags], sdp.as_bytes()].concat();
         fs::write(corpus.join("sdp_offer").join(name), bytes)?;
@@ -455,5 +458,62 @@ fn offers() -> Vec<(&'static str, u8, String)> {
         ("bad-half-bundle", 1, change("BUNDLE 0 1", "BUNDLE 0")),
         ("bad-two-transports", 1, good.replacen("abcd", "efgh", 1)),
         ("odd-control-characters", 1, change("m=video", "m=\u{1}\u{7f}video")),
+    ]
+}
+
+/// An offer as a WHIP client makes it, shortened.
+const HTTP_OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+    a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n\
+    a=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\na=ice-ufrag:abcd\r\n\
+    a=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 AA\r\na=setup:actpass\r\n\
+    a=mid:0\r\na=sendonly\r\na=rtcp-mux\r\nm=video 0 UDP/TLS/RTP/SAVPF 96\r\na=bundle-only\r\n\
+    a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 AA\r\n\
+    a=mid:1\r\na=sendonly\r\na=rtcp-mux\r\na=rid:q send\r\na=rid:h send\r\n\
+    a=simulcast:send q;h\r\n";
+
+/// A fragment as RFC 9725 shows one.
+const FRAGMENT: &str = "a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
+    a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n\
+    a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw\r\n\
+    a=end-of-candidates\r\n";
+
+fn http_sdp() -> Vec<(&'static str, String)> {
+    let credentials = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n";
+    let (audio, video) = HTTP_OFFER.split_once("m=video").unwrap_or_default();
+    let audio = audio.replace("BUNDLE 0 1", "BUNDLE 0");
+    let third = format!("m=video{}", video.replace("mid:1", "mid:2"));
+    let replace = |from: &str, to: &str| match from {
+        "" => HTTP_OFFER.to_owned(),
+        from => HTTP_OFFER.replace(from, to),
+    };
+    let offer = |from: &str, to: &str| format!("P{}", replace(from, to));
+    let watch = |from: &str, to: &str| format!("W{}", replace(from, to));
+    let session =
+        audio.replace(credentials, "").replace("t=0 0\r\n", &format!("t=0 0\r\n{credentials}"));
+    let tcp = FRAGMENT.replace(" udp ", " tcp ").replace("typ host", "typ host tcptype active");
+    vec![
+        ("good-publish", offer("", "")),
+        ("good-publish-audio", format!("P{audio}")),
+        ("good-publish-sendrecv", offer("sendonly", "sendrecv")),
+        ("good-publish-unix-lines", offer("\r\n", "\n")),
+        ("good-watch", watch("sendonly", "recvonly")),
+        ("good-watch-no-direction", watch("a=sendonly\r\n", "")),
+        ("good-session-credentials", format!("P{session}")),
+        ("bad-empty", String::new()),
+        ("bad-publish-recvonly", offer("sendonly", "recvonly")),
+        ("bad-watch-sendonly", watch("", "")),
+        ("bad-no-bundle", offer("a=group:BUNDLE 0 1\r\n", "")),
+        ("bad-no-mux", offer("a=rtcp-mux\r\n", "")),
+        ("bad-two-videos", offer("BUNDLE 0 1", "BUNDLE 0 1 2") + &third),
+        ("bad-application", offer("m=video 0 UDP/TLS/RTP/SAVPF", "m=application 9 UDP/DTLS/SCTP")),
+        ("bad-other-credentials", format!("P{}", HTTP_OFFER.replacen("abcd", "abce", 1))),
+        ("bad-text", "Phello".to_owned()),
+        ("good-fragment", format!("F{FRAGMENT}")),
+        ("good-fragment-end", "Fa=end-of-candidates\r\n".to_owned()),
+        ("good-fragment-tcp", format!("F{tcp}")),
+        ("bad-fragment-half-credentials", "Fa=ice-ufrag:EsAw\r\n".to_owned()),
+        ("bad-fragment-candidate", "Fa=candidate:1 1 udp 0 x 9 typ host\r\n".to_owned()),
+        ("bad-fragment-two-ufrags", format!("F{FRAGMENT}a=ice-ufrag:EsAx\r\n")),
+        ("bad-fragment-text", "Fhello".to_owned()),
     ]
 }

@@ -10,11 +10,13 @@
 
 mod data;
 mod datagrams;
+mod http_sdp;
 mod offer;
 mod signalling;
 mod world;
 
 pub use data::data;
 pub use datagrams::{Record, datagrams, write_records};
+pub use http_sdp::{http_sdp, http_sdp_taken};
 pub use offer::{offers_joined, sdp_offer};
 pub use signalling::signalling;

@@ -42,6 +42,16 @@ fn sdp_offer() {
     replay("sdp_offer", convoke_fuzz::sdp_offer);
 }
 
+#[test]
+fn http_sdp() {
+    replay("http_sdp", convoke_fuzz::http_sdp);
+    for (name, bytes) in corpus("http_sdp") {
+        let taken = convoke_fuzz::http_sdp_taken(&bytes);
+        assert!(!name.starts_with("good-") || taken, "{name} is refused");
+        assert!(!name.starts_with("bad-") || !taken, "{name} is taken");
+    }
+}
+
 /// Seeds that are worth something: what browsers offer is accepted, what is wrong is not.
 #[test]
 fn offers_are_judged_rightly() {

@@ -1,7 +1,8 @@
 //! The signalling messages between a client app (the *agent*) and the server.
 //!
 //! Owns: the shape of every message on the agent WebSocket, the error and end-reason vocabulary,
-//! and the parsing of group call IDs. `PROTOCOL.md` beside this crate is the written specification;
+//! the parsing of group call IDs, and of what WHIP and WHEP clients send (`http`). `PROTOCOL.md`
+//! beside this crate is the written specification;
 //! the TypeScript types of the web SDK are generated from these types.
 //! Never: does I/O, keeps state, or knows the media core.
 
@@ -15,6 +16,7 @@ mod end;
 mod error;
 mod explain;
 mod group_id;
+pub mod http;
 mod moderation;
 mod ring;
 mod server;

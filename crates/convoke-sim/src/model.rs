@@ -173,6 +173,7 @@ impl ModelRoom {
                 faults.push(format!("{me} pinned {track} to {mid}, which holds {:?}", held(mid)));
             }
         }
+        self.wished_participants(me, &held, wishes, &mut taken, faults);
         for (show, source) in
             [(Show::ScreenShare, Source::Screen), (Show::ActiveSpeaker, Source::Camera)]
         {
@@ -191,6 +192,36 @@ impl ModelRoom {
                     "{me} follows {show:?} in {} slots with {there} {source:?} there: {shown:?}",
                     following.len()
                 ));
+            }
+        }
+    }
+
+    /// Wishes for participants: the screen, else the camera, what is not muted before what is, the
+    /// newest; nothing where another wish has that.
+    fn wished_participants(
+        &self,
+        me: ParticipantId,
+        held: &dyn Fn(Mid) -> Option<(ParticipantId, TrackId)>,
+        wishes: &[SlotWish],
+        taken: &mut Vec<TrackId>,
+        faults: &mut Vec<String>,
+    ) {
+        let mut pins: Vec<(u8, Mid, ParticipantId)> = Vec::new();
+        for wish in wishes {
+            if let Show::Participant(id) = wish.show {
+                pins.push((wish.priority, wish.mid, id));
+            }
+        }
+        pins.sort_by_key(|(priority, _, _)| u8::MAX - priority);
+        for (_, mid, id) in pins {
+            let owner = self.participants.iter().find(|p| p.id == id && id != me);
+            let pictures = owner.into_iter().flat_map(|owner| owner.tracks.iter().enumerate());
+            let pictures = pictures.filter(|(_, t)| t.source.kind() == MediaKind::Video);
+            let best = pictures.max_by_key(|(at, t)| (!t.muted, t.source == Source::Screen, *at));
+            let must = best.map(|(_, t)| t.id).filter(|t| !taken.contains(t));
+            taken.extend(must);
+            if held(mid).map(|(_, t)| t) != must {
+                faults.push(format!("{me} looks at {id} in {mid}, which holds {:?}", held(mid)));
             }
         }
     }
@@ -360,6 +391,13 @@ mod tests {
         says(&room, &all, "follows ScreenShare");
         room.participants[0].wishes = vec![wish(1, Show::ActiveSpeaker, 0)];
         says(&room, &all, "follows ActiveSpeaker");
+        let look = |id| Show::Participant(ParticipantId(id));
+        room.participants[0].wishes = vec![wish(0, look(3), 0)];
+        says(&room, &all, "looks at p3");
+        assert_eq!(room.faults(ME, &table(&[SCREEN, CAM2, CAM3])), Vec::<String>::new());
+        room.participants[0].wishes = vec![wish(0, look(1), 0), wish(1, look(9), 0)];
+        says(&room, &all, "looks at p1");
+        says(&room, &all, "looks at p9");
         // Of two pins of one track the more important wins; the other slot stays empty.
         room.participants[0].wishes =
             vec![wish(0, Show::Track(TrackId(2)), 1), wish(2, Show::Track(TrackId(2)), 5)];

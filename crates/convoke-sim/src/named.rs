@@ -11,7 +11,7 @@ use crate::scenario::{Act, ActorSpec, Look, PublishSpec, Scenario, Target};
 use crate::tables::{CAMERAS, Camera, NETWORKS, Network, SPECIAL, tabled};
 
 /// Those of whole calls; [`crate::tables`] has those of layers and bandwidth.
-const CALLS: [&str; 27] = [
+const CALLS: [&str; 28] = [
     "two",
     "codecs",
     "late-joiner",
@@ -34,6 +34,7 @@ const CALLS: [&str; 27] = [
     "mute-valley-jumps",
     "sends-while-muted",
     "views",
+    "looks-at-people",
     "screens",
     "cut-and-return",
     "killed",
@@ -91,6 +92,7 @@ pub fn named(name: &str) -> Option<Scenario> {
         "mute-valley-jumps" => mute_valley(name, PausedClock::Jumps),
         "sends-while-muted" => sends_while_muted(name),
         "views" => views(name),
+        "looks-at-people" => looks_at_people(name),
         "screens" => screens(name),
         "cut-and-return" => cut_and_return(name),
         "killed" => killed(name),
@@ -271,6 +273,30 @@ fn views(name: &str) -> Scenario {
         .step(3_800, 0, Act::View(vec![pin(1, 4, 0)]))
         .step(4_200, 4, Act::Leave)
         .lasting(5_000)
+}
+
+/// One looks at people, whatever they publish.
+fn looks_at_people(name: &str) -> Scenario {
+    let look = |slot, who, priority| Look { priority, ..Look::new(slot, Target::Participant(who)) };
+    let pin = Look::new(1, Target::Track(2, Source::Camera));
+    let spec = ActorSpec { video_slots: 2, ..ActorSpec::new() };
+    let screen = || Act::Publish(PublishSpec::screen(Codec::Vp8));
+    Scenario::new(name, people(4, &spec))
+        .step(800, 0, Act::View(vec![look(0, 1, 0), look(1, 2, 0)]))
+        .step(1_200, 1, screen())
+        .step(1_600, 1, Act::Mute(Source::Screen, true))
+        .step(2_000, 1, Act::Mute(Source::Camera, true))
+        .step(2_400, 1, Act::Mute(Source::Screen, false))
+        .step(2_800, 1, Act::Unpublish(Source::Screen))
+        .step(3_000, 0, Act::View(vec![look(0, 2, 1), pin]))
+        .step(3_400, 0, Act::View(vec![look(0, 2, 1), look(1, 2, 9)]))
+        .step(3_800, 2, screen())
+        .step(4_200, 0, Act::View(vec![look(1, 2, 0), Look::new(0, Target::ActiveSpeaker)]))
+        .step(4_600, 2, Act::Leave)
+        .step(5_000, 0, Act::View(vec![look(0, 0, 0)]))
+        .step(5_400, 0, Act::View(Vec::new()))
+        .step(5_600, 2, Act::Join)
+        .lasting(6_500)
 }
 
 fn screens(name: &str) -> Scenario {

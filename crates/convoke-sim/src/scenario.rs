@@ -226,6 +226,8 @@ pub enum Target {
     ActiveSpeaker,
     /// The shared screen.
     ScreenShare,
+    /// Whatever someone (by index) publishes, if it is there when this is asked for.
+    Participant(usize),
 }
 
 /// One wish of a view.

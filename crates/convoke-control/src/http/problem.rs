@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -18,11 +18,22 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     retry_after: Option<Duration>,
+    header: Option<(HeaderName, &'static str)>,
 }
+
+/// The code of a response that is a problem, for what looks at it on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Code(pub(crate) &'static str);
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None }
+        Self { status, code, detail: detail.into(), retry_after: None, header: None }
+    }
+
+    /// With a header that its status demands.
+    pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, value));
+        self
     }
 
     pub(crate) fn not_found() -> Self {
@@ -45,6 +56,7 @@ impl IntoResponse for Problem {
             "code": self.code,
         });
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(Code(self.code));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -52,6 +64,9 @@ impl IntoResponse for Problem {
             // Whole seconds, and never "at once".
             let seconds = wait.as_secs().max(1);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some((name, value)) = self.header {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         response
     }

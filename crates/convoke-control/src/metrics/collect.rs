@@ -25,6 +25,8 @@ pub(crate) trait Source: Send + Sync {
     fn workers(&self) -> Vec<WorkerStats>;
     /// Calls now, WebSockets now.
     fn gauges(&self) -> (usize, usize);
+    /// WHIP and WHEP sessions now.
+    fn http_sessions(&self) -> [u64; 2];
     /// Call connections that are not over, and what became of callbacks.
     fn calling(&self) -> (usize, [u64; CALLBACKS.len()]);
     /// What the kernel dropped at the media sockets, where it says so.
@@ -93,6 +95,9 @@ fn control(out: &mut Families, source: &impl Source) {
     let help = "Callbacks to app servers.";
     out.by_label("convoke_callbacks_total", help, "outcome", callbacks);
     out.gauge("convoke_agents", "Agent WebSockets open now.", float(agents as u64));
+    let [publishing, watching] = source.http_sessions().map(float);
+    out.gauge("convoke_whip_sessions", "WHIP sessions now.", publishing);
+    out.gauge("convoke_whep_sessions", "WHEP sessions now.", watching);
     let draining = f64::from(u8::from(source.is_draining()));
     out.gauge("convoke_draining", "1 while new joins are refused before a stop.", draining);
     let load = |counters: &[_]| -> Vec<f64> {
@@ -103,6 +108,15 @@ fn control(out: &mut Families, source: &impl Source) {
     out.counter("convoke_calls_started_total", help, one(&counters.calls_started));
     let joins = outcomes().zip(load(&counters.joins));
     out.by_label("convoke_joins_total", "Joins answered.", "outcome", joins);
+    let [whip, whep] = &counters.http_joins;
+    let both = [("whip", whip), ("whep", whep)].into_iter().flat_map(|(via, counters)| {
+        outcomes().zip(load(counters)).map(move |(outcome, value)| {
+            ([("via", via), ("outcome", outcome)] as [Label; 2], value)
+        })
+    });
+    let both: Vec<_> = both.collect();
+    let samples = both.iter().map(|(labels, value)| (labels.as_slice(), *value));
+    out.counters("convoke_http_joins_total", "WHIP and WHEP joins answered.", samples);
     let resumes = outcomes().zip(load(&counters.resumes));
     out.by_label("convoke_resumes_total", "Resumes answered.", "outcome", resumes);
     let errors = outcomes().zip(load(&counters.errors)).filter(|(code, _)| *code != "ok");

@@ -22,6 +22,9 @@ impl Source for &'static Fake {
     fn gauges(&self) -> (usize, usize) {
         (3, 4)
     }
+    fn http_sessions(&self) -> [u64; 2] {
+        [5, 6]
+    }
     fn calling(&self) -> (usize, [u64; 4]) {
         (1, [1, 2, 3, 4])
     }

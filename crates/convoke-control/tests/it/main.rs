@@ -22,3 +22,4 @@ mod span;
 mod sse;
 mod support;
 mod webhooks;
+mod whip;

@@ -8,6 +8,8 @@
 //! [`crate::speaker`]), then in order of publishing. With at most `K` of them it hears all, each in a fixed
 //! slot. A muted track keeps its slot while nobody needs it.
 //!
+//! A slot with a wish for a participant is for what that publishes alone.
+//!
 //! **Video.** Slots with a wish hold what it asks for. The others hold the first of the unmuted
 //! video tracks by rank: shared screens, newest first, then the dominant speaker's camera, then
 //! those of recent speakers, then in order of publishing.
@@ -16,6 +18,7 @@ use std::cmp::Reverse;
 
 use super::{Io, Room, Slot, Subscription};
 use crate::api::{Event, MediaKind, Show, SlotReason, SlotState, SlotWish, Source};
+use crate::ids::ParticipantId;
 use crate::slots::{Place, place};
 
 impl Room {
@@ -49,7 +52,10 @@ impl Room {
         let Some(participant) = self.participants.get(key) else { return Ok(()) };
         for (index, wish) in wishes.iter().enumerate() {
             let slot = participant.slots.iter().find(|slot| slot.mid == wish.mid);
-            let fault = if slot.is_none_or(|slot| slot.kind != MediaKind::Video) {
+            let fits = |slot: &Slot| {
+                slot.kind == MediaKind::Video || matches!(wish.show, Show::Participant(_))
+            };
+            let fault = if !slot.is_some_and(fits) {
                 format!("mid {} is no video slot", wish.mid)
             } else if wishes.iter().take(index).any(|earlier| earlier.mid == wish.mid) {
                 format!("mid {} is named twice", wish.mid)
@@ -79,9 +85,11 @@ impl Room {
         let idle = |held: Option<usize>| {
             held.and_then(|track| self.tracks.get(track)).is_none_or(|track| track.muted)
         };
+        let owner = self.participants.get(state.owner).map(|owner| Show::Participant(owner.id));
         let has_room = |key: &usize| {
             self.participants.get(*key).is_some_and(|participant| {
-                participant.slots.iter().any(|slot| slot.kind == kind && idle(slot.assigned))
+                participant.wishes.iter().any(|wish| Some(wish.show) == owner)
+                    || participant.slots.iter().any(|slot| slot.kind == kind && idle(slot.assigned))
             })
         };
         let affected = self.locals.iter().copied().filter(has_room).collect();
@@ -143,7 +151,8 @@ impl Room {
         };
         let wanted: Vec<usize> = deserving().take(slots.len() + participant.wishes.len()).collect();
         // A policy may have to look beyond those: a camera behind many screens.
-        let all = if participant.wishes.is_empty() { Vec::new() } else { deserving().collect() };
+        let plain = kind == MediaKind::Audio || participant.wishes.is_empty();
+        let all = if plain { Vec::new() } else { deserving().collect() };
         let fixed = self.fixed(key, kind, &all, &slots);
         let places: Vec<Place<usize>> = slots
             .iter()
@@ -166,13 +175,20 @@ impl Room {
     ) -> Vec<Option<Option<usize>>> {
         let mut fixed = vec![None; slots.len()];
         let Some(participant) = self.participants.get(key) else { return fixed };
-        if kind == MediaKind::Audio || participant.wishes.is_empty() {
-            return fixed;
-        }
+        let of_kind = |wish: &&SlotWish| {
+            participant.slots.iter().any(|slot| slot.mid == wish.mid && slot.kind == kind)
+        };
         let mut taken: Vec<usize> = Vec::new();
-        let mut wishes: Vec<&SlotWish> = participant.wishes.iter().collect();
-        // Named tracks first, then policies; the more important before the less.
-        wishes.sort_by_key(|wish| (!matches!(wish.show, Show::Track(_)), Reverse(wish.priority)));
+        let mut wishes: Vec<&SlotWish> = participant.wishes.iter().filter(of_kind).collect();
+        // Named tracks first, then participants, then policies; the more important before the less.
+        wishes.sort_by_key(|wish| {
+            let rank = match wish.show {
+                Show::Track(_) => 0,
+                Show::Participant(_) => 1,
+                _ => 2,
+            };
+            (rank, Reverse(wish.priority))
+        });
         for wish in wishes {
             let place = slots.iter().position(|slot| {
                 participant.slots.get(*slot).is_some_and(|slot| slot.mid == wish.mid)
@@ -188,6 +204,12 @@ impl Room {
                     let allowed = participant.permissions.receive && owner != Some(key);
                     track.filter(|track| allowed && free(track))
                 }
+                Show::Participant(id) => {
+                    let allowed = participant.permissions.receive;
+                    let choice = self.best_of(id, kind, key).filter(|_| allowed);
+                    choice.filter(|track| free(track))
+                }
+                Show::Default => continue,
                 Show::ScreenShare => {
                     deserving.iter().copied().find(|t| free(t) && source_is(t, Source::Screen))
                 }
@@ -201,6 +223,19 @@ impl Room {
             }
         }
         fixed
+    }
+
+    /// What a wish for a participant shows of it, to another one: what is not muted, and of that for
+    /// video the screen, for audio the microphone; the newest.
+    fn best_of(&self, id: ParticipantId, kind: MediaKind, to: usize) -> Option<usize> {
+        let owner = self.key_of(id).filter(|owner| *owner != to)?;
+        let worth = |key: &usize| {
+            let track = self.tracks.get(*key)?;
+            let first = matches!(track.source, Source::Screen | Source::Microphone);
+            (track.source.kind() == kind).then_some((!track.muted, first, track.arrival))
+        };
+        let tracks = self.participants.get(owner)?.tracks.iter();
+        tracks.filter_map(|key| Some((worth(key)?, *key))).max().map(|(_, key)| key)
     }
 
     /// Where a newcomer would best go: beside its owner's other kind (they share a media stream

@@ -305,6 +305,7 @@ impl Sim {
         let show = match look.at {
             Target::ActiveSpeaker => Show::ActiveSpeaker,
             Target::ScreenShare => Show::ScreenShare,
+            Target::Participant(of) => Show::Participant(self.actors[of].live.as_ref()?.id),
             Target::Track(owner, source) => {
                 let room = self.room_of(who);
                 let owner = self.actors[owner].live.as_ref()?.id;

@@ -280,6 +280,7 @@ fn control(raw: &RawConfig, source: &Source) -> Result<ControlSettings, ConfigEr
             ping: http.ping_interval,
             grace: calls.resume_grace,
             lobby: calls.lobby_timeout,
+            lobby_hold: calls.lobby_hold,
             ring: calls.ring_timeout,
             agent_wait: calls.agent_wait.unwrap_or(wait),
             retry_after: http.retry_after,
@@ -433,6 +434,7 @@ fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> 
         ("services.clock_window", services.clock_window, Duration::from_secs(10), DAY),
         ("calls.resume_grace", calls.resume_grace, Duration::ZERO, DAY),
         ("calls.lobby_timeout", calls.lobby_timeout, Duration::from_secs(1), DAY),
+        ("calls.lobby_hold", calls.lobby_hold, Duration::ZERO, Duration::from_secs(3600)),
         (
             "calls.ring_timeout",
             calls.ring_timeout,

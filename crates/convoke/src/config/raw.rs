@@ -291,6 +291,8 @@ section! {
         #[serde(with = "units::text")]
         lobby_timeout: Duration = Duration::from_secs(15 * 60),
         #[serde(with = "units::text")]
+        lobby_hold: Duration = Duration::from_secs(30),
+        #[serde(with = "units::text")]
         ring_timeout: Duration = Duration::from_secs(60),
         #[serde(with = "units::text")]
         agent_wait: Option<Duration> = None,
