@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -78,7 +79,8 @@ pub fn finish(command: &mut Command) -> Said {
 pub struct Running {
     child: Child,
     out: Receiver<String>,
-    log: thread::JoinHandle<String>,
+    log: thread::JoinHandle<()>,
+    logged: Arc<Mutex<String>>,
 }
 
 impl Running {
@@ -90,13 +92,20 @@ impl Running {
         thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| to.send(line))
         });
-        let mut stderr = child.stderr.take().expect("piped");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let logged = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&logged);
         let log = thread::spawn(move || {
-            let mut text = String::new();
-            _ = stderr.read_to_string(&mut text);
-            text
+            for line in stderr.split(b'\n').map_while(Result::ok) {
+                *written.lock().expect("unbroken") += &(String::from_utf8_lossy(&line) + "\n");
+            }
         });
-        Self { child, out, log }
+        Self { child, out, log, logged }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.logged.lock().expect("unbroken").clone()
     }
 
     pub fn id(&self) -> u32 {
@@ -145,7 +154,8 @@ impl Running {
     }
 
     fn take_log(&mut self) -> String {
-        std::mem::replace(&mut self.log, thread::spawn(String::new)).join().expect("log")
+        std::mem::replace(&mut self.log, thread::spawn(|| ())).join().expect("log");
+        self.log()
     }
 }
 
