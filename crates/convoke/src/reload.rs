@@ -16,7 +16,7 @@ use crate::dev::Dev;
 use crate::serve::{ServeError, control, filter};
 
 /// Keys that hold only after a restart; a section stands for all of its keys.
-const RESTART: [&str; 20] = [
+pub(crate) const RESTART: [&str; 20] = [
     "http.listen",
     "http.metrics_listen",
     "media",
@@ -40,7 +40,8 @@ const RESTART: [&str; 20] = [
 ];
 
 /// Keys that may change, but not from nothing to something or back.
-const THERE_OR_NOT: [&str; 3] = ["http.tls_certificate_file", "http.tls_key_file", "services.keys"];
+pub(crate) const THERE_OR_NOT: [&str; 3] =
+    ["http.tls_certificate_file", "http.tls_key_file", "services.keys"];
 
 /// Sets another filter of the log.
 pub(crate) type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send>;

@@ -10,6 +10,8 @@ mod services;
 mod units;
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;

@@ -27,6 +27,13 @@ macro_rules! section {
                 Self { $( $key: $default, )* }
             }
         }
+
+        #[cfg(test)]
+        impl $name {
+            /// The keys with their types, as they are written here.
+            pub(super) const KEYS: &[(&str, &str)] =
+                &[ $( (stringify!($key), stringify!($type)), )* ];
+        }
     };
 }
 
