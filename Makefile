@@ -21,13 +21,14 @@ SCHEMA_VENV := $(abspath $(TARGET_DIR)/schema-venv)
 ACS_VENV := $(abspath $(TARGET_DIR)/acs-venv)
 WHIP := tests/whip
 WHIP_VENV := $(abspath $(TARGET_DIR)/whip-venv)
+DOCS := tests/docs
 DEPLOY := tests/deploy
 DEPLOY_VENV := $(abspath $(TARGET_DIR)/deploy-venv)
 DATA_DIR ?= data
 SCENARIO ?= smoke
 
-.PHONY: help run test lint fmt web web-test rust-test acs whip-test schema-test check-deploy check-licences e2e server \
-  browser postgres bench bench-participants bench-join \
+.PHONY: help run test lint fmt web web-test rust-test acs whip-test schema-test docs-test check-deploy check-licences e2e server \
+  browser curl postgres bench bench-participants bench-join \
   valgrind bench-instructions bench-instructions-save bench-floor loadtest
 
 help: ## lists the commands
@@ -36,7 +37,7 @@ help: ## lists the commands
 run: server ## builds everything and starts a server to try out, with the demo at /
 	$(BINARY) serve --dev --data-dir $(DATA_DIR)
 
-test: lint web-test rust-test bench-instructions acs whip-test schema-test e2e check-licences check-deploy ## runs every check and test there is
+test: lint web-test rust-test bench-instructions acs whip-test schema-test docs-test e2e check-licences check-deploy ## runs every check and test there is
 
 lint: web ## formatting, clippy and documentation, warnings refused
 	cargo fmt --all --check
@@ -85,7 +86,11 @@ whip-test: server $(WHIP_VENV)/.installed ## aiortc and FFmpeg, by WHIP and WHEP
 schema-test: server $(SCHEMA_VENV)/.installed ## the REST interface against its own description
 	$(SCHEMA)/run.sh $(BINARY) $(SCHEMA_VENV)/bin/schemathesis
 
-check-deploy: server $(DEPLOY_VENV)/.installed ## deploy/ and the links of the documents, by validators and a server
+docs-test: server curl ## links, examples and commands of every document
+	python3 $(DOCS)/links.py
+	python3 $(DOCS)/blocks.py $(BINARY)
+
+check-deploy: server $(DEPLOY_VENV)/.installed ## deploy/, by validators and a server
 	promtool=$$($(DEPLOY)/install-promtool.sh $(abspath $(TARGET_DIR)/promtool)) && \
 	  $(DEPLOY)/run.sh $(BINARY) $(DEPLOY_VENV) "$$promtool"
 
@@ -145,6 +150,10 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo )
 valgrind:
 	@command -v valgrind >/dev/null || { $(AS_ROOT)apt-get update -qq && \
 	  $(AS_ROOT)apt-get install --yes --no-install-recommends valgrind; }
+
+curl:
+	@command -v curl >/dev/null || { $(AS_ROOT)apt-get update -qq && \
+	  $(AS_ROOT)apt-get install --yes --no-install-recommends curl; }
 
 # Debian's PostgreSQL, only where it is absent: tests start servers of their own with it.
 postgres:
