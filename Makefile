@@ -28,7 +28,7 @@ DATA_DIR ?= data
 SCENARIO ?= smoke
 
 .PHONY: help run test lint fmt web web-test rust-test acs whip-test schema-test docs-test check-deploy check-licences e2e server \
-  browser curl postgres bench bench-participants bench-join \
+  browser curl gstreamer postgres bench bench-participants bench-join \
   valgrind bench-instructions bench-instructions-save bench-floor loadtest
 
 help: ## lists the commands
@@ -80,8 +80,9 @@ acs: server $(ACS)/node_modules/.package-lock.json $(ACS_VENV)/.installed ## the
 	cd $(ACS) && CONVOKE_BIN=$(BINARY) npm test
 	CONVOKE_BIN=$(BINARY) $(ACS_VENV)/bin/python $(ACS)/python/basic.py
 
-whip-test: server $(WHIP_VENV)/.installed ## aiortc and FFmpeg, by WHIP and WHEP
+whip-test: server gstreamer $(WHIP_VENV)/.installed $(WHIP)/relay/node_modules/.package-lock.json ## aiortc, FFmpeg, GStreamer, werift, libdatachannel, by WHIP and WHEP
 	CONVOKE_BIN=$(BINARY) $(WHIP_VENV)/bin/python $(WHIP)/tools.py
+	CONVOKE_BIN=$(BINARY) $(WHIP)/namespace.sh $(WHIP_VENV)/bin/python $(WHIP)/others.py
 
 schema-test: server $(SCHEMA_VENV)/.installed ## the REST interface against its own description
 	$(SCHEMA)/run.sh $(BINARY) $(SCHEMA_VENV)/bin/schemathesis
@@ -150,6 +151,10 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo )
 valgrind:
 	@command -v valgrind >/dev/null || { $(AS_ROOT)apt-get update -qq && \
 	  $(AS_ROOT)apt-get install --yes --no-install-recommends valgrind; }
+
+# Debian's GStreamer with webrtcbin, only where it is absent.
+gstreamer:
+	@$(WHIP)/install-gstreamer.sh
 
 curl:
 	@command -v curl >/dev/null || { $(AS_ROOT)apt-get update -qq && \

@@ -1,25 +1,29 @@
-"""Tools that others wrote, by WHIP and WHEP against the real server: aiortc both ways, FFmpeg publishes.
+"""Tools that others wrote, by WHIP and WHEP against the real server: aiortc, werift and libdatachannel
+both ways, FFmpeg publishes.
 
 CONVOKE_BIN names the server; `make whip-test` sets it. Nothing leaves the machine.
 """
 
 import asyncio
+import os
 import unittest
+from pathlib import Path
 from urllib.parse import urljoin
 from uuid import uuid4
 
 import imageio_ffmpeg
-from aiortc import AudioStreamTrack, VideoStreamTrack
 
-from common import ServerCase, Session, wait_for
+from common import Picture, ServerCase, Session, Tone, wait_for
+
+RELAY = Path(__file__).parent / "relay/relay.mjs"
 
 
 class Tools(ServerCase):
     async def test_aiortc_publishes_and_watches(self):
         group = uuid4()
         camera = Session(urljoin(self.url, f"whip/{group}"), self.token("camera"))
-        camera.pc.addTransceiver(AudioStreamTrack(), direction="sendonly")
-        camera.pc.addTransceiver(VideoStreamTrack(), direction="sendonly")
+        camera.pc.addTransceiver(Tone(), direction="sendonly")
+        camera.pc.addTransceiver(Picture(), direction="sendonly")
         await camera.begin()
         viewer = await self.watch(group)
         frames = viewer.frames
@@ -50,6 +54,34 @@ class Tools(ServerCase):
             ffmpeg.terminate()
             await ffmpeg.wait()
         await viewer.end()
+
+    async def relay(self, library):
+        """What aiortc publishes, after a peer has watched it and published it again."""
+        group = uuid4()
+        whip, whep = (urljoin(self.url, f"{kind}/{group}") for kind in ("whip", "whep"))
+        camera = Session(whip, self.token("camera"))
+        camera.pc.addTransceiver(Tone(), direction="sendonly")
+        camera.pc.addTransceiver(Picture(), direction="sendonly")
+        await camera.begin()
+        relay = await asyncio.create_subprocess_exec(
+            *["node", RELAY, library, f"{whep}?participant=camera", whip],
+            stdin=asyncio.subprocess.PIPE,
+            env=os.environ | {"WATCH_TOKEN": self.token("eye"), "PUBLISH_TOKEN": self.token("relay")},
+        )
+        viewer = await self.watch(group, "?participant=relay")
+        frames = viewer.frames
+        await wait_for("media", lambda: frames["audio"] > 50 and frames["video"] > 30)
+        self.assertEqual(viewer.size, (640, 480))
+        relay.stdin.close()
+        self.assertEqual(await relay.wait(), 0)
+        await viewer.end()
+        await camera.end()
+
+    async def test_werift_watches_and_publishes(self):
+        await self.relay("werift")
+
+    async def test_libdatachannel_watches_and_publishes(self):
+        await self.relay("node-datachannel")
 
 
 if __name__ == "__main__":
