@@ -80,6 +80,8 @@ class Client:
         self.ice = self.webrtc.get_property("ice-agent")
         self.nice = self.ice.get_property("agent")
         self.nice.set_property("upnp", False)
+        # Without checks of consent (RFC 7675) the server takes who only watches for gone after media.timeout.
+        self.nice.set_property("keepalive-conncheck", True)
         if options.does == "watch":
             # Taken before the thread that negotiates begins.
             receive = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY

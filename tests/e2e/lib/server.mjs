@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { until } from './wait.mjs';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
-const BINARY = process.env.CONVOKE_BIN ?? join(ROOT, 'target/debug/convoke');
+export const BINARY = process.env.CONVOKE_BIN ?? join(ROOT, 'target/debug/convoke');
 
 /** An address of this machine that is not 127.0.0.1, if it has one. */
 export function ownAddress() {
