@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval_at, timeout, timeout_at};
 use tracing::Instrument as _;
 
 use crate::clients::{Address, Seat};
-use crate::control::{AgentEntry, Inner};
+use crate::control::{AgentEntry, Handover, Inner};
 use crate::ids::AgentId;
 use crate::limiter::Limiter;
 use crate::metrics::count;
@@ -144,7 +144,12 @@ impl Agent {
         let hello_by = tokio::time::Instant::now() + times.hello;
         let mut heard = tokio::time::Instant::now();
         let mut closing = self.outlet.closing();
+        let mut handover = self.inner.handover.subscribe();
         loop {
+            // It is in no call here, and what it asks for next it gets from the other server.
+            if *handover.borrow_and_update() == Handover::Done && self.is_free() {
+                return close::GOING_AWAY;
+            }
             let known = self.known.is_some();
             let deadline = if known { heard + 2 * times.ping } else { hello_by };
             let expires_in = self.expires_in();
@@ -153,6 +158,7 @@ impl Agent {
                 reason = closing.wait_for(Option::is_some) => {
                     return reason.ok().and_then(|code| *code).unwrap_or(close::GOING_AWAY);
                 }
+                Ok(()) = handover.changed() => continue,
                 () = tokio::time::sleep(expires_in.unwrap_or_default()), if expires_in.is_some() => None,
                 frame = timeout_at(deadline, stream.next()) => Some(frame),
             };
@@ -174,6 +180,11 @@ impl Agent {
                 Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => {}
             }
         }
+    }
+
+    /// Whether it is in no call.
+    fn is_free(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.is_ended())
     }
 
     /// How long the call of this agent may go on without a fresh token.

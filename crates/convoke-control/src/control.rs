@@ -85,6 +85,19 @@ pub(crate) struct Inner {
     /// Participants without a WebSocket.
     pub(crate) http_sessions: Sessions,
     draining: AtomicBool,
+    /// How far another server has taken over.
+    pub(crate) handover: watch::Sender<Handover>,
+}
+
+/// How far another server has taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Handover {
+    /// Not at all.
+    Not,
+    /// New connections are the other one's.
+    Begun,
+    /// So is everyone who is in no call here.
+    Done,
 }
 
 /// An open WebSocket, as others see it.
@@ -145,6 +158,7 @@ impl Control {
             calling: Calling::new(config.calling.clone()),
             http_sessions: Sessions::default(),
             draining: AtomicBool::new(false),
+            handover: watch::Sender::new(Handover::Not),
             config: RwLock::new(Arc::new(config)),
             configured: watch::Sender::new(0),
         });
@@ -195,6 +209,19 @@ impl Control {
     /// From now on new joins are refused, and `/readyz` says so. Calls go on, and resuming works.
     pub fn drain(&self) {
         self.inner.draining.store(true, Relaxed);
+    }
+
+    /// Lets another server that listens on the same address take over, instead of a drain's beginning:
+    /// at once `/readyz` fails, listeners that do so ([`Control::serve_until_handover`]) close, and
+    /// webhooks are left to the other one. Clients that were connected before may still join for
+    /// `grace`, so that nobody in the middle of it is refused. Then it drains, kept connections end
+    /// with their request, and WebSockets without a call are closed (1001): their clients connect
+    /// again, which is to the other server.
+    pub async fn hand_over(&self, grace: Duration) {
+        self.inner.handover.send_replace(Handover::Begun);
+        tokio::time::sleep(grace).await;
+        self.drain();
+        self.inner.handover.send_replace(Handover::Done);
     }
 
     /// Calls that live now.
@@ -292,6 +319,13 @@ impl Inner {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// Returns when another server has taken over so far.
+    pub(crate) async fn handed_over(&self, stage: Handover) {
+        let mut handover = self.handover.subscribe();
+        // An error means that the server is gone, and whoever asks with it.
+        let _ = handover.wait_for(|now| *now >= stage).await;
     }
 
     /// Whether every worker comes round.

@@ -35,7 +35,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 
 use crate::agent::{self, AgentPlace};
 use crate::clients::{Address, Seat};
-use crate::control::{Control, Inner};
+use crate::control::{Control, Handover, Inner};
 use crate::metrics::{Collect, Counters, Lags, Limited, Source, count, kernel_drops};
 use crate::rest;
 use crate::sync::lock;
@@ -186,7 +186,7 @@ async fn healthz(State(inner): State<Arc<Inner>>) -> Response {
 }
 
 async fn readyz(State(inner): State<Arc<Inner>>) -> Response {
-    if Inner::is_draining(&inner) {
+    if Inner::is_draining(&inner) || *inner.handover.borrow() != Handover::Not {
         let text = "no new joins are taken: the server will stop";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", text).into_response();
     }
@@ -252,13 +252,7 @@ impl Inner {
         Err(self.limited(Limited::WrongTokens, "tooManyFailures", text, wait))
     }
 
-    fn limited(
-        &self,
-        limited: Limited,
-        code: &'static str,
-        text: &str,
-        wait: Duration,
-    ) -> Problem {
+    fn limited(&self, limited: Limited, code: &'static str, text: &str, wait: Duration) -> Problem {
         self.counters.limited(limited);
         Problem::new(StatusCode::TOO_MANY_REQUESTS, code, text).retry_after(wait)
     }

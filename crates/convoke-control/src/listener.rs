@@ -23,6 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -30,7 +31,7 @@ use tower::ServiceExt as _;
 
 use crate::clients::{Address, Seat, Seats};
 use crate::config::Times;
-use crate::control::{Control, Inner};
+use crate::control::{Control, Handover, Inner};
 use crate::metrics::count;
 use crate::tls::Tls;
 
@@ -114,55 +115,109 @@ impl Control {
     /// Serves `router`, which is [`Control::router`], [`Control::metrics_router`] or has it nested in
     /// it, under the configured bounds, until the future is dropped; connections end with it.
     pub async fn serve(&self, listener: TcpListener, router: Router) {
-        self.listen(listener, router, None).await;
+        self.listen(listener, router, None, false).await;
     }
 
     /// The same over TLS (1.2 and 1.3).
     pub async fn serve_tls(&self, listener: TcpListener, router: Router, tls: Tls) {
-        self.listen(listener, router, Some(tls)).await;
+        self.listen(listener, router, Some(tls), false).await;
     }
 
-    async fn listen(&self, listener: TcpListener, router: Router, tls: Option<Tls>) {
-        let (connections, mut tasks) = (Connections::default(), JoinSet::new());
-        let farewells = Arc::new(tokio::sync::Semaphore::new(FAREWELLS));
+    /// The same, with TLS or without. When another server takes over ([`Control::hand_over`]) those
+    /// who wait to be let in still are, and then the listener is closed, so that the kernel sends
+    /// everyone else to the other one's.
+    pub async fn serve_until_handover(
+        &self,
+        listener: TcpListener,
+        router: Router,
+        tls: Option<Tls>,
+    ) {
+        self.listen(listener, router, tls, true).await;
+    }
+
+    async fn listen(
+        &self,
+        listener: TcpListener,
+        router: Router,
+        tls: Option<Tls>,
+        hands_over: bool,
+    ) {
+        let (inner, farewells) = (&self.inner, Arc::new(Semaphore::new(FAREWELLS)));
+        let connections = Connections::default();
+        let mut door = Door { inner, router, tls, connections, tasks: JoinSet::new(), farewells };
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                Some(_) = tasks.join_next() => continue,
-            };
-            let (socket, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    pause_after(&error).await;
-                    continue;
-                }
-            };
-            match connections.take(&self.inner, peer) {
-                Ok(place) => {
-                    let (inner, router) = (Arc::clone(&self.inner), router.clone());
-                    let tls = tls.clone();
-                    tasks.spawn(async move {
-                        connection(&inner, socket, peer, router, tls).await;
-                        drop(place);
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((socket, peer)) => door.admit(socket, peer),
+                    Err(error) => pause_after(&error).await,
+                },
+                Some(_) = door.tasks.join_next() => {}
+                () = inner.handed_over(Handover::Begun), if hands_over => break,
+            }
+        }
+        door.admit_waiting(listener);
+        while door.tasks.join_next().await.is_some() {}
+        std::future::pending().await
+    }
+}
+
+/// Where connections of one listener come in.
+struct Door<'a> {
+    inner: &'a Arc<Inner>,
+    router: Router,
+    tls: Option<Tls>,
+    connections: Connections,
+    tasks: JoinSet<()>,
+    farewells: Arc<Semaphore>,
+}
+
+impl Door<'_> {
+    fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
+        match self.connections.take(self.inner, peer) {
+            Ok(place) => {
+                let (inner, router) = (Arc::clone(self.inner), self.router.clone());
+                let tls = self.tls.clone();
+                self.tasks.spawn(async move {
+                    connection(&inner, socket, peer, router, tls).await;
+                    drop(place);
+                });
+            }
+            Err(full) => {
+                let refused = &self.inner.counters.connections_refused;
+                count(&refused[usize::from(full == Full::Address)]);
+                // Over TLS it would cost a handshake.
+                let turn = Arc::clone(&self.farewells).try_acquire_owned();
+                if let (None, Ok(turn)) = (&self.tls, turn) {
+                    self.tasks.spawn(async move {
+                        // Whoever does not listen need not be told.
+                        let _ = timeout(FAREWELL, turn_away(socket, full)).await;
+                        drop(turn);
                     });
-                }
-                Err(full) => {
-                    count(
-                        &self.inner.counters.connections_refused
-                            [usize::from(full == Full::Address)],
-                    );
-                    // Over TLS it would cost a handshake.
-                    if let (None, Ok(turn)) = (&tls, Arc::clone(&farewells).try_acquire_owned()) {
-                        tasks.spawn(async move {
-                            // Whoever does not listen need not be told.
-                            let _ = timeout(FAREWELL, turn_away(socket, full)).await;
-                            drop(turn);
-                        });
-                    }
                 }
             }
         }
     }
+
+    /// Lets in who waits in the kernel's queue, and closes the listener at once after the last: who is
+    /// in the queue of a listener that is closed is reset.
+    fn admit_waiting(&mut self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        let mut waiting = Vec::new();
+        while let Ok(accepted) = listener.accept() {
+            waiting.push(accepted);
+        }
+        drop(listener);
+        for (socket, peer) in waiting {
+            if let Ok(socket) = into_tokio(socket) {
+                self.admit(socket, peer);
+            }
+        }
+    }
+}
+
+fn into_tokio(socket: std::net::TcpStream) -> io::Result<TcpStream> {
+    socket.set_nonblocking(true)?;
+    TcpStream::from_std(socket)
 }
 
 /// A connection that broke before it was taken is its client's affair; all else passes, or is asked
@@ -218,12 +273,24 @@ async fn speak(
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request)
     });
+    let over = *inner.handover.borrow() == Handover::Done;
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(times.head)
+        .keep_alive(!over)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
-    if let Err(error) = pin!(served).await {
+    let mut served = pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        // Not earlier: a connection whose first request is still under way would be cut.
+        () = inner.handed_over(Handover::Done), if !over => {
+            // The next request is the other server's.
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
         if error.is_timeout() {
             count(&inner.counters.connections_slow);
         }

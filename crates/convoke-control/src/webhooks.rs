@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, sleep, timeout};
 
-use crate::control::Inner;
+use crate::control::{Handover, Inner};
 use crate::keys::Secret;
 use crate::outbound::{self, OutboundError};
 use crate::rest::events::EventFormat;
@@ -182,7 +182,15 @@ impl Inner {
     }
 
     /// Follows the log for all receivers, for ever.
+    /// Tells them until another server has taken over, which then does.
     pub(crate) async fn tell_webhooks(&self) {
+        tokio::select! {
+            () = self.tell_while_ours() => {}
+            () = self.handed_over(Handover::Begun) => {}
+        }
+    }
+
+    async fn tell_while_ours(&self) {
         let mut configured = self.configured.subscribe();
         loop {
             configured.mark_unchanged();

@@ -53,6 +53,9 @@ pub(crate) enum Command {
     /// Checks a configuration or shows one
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// For reports of faults
+    #[command(subcommand)]
+    Debug(DebugCommand),
     /// Asks a running server whether it is well; for containers
     Healthcheck {
         /// The server's URL; the path is /healthz if it has none
@@ -156,6 +159,31 @@ fn parse_role(text: &str) -> Result<convoke_protocol::Role, String> {
     let roles = convoke_protocol::Role::ALL;
     let found = roles.iter().copied().find(|role| role.as_str() == text);
     found.ok_or_else(|| "expected Presenter, Collaborator, Attendee or Consumer".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DebugCommand {
+    /// Gathers what a report of a fault needs into one archive, without keys, tokens and addresses
+    Bundle(BundleArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// The configuration file of the server
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The server, http://HOST:PORT, to ask for its calls; needs --key-file. By default http.listen
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// A shared key of [[services.keys]] with the role `admin` or `calls`; without it no calls are told
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Where its metrics are, http://HOST:PORT. By default http.metrics_listen
+    #[arg(long, value_name = "URL")]
+    pub(crate) metrics_url: Option<String>,
+    /// The archive to write, which must not exist: FILE.tar.gz
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

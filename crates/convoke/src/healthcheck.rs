@@ -8,11 +8,14 @@ use std::time::Duration;
 
 const TIME_OUT: Duration = Duration::from_secs(5);
 const REPLY_BYTES_MAX: u64 = 64 << 10;
+/// The longest body that is fetched.
+const BODY_BYTES_MAX: u64 = 16 << 20;
 
 /// Gives the status line if it is a success.
 pub(crate) fn run(url: &str) -> Result<String, String> {
     let (authority, path) = split(url)?;
-    let reply = get(&authority, &path).map_err(|error| format!("{url}: {error}"))?;
+    let reply =
+        get(&authority, &path, None, REPLY_BYTES_MAX).map_err(|error| format!("{url}: {error}"))?;
     let status = reply.lines().next().unwrap_or_default().to_owned();
     match status.split(' ').nth(1) {
         Some(code) if status.starts_with("HTTP/1.") && code.starts_with('2') => Ok(status),
@@ -33,24 +36,41 @@ fn split(url: &str) -> Result<(String, String), String> {
     Ok((authority, format!("/{path}")))
 }
 
-fn get(authority: &str, path: &str) -> io::Result<String> {
+/// Asks for `path` of the server at `url`, with a key if there is one: status and body.
+pub(crate) fn fetch(url: &str, path: &str, key: Option<&str>) -> Result<(u16, String), String> {
+    let (authority, _) = split(url)?;
+    let reply = get(&authority, path, key, BODY_BYTES_MAX).map_err(|error| error.to_string())?;
+    let (head, body) = reply.split_once("\r\n\r\n").ok_or("no reply")?;
+    let status =
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("no status")?;
+    Ok((status, body.to_owned()))
+}
+
+fn get(authority: &str, path: &str, key: Option<&str>, most: u64) -> io::Result<String> {
     let addresses = authority.to_socket_addrs()?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "no such host");
     for address in addresses {
         match TcpStream::connect_timeout(&address, TIME_OUT) {
-            Ok(stream) => return ask(stream, authority, path),
+            Ok(stream) => return ask(stream, authority, path, key, most),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-fn ask(mut stream: TcpStream, authority: &str, path: &str) -> io::Result<String> {
+fn ask(
+    mut stream: TcpStream,
+    authority: &str,
+    path: &str,
+    key: Option<&str>,
+    most: u64,
+) -> io::Result<String> {
     stream.set_read_timeout(Some(TIME_OUT))?;
     stream.set_write_timeout(Some(TIME_OUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+    let key = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\n{key}Connection: close\r\n\r\n")?;
     let mut reply = Vec::new();
-    stream.take(REPLY_BYTES_MAX).read_to_end(&mut reply)?;
+    stream.take(most).read_to_end(&mut reply)?;
     Ok(String::from_utf8_lossy(&reply).into_owned())
 }
 

@@ -7,6 +7,7 @@
 
 mod cli;
 mod config;
+mod debug;
 mod dev;
 mod healthcheck;
 mod keyfile;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigCommand, Exit, TokenCommand};
+use cli::{Cli, Command, ConfigCommand, DebugCommand, Exit, TokenCommand};
 use config::{Config, Source};
 
 fn main() -> ExitCode {
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Token(TokenCommand::Mint(args)) => done(token::mint(args, &mut io::stdout())),
         Command::Config(ConfigCommand::Check { file }) => check(&file),
         Command::Config(ConfigCommand::Example) => done(print(config::EXAMPLE)),
+        Command::Debug(DebugCommand::Bundle(args)) => done(debug::bundle(&args, &mut io::stdout())),
         Command::Healthcheck { url } => {
             done(healthcheck::run(&url).and_then(|status| print(&format!("{status}\n"))))
         }

@@ -16,8 +16,9 @@ use crate::dev::Dev;
 use crate::serve::{ServeError, control, filter};
 
 /// Keys that hold only after a restart; a section stands for all of its keys.
-pub(crate) const RESTART: [&str; 20] = [
+pub(crate) const RESTART: [&str; 21] = [
     "http.listen",
+    "http.reuse_port",
     "http.metrics_listen",
     "media",
     "store.directory",

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use convoke::{Drained, Server};
 use convoke_control::{Control, ControlConfig, Reloads, Tls};
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -24,6 +25,10 @@ use crate::reload::{Reloader, SetFilter};
 const GOODBYES: Duration = Duration::from_secs(10);
 /// The same after a second signal.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// How long those may still join who were connected when another server took over.
+const HANDOVER: Duration = Duration::from_secs(3);
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// Why the server did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -113,9 +118,10 @@ async fn serve(
     let (reloads, mut asked) = Reloads::channel();
     control.reloads = Some(reloads);
     control.services = config.services.open(&config, service).await?;
-    let http = listen(config.listen).await?;
+    let reuse_port = config.reuse_port;
+    let http = listen(config.listen, reuse_port)?;
     let metrics = match config.metrics_listen {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => Some(listen(address, false)?),
         None => None,
     };
     let url = local_url(&http, tls.is_some())?;
@@ -124,9 +130,17 @@ async fn serve(
 
     let server = Server::start(config.node, control).await?;
     let mut listeners = JoinSet::new();
-    listeners.spawn(accept(server.control().clone(), http, server.router(), tls.clone()));
+    // Only where another one can listen: else nobody would.
+    listeners.spawn(accept(
+        server.control().clone(),
+        http,
+        server.router(),
+        tls.clone(),
+        reuse_port,
+    ));
     if let Some(metrics) = metrics {
-        listeners.spawn(accept(server.control().clone(), metrics, server.metrics_router(), None));
+        let router = server.metrics_router();
+        listeners.spawn(accept(server.control().clone(), metrics, router, None, false));
     }
     if let Some(dev) = &dev {
         let file = dev.write(&args.data_dir, &url, metrics_url.as_deref())?;
@@ -157,6 +171,13 @@ async fn serve(
         }
     }
     drop(asked);
+    if reuse_port {
+        tracing::info!("another server may take over: no longer listening");
+        tokio::select! {
+            () = server.control().hand_over(HANDOVER) => {}
+            _ = listeners.join_next() => return Err(ServeError::ListenerStopped),
+        }
+    }
     let exit = stop(&server, reloader.drain, &mut signals).await;
     let goodbyes = if exit == Exit::CutShort { AT_ONCE } else { GOODBYES };
     if tokio::time::timeout(goodbyes, server.stop()).await.is_err() {
@@ -185,12 +206,29 @@ async fn stop(server: &Server, patience: Duration, signals: &mut Signals) -> Exi
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+/// Listens; with `reuse_port` beside others of the same user that do so too.
+fn listen(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, ServeError> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(reuse_port)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    bind().map_err(|source| ServeError::Listen { address, source })
 }
 
-async fn accept(control: Control, listener: TcpListener, router: Router, tls: Option<Tls>) {
+async fn accept(
+    control: Control,
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Tls>,
+    hands_over: bool,
+) {
     match tls {
+        tls if hands_over => control.serve_until_handover(listener, router, tls).await,
         Some(tls) => control.serve_tls(listener, router, tls).await,
         None => control.serve(listener, router).await,
     }

@@ -48,6 +48,8 @@ pub(crate) struct Config {
     /// The files of its certificate and key, if it speaks TLS.
     tls: Option<[PathBuf; 2]>,
     /// Where metrics are.
+    /// Whether another server may listen there too, and take over.
+    pub(crate) reuse_port: bool,
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// For the media node.
     pub(crate) node: NodeConfig,
@@ -203,6 +205,7 @@ impl Config {
         Ok(Self {
             listen: raw.http.listen,
             tls: tls(&raw.http, source)?,
+            reuse_port: raw.http.reuse_port,
             metrics_listen: raw.http.metrics_listen,
             node: node(&raw),
             control: control(&raw, source)?,

@@ -60,6 +60,7 @@ section! {
     RawHttp {
         #[serde(with = "units::text")]
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        reuse_port: bool = false,
         #[serde(with = "units::text")]
         metrics_listen: Option<SocketAddr> = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
         #[serde(with = "units::text")]

@@ -79,6 +79,7 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
     let text = |text: &str| toml::Value::String(text.to_owned());
     match key {
         "http.listen" => text("127.0.0.2:9000"),
+        "http.reuse_port" => toml::Value::Boolean(true),
         "http.metrics_listen" => text(""),
         "http.allowed_origins" => toml::Value::Array(vec![text("https://app.example.com")]),
         "http.trusted_proxies" => toml::Value::Array(vec![text("10.0.0.0/8")]),
