@@ -63,6 +63,7 @@ fn in_words(rust: &str) -> &'static str {
         "Duration" => "duration",
         "Option<Duration>" => "duration, or `\"\"`",
         "Size" => "size",
+        "bool" => "`true`, `false`",
         "u16" => "number to 65535",
         "u32" | "usize" => "number",
         "LobbyPolicy" => "`\"nobody\"`, `\"guests\"`, `\"everyone\"`",
