@@ -79,7 +79,7 @@ pub fn named(name: &str) -> Option<Scenario> {
         }
         "loss-handshake" => {
             let bad = LinkConfig { loses_handshakes: true, ..loss(0.1) };
-            Scenario::new(name, people(3, &lossy(bad, bad))).lasting(8_000)
+            Scenario::new(name, people(3, &lossy(bad, bad))).lasting(18_000)
         }
         "uplink-loss" => {
             Scenario::new(name, people(3, &lossy(loss(0.05), loss(0.0)))).lasting(6_000)
