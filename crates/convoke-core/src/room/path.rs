@@ -8,6 +8,10 @@
 //! they fall again, and what little is sent gives them no occasion to rise. So a fall below what is
 //! sent counts only if packets are lost or delayed. If they are not, for long enough to have shown it,
 //! the estimator is told to begin anew from what is carried.
+//!
+//! The other way round: an estimator that hears nothing, or nothing that matches what it still
+//! remembers to have sent, keeps its last estimate however bad the path has become. So silence about
+//! packets that were sent is read as congestion: half is believed, and half of it again each second.
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +30,17 @@ const FLUCTUATION: u64 = 114;
 const HARMLESS_AFTER: Duration = Duration::from_millis(300);
 /// And the estimator is not told to begin anew more often than this.
 const RESET_EVERY: Duration = Duration::from_secs(3);
+/// Reports without word of anything that was sent in the last second: after so long, or a round trip
+/// and [`FEEDBACK_AFTER`] if that is longer, nothing is heard. With that second it is under two.
+const DEAF_AFTER: Duration = Duration::from_millis(600);
+/// Feedback and report may take so long beside the round trip.
+const FEEDBACK_AFTER: Duration = Duration::from_millis(400);
+/// What is believed is halved so often while nothing is heard.
+const HALVED_EVERY: Duration = Duration::from_secs(1);
+/// And not to less than this, in bit/s: sound, and something to be answered.
+const DEAF_BPS: u64 = 100_000;
+/// In bytes: less than this between two reports leaves nothing to be said about.
+const SENT_MIN: u64 = 1_500;
 
 /// What is known of one path.
 #[derive(Debug, Default)]
@@ -39,11 +54,34 @@ pub(super) struct Path {
     /// Since when the estimate is below what is carried, without consequence.
     harmless_since: Option<Instant>,
     reset: Option<Instant>,
+    /// Bytes sent, when reported last.
+    sent_bytes: u64,
+    /// How long packets were sent without word of any; `None` before the first word.
+    unanswered: Option<Duration>,
+    /// What is believed at most, in bit/s, and how long nothing was heard when it was halved last.
+    deaf: Option<(u64, Duration)>,
 }
 
 impl Path {
-    /// Takes a report.
-    pub(super) fn report(&mut self, now: Instant, rtt: Option<Duration>, loss: Option<f32>) {
+    /// Takes a report: `loss` is of what was sent in the last second, if anything was said of it;
+    /// `sent_bytes` is all that was ever sent.
+    pub(super) fn report(
+        &mut self,
+        now: Instant,
+        (rtt, loss): (Option<Duration>, Option<f32>),
+        sent_bytes: u64,
+    ) {
+        let since = self.reported.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let sent = sent_bytes.saturating_sub(self.sent_bytes);
+        self.sent_bytes = sent_bytes;
+        if loss.is_some() {
+            self.unanswered = Some(Duration::ZERO);
+            self.deaf = None;
+        } else if let Some(unanswered) = &mut self.unanswered
+            && sent >= SENT_MIN
+        {
+            *unanswered += since;
+        }
         self.before = self.rtt;
         self.rtt = rtt.or(self.rtt);
         self.loss = loss;
@@ -79,6 +117,10 @@ impl Path {
     /// what is carried without harm is believed, with what a stream's bitrate fluctuates. Never so
     /// much that more could be granted for it.
     pub(super) fn believe(&mut self, now: Instant, estimate_bps: u64, spent_bps: u64) -> u64 {
+        if let Some(most) = self.heard_nothing(spent_bps.min(estimate_bps)) {
+            self.harmless_since = None;
+            return estimate_bps.min(most);
+        }
         if !self.is_clean(now) {
             self.harmless_since = None;
             return estimate_bps;
@@ -89,6 +131,20 @@ impl Path {
             self.harmless_since.get_or_insert(now);
         }
         estimate_bps.max(spent_bps * FLUCTUATION / 100)
+    }
+
+    /// What is believed at most while nothing is heard of what is sent at `spent_bps`.
+    fn heard_nothing(&mut self, spent_bps: u64) -> Option<u64> {
+        let unanswered = self.unanswered?;
+        let after = self.rtt.map_or(DEAF_AFTER, |rtt| DEAF_AFTER.max(rtt + FEEDBACK_AFTER));
+        self.deaf = match self.deaf {
+            None if unanswered >= after => Some((spent_bps / 2, unanswered)),
+            Some((most, halved)) if unanswered >= halved + HALVED_EVERY => {
+                Some((most / 2, unanswered))
+            }
+            deaf => deaf,
+        };
+        self.deaf.map(|(most, _)| most.max(DEAF_BPS))
     }
 
     /// Whether the estimator is to begin anew, as its fall has had no consequence.
@@ -119,13 +175,13 @@ mod tests {
         let start = Instant::now();
         let mut path = Path::default();
         assert_eq!(path.believe(start, 200 * K, 500 * K), 200 * K, "nothing is known");
-        path.report(start, Some(20 * MS), Some(0.0));
+        path.report(start, (Some(20 * MS), Some(0.0)), 0);
         assert_eq!(path.believe(start, 900 * K, 500 * K), 900 * K);
         assert_eq!(path.believe(start + 50 * MS, 520 * K, 500 * K), 570 * K);
         assert_eq!(path.believe(start + 100 * MS, 200 * K, 500 * K), 570 * K);
         assert!(!path.is_to_reset(start + 300 * MS), "too early to say");
-        path.report(start + 600 * MS, Some(25 * MS), Some(0.01));
-        path.report(start + 1_100 * MS, Some(20 * MS), Some(0.0));
+        path.report(start + 600 * MS, (Some(25 * MS), Some(0.01)), 0);
+        path.report(start + 1_100 * MS, (Some(20 * MS), Some(0.0)), 0);
         assert!(path.is_to_reset(start + 1_100 * MS));
         assert!(!path.is_to_reset(start + 1_200 * MS), "once");
     }
@@ -133,13 +189,13 @@ mod tests {
     #[test]
     fn loss_queues_and_silence_bear_a_fall_out() {
         let start = Instant::now();
-        let clean = |path: &mut Path| path.report(start, Some(20 * MS), Some(0.0));
+        let clean = |path: &mut Path| path.report(start, (Some(20 * MS), Some(0.0)), 0);
         let later = start + 500 * MS;
         for (rtt, loss) in [(20, 0.1), (200, 0.0)] {
             let mut path = Path::default();
             clean(&mut path);
-            path.report(later, Some(rtt * MS), Some(loss));
-            path.report(later, Some(rtt * MS), Some(loss));
+            path.report(later, (Some(rtt * MS), Some(loss)), 0);
+            path.report(later, (Some(rtt * MS), Some(loss)), 0);
             assert_eq!(path.believe(later, 200 * K, 500 * K), 200 * K);
         }
         let mut path = Path::default();
@@ -153,11 +209,70 @@ mod tests {
         let mut path = Path::default();
         assert!(!path.is_congested());
         let mut congested = |rtt: u32, loss| {
-            path.report(start, Some(rtt * MS), Some(loss));
+            path.report(start, (Some(rtt * MS), Some(loss)), 0);
             path.is_congested()
         };
         assert!(![congested(20, 0.0), congested(25, 0.3), congested(300, 0.0)].contains(&true));
         assert!(congested(250, 0.0));
         assert!(!congested(30, 0.1));
+    }
+
+    /// Reports each 200 ms, of 20 kB sent since the one before; at which what was believed fell.
+    fn falls(path: &mut Path, start: Instant, losses: &[Option<f32>]) -> Vec<(usize, u64)> {
+        let mut falls = vec![];
+        let mut before = 800 * K;
+        for (at, loss) in losses.iter().enumerate() {
+            let now = start + 200 * MS * at as u32;
+            path.report(now, (Some(50 * MS), *loss), 20_000 * (at as u64 + 1));
+            let bps = path.believe(now, 800 * K, 700 * K);
+            if bps < before {
+                falls.push((at, bps));
+            }
+            before = bps;
+        }
+        falls
+    }
+
+    #[test]
+    fn silence_about_what_is_sent_halves_what_is_believed() {
+        let start = Instant::now();
+        let mut losses = vec![Some(0.0); 5];
+        losses.extend(vec![None; 20]);
+        let mut path = Path::default();
+        // 600 ms of silence, and each second after: to the least.
+        let fell = [(7, 350 * K), (12, 175 * K), (17, 100 * K)];
+        assert_eq!(falls(&mut path, start, &losses), fell);
+        let heard = start + Duration::from_secs(6);
+        path.report(heard, (Some(50 * MS), Some(0.0)), 1_000_000);
+        assert_eq!(path.believe(heard, 800 * K, 700 * K), 800 * K, "at the first word");
+    }
+
+    #[test]
+    fn nothing_is_read_from_silence_before_the_first_word_or_when_nothing_was_sent() {
+        let start = Instant::now();
+        assert!(falls(&mut Path::default(), start, &[None; 20]).is_empty());
+        let mut path = Path::default();
+        path.report(start, (Some(50 * MS), Some(0.0)), 20_000);
+        for at in 1..20 {
+            let now = start + 200 * MS * at;
+            path.report(now, (None, None), 20_000 + 400 * u64::from(at));
+            assert_eq!(path.believe(now, 800 * K, 700 * K), 800 * K);
+        }
+    }
+
+    #[test]
+    fn a_long_round_trip_is_waited_for() {
+        let start = Instant::now();
+        let mut path = Path::default();
+        path.report(start, (Some(900 * MS), Some(0.0)), 0);
+        let mut fell = None;
+        for at in 1..20 {
+            let now = start + 200 * MS * at;
+            path.report(now, (None, None), 20_000 * u64::from(at));
+            if path.believe(now, 800 * K, 700 * K) < 800 * K {
+                fell = fell.or(Some(200 * MS * at));
+            }
+        }
+        assert_eq!(fell, Some(1_400 * MS), "1.3 s, and the next report");
     }
 }

@@ -78,13 +78,14 @@ impl Room {
         &mut self,
         io: &mut Io<'_>,
         key: usize,
-        (rtt, loss): (Option<Duration>, Option<f32>),
+        heard: (Option<Duration>, Option<f32>),
+        sent_bytes: u64,
         paced_bps: Option<u64>,
     ) {
         let Some(participant) = self.participants.get_mut(key) else { return };
         let receive = participant.receive;
         let quality = &mut participant.quality;
-        quality.path.report(io.now, rtt, loss);
+        quality.path.report(io.now, heard, sent_bytes);
         quality.paced_bps = paced_bps;
         let spent = quality.spent();
         if let Some(seat) = receive.and_then(|seat| io.seats.get_mut(seat)) {

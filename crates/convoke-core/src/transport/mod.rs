@@ -114,9 +114,10 @@ pub(crate) enum Received {
     Data(DataHeard),
     /// What the path to the peer carries, in bit/s; `None` when nobody estimates any more.
     Estimate { bps: Option<u64>, can_probe: bool },
-    /// How the path to the peer is: round trip, the share of packets lost lately, and by what the pacer
-    /// sends, in bit/s: what the estimator says at the moment, of which `Estimate` is an average.
-    Path { rtt: Option<Duration>, loss: Option<f32>, paced_bps: Option<u64> },
+    /// How the path to the peer is: round trip, the share of packets lost of those that were sent in
+    /// the last second and that it said something of, bytes sent in all, and by what the pacer sends,
+    /// in bit/s: what the estimator says at the moment, of which `Estimate` is an average.
+    Path { rtt: Option<Duration>, loss: Option<f32>, sent_bytes: u64, paced_bps: Option<u64> },
 }
 
 /// A received media packet: SRTP, RTX and extensions undone.
@@ -311,7 +312,8 @@ impl Transport {
                 let awake = |_: &Bitrate| !self.timing.asleep;
                 let paced_bps = stats.bwe_tx.filter(awake).map(|estimate| estimate.as_u64());
                 self.timing.estimate_bps = paced_bps.or(self.timing.estimate_bps);
-                received.push(Received::Path { rtt: stats.rtt, loss, paced_bps });
+                let (rtt, sent_bytes) = (stats.rtt, stats.peer_bytes_tx);
+                received.push(Received::Path { rtt, loss, sent_bytes, paced_bps });
             }
             Event::Connected => {
                 self.connected = true;

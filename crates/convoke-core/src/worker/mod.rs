@@ -270,8 +270,8 @@ impl Worker {
                 Received::Estimate { bps, can_probe } => {
                     room.estimated(&mut io, participant, bps, can_probe);
                 }
-                Received::Path { rtt, loss, paced_bps } => {
-                    room.path(&mut io, participant, (rtt, loss), paced_bps);
+                Received::Path { rtt, loss, sent_bytes, paced_bps } => {
+                    room.path(&mut io, participant, (rtt, loss), sent_bytes, paced_bps);
                 }
                 Received::Connected => {
                     let id = room.participant(participant).map(|p| p.id);
