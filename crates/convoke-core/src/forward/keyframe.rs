@@ -6,49 +6,67 @@
 
 use std::time::{Duration, Instant};
 
-/// Unanswered requests double the interval up to this many times.
+/// So many unanswered requests are repeated at the interval; further ones double it,
+const AT_INTERVAL: u32 = 2;
+/// up to this many times.
 const DOUBLINGS_MAX: u32 = 3;
 /// So many requests without a keyframe are not the loss of one.
 const UNANSWERED: u32 = 2;
 /// In this time
 const BUSY_SPAN: Duration = Duration::from_secs(10);
-/// so many requests may go before the interval is doubled, and twice as many before it is so again:
-/// where many viewers lose packets, each would be served at the cost of all.
+/// so many requests may be answered before the interval is doubled, and twice as many before it is so
+/// again: where many viewers lose packets, each would be served at the cost of all.
 const BUSY_AFTER: usize = 5;
-const SENT_MAX: usize = 2 * BUSY_AFTER;
+const ANSWERED_MAX: usize = 2 * BUSY_AFTER;
+
+/// Whom requests go to, and how often at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    /// The publisher, at this interval and less often if that brings nothing.
+    Publisher(Duration),
+    /// The worker where the publisher is, at this interval: the budget is kept there, and what is
+    /// not repeated here nobody there knows to be wanted still.
+    Home(Duration),
+}
 
 /// One source's budget.
 #[derive(Debug, Default)]
 pub(crate) struct Keyframes {
-    /// When the latest requests went, newest first.
-    sent: [Option<Instant>; SENT_MAX],
+    /// When the last request went.
+    sent: Option<Instant>,
+    /// When the latest answers came, newest first.
+    answered: [Option<Instant>; ANSWERED_MAX],
     wanted: bool,
+    /// Requests that went since the last keyframe began.
     unanswered: u32,
 }
 
 impl Keyframes {
     /// Someone needs a keyframe. True if the request is to be sent now.
-    pub(crate) fn request(&mut self, now: Instant, interval: Duration) -> bool {
+    pub(crate) fn request(&mut self, now: Instant, pace: Pace) -> bool {
         self.wanted = true;
-        self.poll(now, interval, false)
+        self.poll(now, pace, false)
     }
 
     /// Whether a request is to be sent now; `waiting` says that someone waits for a keyframe.
-    pub(crate) fn poll(&mut self, now: Instant, interval: Duration, waiting: bool) -> bool {
-        if !(self.wanted || waiting) || self.next(now, interval).is_some_and(|at| at > now) {
+    pub(crate) fn poll(&mut self, now: Instant, pace: Pace, waiting: bool) -> bool {
+        if !(self.wanted || waiting) || self.next(now, pace).is_some_and(|at| at > now) {
             return false;
         }
-        self.unanswered = if self.last_sent().is_some() { self.unanswered + 1 } else { 0 };
-        self.sent.rotate_right(1);
-        if let Some(newest) = self.sent.first_mut() {
-            *newest = Some(now);
-        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        self.sent = Some(now);
         self.wanted = false;
         true
     }
 
     /// A keyframe began.
-    pub(crate) fn arrived(&mut self) {
+    pub(crate) fn arrived(&mut self, now: Instant) {
+        if self.unanswered > 0 {
+            self.answered.rotate_right(1);
+            if let Some(newest) = self.answered.first_mut() {
+                *newest = Some(now);
+            }
+        }
         self.wanted = false;
         self.unanswered = 0;
     }
@@ -60,16 +78,20 @@ impl Keyframes {
     }
 
     /// When a request may be sent again; `None` if at once.
-    pub(crate) fn next(&self, now: Instant, interval: Duration) -> Option<Instant> {
-        let recent = |sent: &&Instant| now.saturating_duration_since(**sent) < BUSY_SPAN;
-        let busy = self.sent.iter().flatten().filter(recent).count() / BUSY_AFTER;
-        let busy = u32::try_from(busy).unwrap_or(0);
-        let wait = interval * (1 << self.unanswered.max(busy).min(DOUBLINGS_MAX));
-        self.last_sent().map(|at| at + wait)
-    }
-
-    fn last_sent(&self) -> Option<Instant> {
-        self.sent.first().copied().flatten()
+    pub(crate) fn next(&self, now: Instant, pace: Pace) -> Option<Instant> {
+        let interval = match pace {
+            Pace::Publisher(interval) => interval,
+            Pace::Home(interval) => return self.sent.map(|at| at + interval),
+        };
+        let recent = |at: &&Instant| now.saturating_duration_since(**at) < BUSY_SPAN;
+        let busy = || self.answered.iter().flatten().filter(recent).count() / BUSY_AFTER;
+        // What brought nothing cost nothing but itself, and a lossy path loses several on end.
+        let doublings = match self.unanswered {
+            0 => u32::try_from(busy()).unwrap_or(0),
+            unanswered => unanswered.saturating_sub(AT_INTERVAL),
+        };
+        let wait = interval * (1 << doublings.min(DOUBLINGS_MAX));
+        self.sent.map(|at| at + wait)
     }
 
     /// Whether several requests on end brought no keyframe.

@@ -9,7 +9,7 @@ pub(crate) mod keyframe;
 pub(crate) mod rewrite;
 pub(crate) mod select;
 
-pub(crate) use keyframe::Keyframes;
+pub(crate) use keyframe::{Keyframes, Pace};
 pub(crate) use select::{Choice, Forwarder, Kind};
 
 #[cfg(test)]

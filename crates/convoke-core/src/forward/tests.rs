@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::keyframe::Keyframes;
+use super::keyframe::{Keyframes, Pace};
 use super::rewrite::{Incoming, Numbers};
 use super::select::{Candidate, Choice, Forwarder, Kind};
 use crate::api::Layer;
@@ -338,61 +338,72 @@ fn a_pause_ends_at_a_keyframe_without_a_gap() {
 /// KF-03: a request inside the interval is kept; a keyframe older than it does not satisfy it.
 #[test]
 fn the_budget_keeps_what_it_cannot_send_yet() {
-    let interval = 500 * MS;
+    let pace = Pace::Publisher(500 * MS);
     let start = Instant::now();
     let mut budget = Keyframes::default();
-    assert!(budget.request(start, interval), "A's");
-    budget.arrived();
-    assert!(!budget.request(start + 100 * MS, interval), "B's, inside the interval");
-    assert!(!budget.poll(start + 499 * MS, interval, false));
-    assert!(budget.poll(start + 500 * MS, interval, false), "kept, and sent when it ends");
+    assert!(budget.request(start, pace), "A's");
+    budget.arrived(start);
+    assert!(!budget.request(start + 100 * MS, pace), "B's, inside the interval");
+    assert!(!budget.poll(start + 499 * MS, pace, false));
+    assert!(budget.poll(start + 500 * MS, pace, false), "kept, and sent when it ends");
     // One that begins after the request satisfies it.
-    budget.arrived();
-    assert!(!budget.request(start + 600 * MS, interval));
-    budget.arrived();
-    assert!(!budget.poll(start + 2_000 * MS, interval, false));
+    budget.arrived(start);
+    assert!(!budget.request(start + 600 * MS, pace));
+    budget.arrived(start);
+    assert!(!budget.poll(start + 2_000 * MS, pace, false));
 }
 
 #[test]
 fn unanswered_requests_are_repeated_ever_less_often() {
-    let interval = 500 * MS;
+    let pace = Pace::Publisher(500 * MS);
     let start = Instant::now();
     let mut budget = Keyframes::default();
-    assert!(budget.request(start, interval));
+    assert!(budget.request(start, pace));
     let sent: Vec<u32> =
-        (1..20_000).filter(|ms| budget.poll(start + *ms * MS, interval, true)).collect();
-    assert_eq!(sent, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500]);
-    budget.arrived();
-    assert!(
-        budget.poll(start + 20_001 * MS, interval, true),
-        "answered: the interval is short again"
-    );
+        (1..20_000).filter(|ms| budget.poll(start + *ms * MS, pace, true)).collect();
+    assert_eq!(sent, [500, 1_000, 2_000, 4_000, 8_000, 12_000, 16_000]);
+    budget.arrived(start);
+    let sent: Vec<u32> =
+        (20_000..24_000).filter(|ms| budget.poll(start + *ms * MS, pace, true)).collect();
+    assert_eq!(sent, [20_000, 20_500, 21_000, 22_000], "answered: as if it were the first");
+}
+
+/// The budget is kept where the publisher is: a request that is not repeated to there is forgotten
+/// with the first that is lost on the way to it.
+#[test]
+fn another_worker_is_asked_at_the_interval_as_long_as_it_brings_nothing() {
+    let start = Instant::now();
+    let mut budget = Keyframes::default();
+    let pace = Pace::Home(500 * MS);
+    for ms in 0..20_000 {
+        assert_eq!(budget.poll(start + ms * MS, pace, true), ms % 500 == 0, "{ms}");
+    }
 }
 
 /// A publisher that was cut off heard nothing: when it is back it is asked without delay.
 #[test]
 fn requests_that_a_silent_source_could_not_hear_do_not_count_as_refused() {
-    let interval = 500 * MS;
+    let pace = Pace::Publisher(500 * MS);
     let start = Instant::now();
     let mut budget = Keyframes::default();
-    assert!(budget.request(start, interval));
-    let sent = (1..4_000).filter(|ms| budget.poll(start + *ms * MS, interval, true)).count();
-    assert_eq!(sent, 3, "the last at 3.5 s: the next would be at 7.5 s");
+    assert!(budget.request(start, pace));
+    let sent = (1..4_500).filter(|ms| budget.poll(start + *ms * MS, pace, true)).count();
+    assert_eq!(sent, 4, "the last at 4 s: the next would be at 8 s");
     budget.returned();
-    assert!(budget.poll(start + 4_001 * MS, interval, true));
+    assert!(budget.poll(start + 4_501 * MS, pace, true));
 }
 
 /// Where many ask again and again, the interval grows; nobody is forgotten.
 #[test]
 fn a_source_that_is_asked_all_the_time_is_asked_less_often() {
-    let interval = 500 * MS;
+    let pace = Pace::Publisher(500 * MS);
     let start = Instant::now();
     let mut budget = Keyframes::default();
     let mut sent = Vec::new();
     for ms in 0..30_000 {
-        if budget.request(start + ms * MS, interval) {
+        if budget.request(start + ms * MS, pace) {
             sent.push(ms);
-            budget.arrived();
+            budget.arrived(start + ms * MS);
         }
     }
     let longest = sent.windows(2).map(|pair| pair[1] - pair[0]).max();
@@ -400,10 +411,10 @@ fn a_source_that_is_asked_all_the_time_is_asked_less_often() {
     assert!(longest <= Some(2_000), "{longest:?}");
     // After a quiet time it is as it was.
     let later = start + 60_000 * MS;
-    assert!(budget.request(later, interval));
-    budget.arrived();
-    assert!(!budget.request(later + 499 * MS, interval));
-    assert!(budget.poll(later + 500 * MS, interval, false));
+    assert!(budget.request(later, pace));
+    budget.arrived(start);
+    assert!(!budget.request(later + 499 * MS, pace));
+    assert!(budget.poll(later + 500 * MS, pace, false));
 }
 
 #[derive(Debug, Clone)]

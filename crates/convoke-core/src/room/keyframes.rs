@@ -32,10 +32,11 @@ impl Room {
             return;
         }
         let index = state.encoding_of(spatial);
+        let pace = state.keyframe_pace(io.keyframe_interval);
         let Some(encoding) = state.encodings.get_mut(index) else { return };
-        let send = encoding.keyframes.request(io.now, io.keyframe_interval);
+        let send = encoding.keyframes.request(io.now, pace);
         // Sent or kept, it is looked at again when the interval ends.
-        let again = encoding.keyframes.next(io.now, io.keyframe_interval).unwrap_or(io.now);
+        let again = encoding.keyframes.next(io.now, pace).unwrap_or(io.now);
         self.poll_keyframes_at(again);
         if send {
             self.send_keyframe_request(io, track, index);
@@ -74,12 +75,13 @@ impl Room {
                 let Some(track) = self.tracks.get_mut(key).filter(|track| !track.muted) else {
                     break;
                 };
+                let pace = track.keyframe_pace(io.keyframe_interval);
                 let Some(encoding) = track.encodings.get_mut(at) else { break };
                 if !(waiting || encoding.keyframes.is_wanted()) {
                     continue;
                 }
-                let send = encoding.keyframes.poll(io.now, io.keyframe_interval, waiting);
-                let again = encoding.keyframes.next(io.now, io.keyframe_interval);
+                let send = encoding.keyframes.poll(io.now, pace, waiting);
+                let again = encoding.keyframes.next(io.now, pace);
                 self.poll_keyframes_at(again.unwrap_or(io.now));
                 if send {
                     self.send_keyframe_request(io, key, at);

@@ -16,7 +16,7 @@ use crate::api::{
     EncodingDeclaration, EncodingDemand, Ladder, LadderRung, Layer, MediaKind, Source, TrackView,
 };
 use crate::clock::{SamplingClock, StreamClock};
-use crate::forward::Keyframes;
+use crate::forward::{Keyframes, Pace};
 use crate::ids::{Mid, Rid, TrackId};
 use crate::layers::{self, FrameInfo, Reader};
 use crate::transport::MediaPacket;
@@ -280,6 +280,11 @@ impl Track {
         u8::try_from(encoding).ok().filter(|_| self.is_simulcast())
     }
 
+    /// How often keyframes are asked for.
+    pub(super) fn keyframe_pace(&self, interval: Duration) -> Pace {
+        if self.home.is_some() { Pace::Home(interval) } else { Pace::Publisher(interval) }
+    }
+
     /// The encoding whose keyframe brings a spatial layer.
     pub(super) fn encoding_of(&self, spatial: u8) -> usize {
         if self.is_simulcast() { usize::from(spatial).min(self.encodings.len() - 1) } else { 0 }
@@ -338,7 +343,7 @@ impl Track {
         }
         let keyframe = info.starts_keyframe() && newest;
         if keyframe {
-            encoding.keyframes.arrived();
+            encoding.keyframes.arrived(now);
         }
         let reordered = keyframe && !mirrored && self.sort_encodings();
         Some(heard(Some(info), reordered))

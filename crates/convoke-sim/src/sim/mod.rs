@@ -63,6 +63,9 @@ struct Home {
 }
 
 struct Sim {
+    /// Applied to what clients receive, before it is looked at: to show that faults are seen.
+    #[cfg(test)]
+    tamper: fn(&mut convoke_client::media::Received),
     scenario: Scenario,
     start: Instant,
     now: Instant,
@@ -158,6 +161,8 @@ impl Sim {
             ..Report::default()
         };
         let mut sim = Self {
+            #[cfg(test)]
+            tamper: |_| {},
             start,
             now: start,
             random,
@@ -344,7 +349,10 @@ impl Sim {
 
     fn client_events(&mut self, index: usize) {
         let Some(live) = &mut self.actors[index].live else { return };
-        let received = live.events();
+        #[cfg_attr(not(test), expect(unused_mut))]
+        let mut received = live.events();
+        #[cfg(test)]
+        received.iter_mut().for_each(self.tamper);
         let mut broken = Vec::new();
         let got_video = received.iter().any(|p| p.kind == convoke_protocol::MediaKind::Video);
         for packet in &received {

@@ -1,7 +1,8 @@
 //! Each law that looks at the whole world is shown to fail when the world is tampered with.
 
-use convoke_client::media::Codec;
+use convoke_client::media::{Codec, Received};
 use convoke_core::{LeaveReason, Transmit};
+use convoke_protocol::MediaKind;
 
 use super::*;
 use crate::link::LinkConfig;
@@ -51,7 +52,14 @@ fn a_track_that_stops_flowing_is_seen() {
     sim.run_until(sim.now + MEASURE);
     sim.check_flow(&before);
     says(&sim, "actor 1, Audio slot 0: ");
-    says(&sim, "actor 1, Video slot 1: 0 packets of Camera");
+
+    let mut sim = call();
+    // Those of actor 2 to the server.
+    sim.actors[2].up = Link::new(LinkConfig { loss: 1.0, ..LinkConfig::default() }, 1);
+    let before = sim.counts();
+    sim.run_until(sim.now + MEASURE);
+    sim.check_flow(&before);
+    says(&sim, "actor 1, Video slot 1: 0 packets of Camera-2");
 }
 
 #[test]
@@ -230,6 +238,32 @@ fn bounds_that_do_not_hold_are_seen() {
     ] {
         says(&sim, what);
     }
+}
+
+/// Sender reports that put every picture a little late: of sound and picture, not of one of them.
+#[test]
+fn sound_and_picture_that_come_apart_are_seen() {
+    let run = |tamper: fn(&mut Received)| {
+        let mut sim = watched();
+        sim.tamper = tamper;
+        for _ in 0..9 * 4 {
+            sim.run_until(sim.now + CHECK_EVERY);
+            sim.look_at_quality();
+        }
+        sim.check_bounds();
+        sim
+    };
+    fn late(packet: &mut Received) {
+        packet.made_at = packet.made_at.map(|at| at + Duration::from_millis(60));
+    }
+    let apart = run(|packet| {
+        if packet.kind == MediaKind::Video {
+            late(packet);
+        }
+    });
+    says(&apart, "actor 1: sound and picture are 0.06");
+    let together = run(late);
+    assert_eq!(together.report.violations, Vec::<String>::new());
 }
 
 #[test]
