@@ -6,18 +6,17 @@
 
 use std::time::{Duration, Instant};
 
-/// So many unanswered requests are repeated at the interval; further ones double it,
-const AT_INTERVAL: u32 = 2;
-/// up to this many times.
+/// Unanswered requests double the interval up to this many times.
 const DOUBLINGS_MAX: u32 = 3;
 /// So many requests without a keyframe are not the loss of one.
 const UNANSWERED: u32 = 2;
 /// In this time
 const BUSY_SPAN: Duration = Duration::from_secs(10);
-/// so many requests may be answered before the interval is doubled, and twice as many before it is so
-/// again: where many viewers lose packets, each would be served at the cost of all.
-const BUSY_AFTER: usize = 5;
-const ANSWERED_MAX: usize = 2 * BUSY_AFTER;
+/// so many requests may be answered before the interval is doubled,
+const BUSY_AFTER: usize = 2;
+/// and so many before it is so again: each viewer that loses packets is served at the cost of all, and
+/// on a path that is full every keyframe makes the next loss.
+const ANSWERED_MAX: usize = 10;
 
 /// Whom requests go to, and how often at most.
 #[derive(Debug, Clone, Copy)]
@@ -84,11 +83,12 @@ impl Keyframes {
             Pace::Home(interval) => return self.sent.map(|at| at + interval),
         };
         let recent = |at: &&Instant| now.saturating_duration_since(**at) < BUSY_SPAN;
-        let busy = || self.answered.iter().flatten().filter(recent).count() / BUSY_AFTER;
-        // What brought nothing cost nothing but itself, and a lossy path loses several on end.
+        let answered = || self.answered.iter().flatten().filter(recent).count();
+        let busy =
+            |answered| u32::from(answered >= BUSY_AFTER) + u32::from(answered >= ANSWERED_MAX);
         let doublings = match self.unanswered {
-            0 => u32::try_from(busy()).unwrap_or(0),
-            unanswered => unanswered.saturating_sub(AT_INTERVAL),
+            0 => busy(answered()),
+            unanswered => unanswered,
         };
         let wait = interval * (1 << doublings.min(DOUBLINGS_MAX));
         self.sent.map(|at| at + wait)

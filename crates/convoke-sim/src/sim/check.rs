@@ -168,9 +168,13 @@ impl Sim {
         }
         let client_id = &playing.client_id;
         // A publisher that goes on sending more than its uplink carries may lose all of its keyframes.
-        let choked = publisher.up.config().rate_bps.is_some_and(|rate| {
-            rate < live.playing.iter().map(|p| u64::from(p.spec.sends_bps())).sum()
-        });
+        let chokes = |actor: &Actor| {
+            let sends =
+                |live: &Live| live.playing.iter().map(|p| u64::from(p.spec.sends_bps())).sum();
+            let rate = actor.up.config().rate_bps.zip(actor.live.as_ref());
+            rate.is_some_and(|(rate, live)| rate < sends(live))
+        };
+        let choked = chokes(publisher);
         if got.packets == 0 && !choked && !self.is_narrow(who) {
             return Some(format!("0 packets of {client_id}"));
         }
@@ -182,10 +186,15 @@ impl Sim {
         let links = [publisher.spec.uplink, self.actors[who].spec.downlink];
         let lossless = links.iter().all(crate::link::LinkConfig::is_lossless);
         let narrowed = self.is_narrow(who) || publisher.up.config().rate_bps.is_some();
-        // Who loses packets asks for them through its own uplink, and waits there too if that is full.
-        let asks_late = self.actors[who].up.config().rate_bps.is_some();
+        // Who loses packets asks for them through its own uplink, and waits there too if that is full:
+        // in vain, if it stays so.
+        let least = match self.actors[who].up.config().rate_bps {
+            Some(_) if chokes(&self.actors[who]) => f64::MIN_POSITIVE,
+            Some(_) => 0.05,
+            None => 0.2,
+        };
         let lossy = |least: f64| links.iter().any(|l| l.loss >= least || l.burst.is_some());
-        let rough = narrowed || lossy(if asks_late { 0.05 } else { 0.2 });
+        let rough = narrowed || lossy(least);
         let bounds = match (lossless && !narrowed, rough) {
             (true, _) => wanted * 0.9 - 1.0..=wanted * 1.1 + 2.0,
             (false, false) => wanted * 0.3..=wanted * 2.0 + 2.0,

@@ -62,10 +62,14 @@ struct Home {
     first: SocketAddr,
 }
 
+/// What a test does to what is received.
+#[cfg(test)]
+type Tamper = fn(&mut convoke_client::media::Received);
+
 struct Sim {
     /// Applied to what clients receive, before it is looked at: to show that faults are seen.
     #[cfg(test)]
-    tamper: fn(&mut convoke_client::media::Received),
+    tamper: Tamper,
     scenario: Scenario,
     start: Instant,
     now: Instant,
