@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::connection::Connection;
 use super::counters::OUT;
-use super::{Accepted, Ends, INLET, Incoming, Shared, Tcp};
+use super::{Accepted, Ends, INLET, Incoming, Shared, Tcp, TcpEnd};
 
 /// So many places of a queue are for STUN and DTLS alone: without them there is no media.
 const CONTROL_PLACES: usize = 16;
@@ -108,7 +108,10 @@ impl Links {
 
     fn open(&mut self, accepted: Accepted) -> Option<(Ends, BytesMut)> {
         let Accepted { stream, ends, first, rest, deadline, place } = accepted;
-        let stream = tokio::net::TcpStream::from_std(stream).ok()?;
+        let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+            self.shared.counters.ended(TcpEnd::Peer);
+            return None;
+        };
         self.next += 1;
         let (number, proven) = (self.next, Arc::new(AtomicBool::new(false)));
         let (queue, waiting) = mpsc::channel(self.shared.config.send_queue + CONTROL_PLACES);
