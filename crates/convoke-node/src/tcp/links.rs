@@ -23,6 +23,8 @@ const CONTROL_PLACES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Links {
     shared: Arc<Shared>,
+    /// Whether there is a port at all.
+    is_on: bool,
     inlet: mpsc::Receiver<Incoming>,
     /// For the connections; it also keeps the inlet open.
     inlet_sender: mpsc::Sender<Incoming>,
@@ -48,6 +50,7 @@ impl Links {
         let (inlet_sender, inlet) = mpsc::channel(INLET);
         let links = Self {
             shared: Arc::clone(&tcp.shared),
+            is_on: !tcp.candidates.is_empty(),
             inlet,
             inlet_sender: inlet_sender.clone(),
             first: None,
@@ -58,8 +61,11 @@ impl Links {
         (links, inlet_sender)
     }
 
-    /// Waits until something came.
+    /// Waits until something came; for ever without a port.
     pub(crate) async fn ready(&mut self) {
+        if !self.is_on {
+            return std::future::pending().await;
+        }
         if self.first.is_none() {
             self.first = self.inlet.recv().await;
         }
@@ -67,7 +73,7 @@ impl Links {
 
     /// Whether something waits for the next turn.
     pub(crate) fn has_received(&self) -> bool {
-        self.first.is_some() || !self.inlet.is_empty()
+        self.is_on && (self.first.is_some() || !self.inlet.is_empty())
     }
 
     /// Whether connections have not ended yet.
@@ -84,6 +90,9 @@ impl Links {
         core: &mut Worker,
         out: &mut Outbox,
     ) -> bool {
+        if !self.is_on {
+            return true;
+        }
         for _ in 0..limit {
             let Some(incoming) = self.first.take().or_else(|| self.inlet.try_recv().ok()) else {
                 return true;

@@ -67,23 +67,17 @@ impl Frames {
             return None;
         }
         let mut buffer = [0; 4_096];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => self.ended = true,
-                Ok(count) => self.received.extend(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => self.ended = true,
-            }
-            let length = self.received.first_chunk().map(|two| u16::from_be_bytes(*two));
-            match length.map(usize::from) {
-                Some(length) if self.received.len() >= length + 2 => {
-                    let frame = self.received[2..length + 2].to_vec();
-                    self.received.drain(..length + 2);
-                    return Some(frame);
-                }
-                _ => return None,
-            }
+        match self.stream.read(&mut buffer) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.received.extend(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.ended = true,
         }
+        let length = self.received.first_chunk().map(|two| u16::from_be_bytes(*two));
+        let length = usize::from(length?);
+        let frame = self.received.get(2..length + 2)?.to_vec();
+        self.received.drain(..length + 2);
+        Some(frame)
     }
 
     /// Waits for its end; how many frames came before.
