@@ -111,6 +111,7 @@ $(WHIP_VENV)/.installed: $(WHIP)/requirements.txt
 
 e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in real calls
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm test
+	cd $(E2E) && CONVOKE_BIN=$(BINARY) ./no-udp.sh npm run test:no-udp
 
 # The floor is that of four packets to a receiver at once, about what a picture makes.
 FLOOR := cargo bench --locked --quiet --package convoke-node --bench floor

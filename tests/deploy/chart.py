@@ -25,7 +25,7 @@ CHART = "deploy/helm/convoke"
 VERSIONS = ["1.30", "1.37"]
 CASES = {
     "defaults": {},
-    "node ports": {"network": {"mode": "nodePort"}, "media": {"port": 30400, "workers": 3}},
+    "node ports": {"network": {"mode": "nodePort"}, "media": {"port": 30400, "workers": 3, "tcpPort": 30500}},
     "everything": {
         "image": {"tag": "@sha256:" + "0" * 64},
         "media": {"advertise": ["203.0.113.7", "2001:db8::7"], "workers": 1},
@@ -41,6 +41,7 @@ CASES = {
 REFUSED = [
     {"network": {"mode": "bridge"}},
     {"network": {"mode": "nodePort"}},
+    {"network": {"mode": "nodePort"}, "media": {"port": 30400, "tcpPort": 7882}},
     {"media": {"advertise": ["calls.example.com"]}},
     {"media": {"workers": 0}},
     {"drainSeconds": "10m"},
@@ -79,9 +80,9 @@ def free_ports(count: int) -> int:
 
 
 def start(binary: str, mode: str) -> None:
-    first = free_ports(4)
+    first = free_ports(5)
     values = {
-        "network": {"mode": mode}, "media": {"port": first, "workers": 2}, "drainSeconds": 1,
+        "network": {"mode": mode}, "media": {"port": first, "workers": 2, "tcpPort": first + 4}, "drainSeconds": 1,
         "http": {"port": first + 2}, "metrics": {"port": first + 3}, "persistence": {"enabled": True},
     }
     documents = render(values)
@@ -99,6 +100,8 @@ def start(binary: str, mode: str) -> None:
             value = value.replace("$(POD_IP)", "127.0.0.1").replace("$(HOST_IP)", "127.0.0.1")
             environment[each["name"]] = value.replace("/var/lib/convoke", f"{folder}/store")
         environment["CONVOKE__MEDIA__BIND"] = "127.0.0.1"
+        tcp = environment["CONVOKE__MEDIA__TCP"].replace("0.0.0.0", "127.0.0.1")
+        environment["CONVOKE__MEDIA__TCP"] = tcp
         args = [arg.replace("/etc/convoke", folder) for arg in container["args"]]
         server = subprocess.Popen([binary, *args], env=environment, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.PIPE, text=True)
@@ -113,6 +116,7 @@ def start(binary: str, mode: str) -> None:
             assert server.returncode == 0, log
             assert '"draining"' in log and '"patience":"1s"' in log, log
             assert f"127.0.0.1:{ports['media-1']}" in log, log
+            assert tcp in log and tcp.endswith(f":{ports['media-tcp']}"), log
         finally:
             server.kill()
 

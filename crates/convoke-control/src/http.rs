@@ -26,7 +26,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
-use convoke_node::WorkerStats;
+use convoke_node::{TcpStats, WorkerStats};
 use convoke_protocol::SUBPROTOCOL;
 use convoke_store::Operations;
 #[cfg(target_os = "linux")]
@@ -94,6 +94,10 @@ impl Source for Arc<Inner> {
 
     fn workers(&self) -> Vec<WorkerStats> {
         self.handle.stats()
+    }
+
+    fn tcp(&self) -> TcpStats {
+        self.handle.tcp_stats()
     }
 
     fn gauges(&self) -> (usize, usize) {

@@ -41,6 +41,16 @@ pub enum Input<'a> {
         /// The bytes.
         bytes: &'a [u8],
     },
+    /// A datagram came in a frame (RFC 4571) of a TCP connection.
+    Frame {
+        /// Who connected.
+        source: SocketAddr,
+        /// The advertised address that was connected to: one of
+        /// [`crate::WorkerConfig::tcp_candidates`].
+        local: SocketAddr,
+        /// The bytes of the datagram.
+        bytes: &'a [u8],
+    },
     /// The control plane wants something.
     Command(Command),
     /// Another shard of a call says something.
@@ -649,12 +659,24 @@ pub struct Transmit {
 /// Everything that a worker has to say, in order. The shell takes it after each turn.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// Datagrams to send; packets of one subscriber stand together.
+    /// Datagrams to send by UDP; packets of one subscriber stand together.
     pub transmits: Vec<Transmit>,
+    /// Datagrams to send as frames (RFC 4571), each in the TCP connection between its two addresses.
+    /// The first one in a connection says that its peer proved who it is.
+    pub frames: Vec<Transmit>,
+    /// TCP connections that are of no use any more once `frames` are sent, each as (peer, local).
+    pub closed: Vec<(SocketAddr, SocketAddr)>,
     /// Events to deliver.
     pub events: Vec<Event>,
     /// Messages for other shards, in order.
     pub relays: Vec<Relay>,
+}
+
+impl Outbox {
+    /// How many datagrams are to be sent.
+    pub(crate) fn datagrams(&self) -> usize {
+        self.transmits.len() + self.frames.len()
+    }
 }
 
 /// Settings of a worker.
@@ -662,6 +684,12 @@ pub struct Outbox {
 pub struct WorkerConfig {
     /// The addresses that go into answers as host candidates (RFC 8839 §5.1). At least one.
     pub candidates: Vec<SocketAddr>,
+    /// Those that go into answers as passive TCP candidates (RFC 6544 §4.5), which clients prefer less.
+    /// None: media comes by UDP only.
+    pub tcp_candidates: Vec<SocketAddr>,
+    /// The worker's number among those of its node. It stands in every ICE user name fragment, so that a
+    /// TCP port of all workers can tell whose a connection is: [`crate::addressed_worker`].
+    pub index: u8,
     /// Limits.
     pub limits: Limits,
     /// A transport that has not connected, or has been disconnected, for this long is lost: its
@@ -716,6 +744,8 @@ impl WorkerConfig {
     pub fn new(candidates: Vec<SocketAddr>) -> Self {
         Self {
             candidates,
+            tcp_candidates: Vec::new(),
+            index: 0,
             limits: Limits::default(),
             media_timeout: Duration::from_secs(30),
             keyframe_interval: Duration::from_millis(500),

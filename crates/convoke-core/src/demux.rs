@@ -1,11 +1,13 @@
 //! From a datagram to its transport in constant time.
 //!
-//! Owns: two maps, (remote, local) address pair and ICE user name fragment, to transport keys.
+//! Owns: two maps, address pair and ICE user name fragment, to transport keys; what a datagram is by its
+//! first byte.
 //! Never: parses more than it must; learns an address before STUN integrity held.
 //!
 //! The user name decides for STUN requests, whatever address they come from: an address may be
 //! used by a new session while the old one is still remembered (RFC 8445 §7.3).
 
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
@@ -35,7 +37,44 @@ pub(crate) fn classify(bytes: &[u8]) -> Class {
     }
 }
 
-type Pair = (SocketAddr, SocketAddr);
+/// Whether a shell may hand a datagram to a worker at all: STUN, DTLS, RTP or RTCP by its first byte
+/// (RFC 7983 §7). In a TCP stream anything else means that the peer speaks another protocol.
+#[must_use]
+pub fn is_spoken(bytes: &[u8]) -> bool {
+    classify(bytes) != Class::Unknown
+}
+
+/// What carries a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Udp,
+    /// In frames (RFC 4571).
+    Tcp,
+}
+
+/// Between whom a datagram travels. A UDP and a TCP port of one number are two ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pair {
+    pub(crate) protocol: Protocol,
+    /// The peer.
+    pub(crate) source: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+/// In as few steps as it takes: every datagram is looked up. What is left out (flow labels, scopes) is
+/// compared all the same.
+impl Hash for Pair {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for address in [&self.source, &self.local] {
+            match address {
+                SocketAddr::V4(v4) => state.write_u32(v4.ip().to_bits()),
+                SocketAddr::V6(v6) => state.write_u128(v6.ip().to_bits()),
+            }
+        }
+        let ports = u64::from(self.source.port()) << 16 | u64::from(self.local.port());
+        state.write_u64((self.protocol as u64) << 32 | ports);
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
@@ -46,8 +85,8 @@ pub(crate) struct Demux {
 }
 
 impl Demux {
-    pub(crate) fn by_pair(&self, source: SocketAddr, local: SocketAddr) -> Option<usize> {
-        self.by_pair.get(&(source, local)).copied()
+    pub(crate) fn by_pair(&self, pair: &Pair) -> Option<usize> {
+        self.by_pair.get(pair).copied()
     }
 
     pub(crate) fn by_ufrag(&self, ufrag: &str) -> Option<usize> {
@@ -62,32 +101,35 @@ impl Demux {
         self.by_ufrag.insert(ufrag.to_owned(), key);
     }
 
-    /// Remembers that `source` speaks for `key`, taking it from whoever had it.
-    pub(crate) fn learn(&mut self, key: usize, source: SocketAddr, local: SocketAddr) {
-        let pair = (source, local);
+    /// Remembers that the peer of `pair` speaks for `key`, taking it from whoever had it. The pair that
+    /// had to make room for it.
+    pub(crate) fn learn(&mut self, key: usize, pair: Pair) -> Option<Pair> {
         let before = self.by_pair.insert(pair, key);
         if before == Some(key) {
-            return;
+            return None;
         }
         if let Some(pairs) = before.and_then(|other| self.pairs.get_mut(&other)) {
             pairs.retain(|known| *known != pair);
         }
         let pairs = self.pairs.entry(key).or_default();
-        if pairs.len() >= ADDRESSES_PER_TRANSPORT {
-            let oldest = pairs.remove(0);
-            self.by_pair.remove(&oldest);
-        }
+        let oldest = (pairs.len() >= ADDRESSES_PER_TRANSPORT).then(|| pairs.remove(0));
         pairs.push(pair);
+        if let Some(oldest) = &oldest {
+            self.by_pair.remove(oldest);
+        }
+        oldest
     }
 
-    /// Forgets a transport.
-    pub(crate) fn remove(&mut self, key: usize) {
+    /// Forgets a transport. The pairs that it had.
+    pub(crate) fn remove(&mut self, key: usize) -> Vec<Pair> {
         if let Some(ufrag) = self.ufrags.remove(&key) {
             self.by_ufrag.remove(&ufrag);
         }
-        for pair in self.pairs.remove(&key).unwrap_or_default() {
-            self.by_pair.remove(&pair);
+        let pairs = self.pairs.remove(&key).unwrap_or_default();
+        for pair in &pairs {
+            self.by_pair.remove(pair);
         }
+        pairs
     }
 }
 
@@ -98,6 +140,34 @@ mod tests {
 
     fn address(n: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], n))
+    }
+
+    fn pair(protocol: Protocol, port: u16) -> Pair {
+        Pair { protocol, source: address(port), local: address(1) }
+    }
+
+    #[test]
+    fn a_udp_and_a_tcp_pair_of_the_same_addresses_are_two() {
+        let (udp, tcp) = (pair(Protocol::Udp, 5), pair(Protocol::Tcp, 5));
+        let mut demux = Demux::default();
+        demux.learn(1, udp);
+        assert_eq!((demux.by_pair(&udp), demux.by_pair(&tcp)), (Some(1), None));
+        demux.learn(2, tcp);
+        assert_eq!((demux.by_pair(&udp), demux.by_pair(&tcp)), (Some(1), Some(2)));
+        assert_eq!(demux.remove(1), [udp]);
+        assert_eq!((demux.by_pair(&udp), demux.by_pair(&tcp)), (None, Some(2)));
+    }
+
+    #[test]
+    fn the_pair_that_makes_room_is_named() {
+        let mut demux = Demux::default();
+        for port in 0..8 {
+            assert_eq!(demux.learn(1, pair(Protocol::Tcp, port)), None);
+        }
+        assert_eq!(demux.learn(1, pair(Protocol::Tcp, 3)), None, "is known");
+        assert_eq!(demux.learn(1, pair(Protocol::Udp, 3)), Some(pair(Protocol::Tcp, 0)));
+        assert_eq!(demux.by_pair(&pair(Protocol::Tcp, 0)), None);
+        assert_eq!(demux.remove(1).len(), 8);
     }
 
     #[test]
@@ -129,7 +199,7 @@ mod tests {
                     model.retain(|(k, _)| *k != key);
                 } else {
                     demux.add(key, &format!("ufrag{key}"));
-                    demux.learn(key, address(port), address(1));
+                    demux.learn(key, pair(Protocol::Udp, port));
                     if !model.contains(&(key, port)) {
                         model.retain(|(_, p)| *p != port);
                         let mine: Vec<_> = model.iter().filter(|(k, _)| *k == key).copied().collect();
@@ -141,7 +211,7 @@ mod tests {
                 }
                 for port in 0..20 {
                     let expected = model.iter().find(|(_, p)| *p == port).map(|(k, _)| *k);
-                    prop_assert_eq!(demux.by_pair(address(port), address(1)), expected);
+                    prop_assert_eq!(demux.by_pair(&pair(Protocol::Udp, port)), expected);
                 }
             }
             for key in 0..6 {

@@ -50,13 +50,45 @@ impl Random {
         self.0.next_u32()
     }
 
-    /// ICE (ufrag, pwd): 48 and 192 bits of randomness (RFC 8445 §5.3 asks for 24 and 128).
-    pub(crate) fn ice_credentials(&mut self) -> (String, String) {
-        (self.ice_string(8), self.ice_string(32))
+    /// ICE (ufrag, pwd): 48 and 192 bits of randomness (RFC 8445 §5.3 asks for 24 and 128). Before those
+    /// of the ufrag stands the number of the worker, see [`worker_of_ufrag`].
+    pub(crate) fn ice_credentials(&mut self, worker: u8) -> (String, String) {
+        let digits = [worker >> 6, worker & 63].map(|digit| ice_char(digit.into()));
+        let mut ufrag = String::from_iter(digits);
+        ufrag.push_str(&self.ice_string(8));
+        (ufrag, self.ice_string(32))
     }
 
     fn ice_string(&mut self, length: usize) -> String {
-        let pick = |n: u32| ICE_CHARS.get((n % 64) as usize).copied().unwrap_or(b'0');
-        (0..length).map(|_| char::from(pick(self.u32()))).collect()
+        (0..length).map(|_| ice_char(self.u32())).collect()
+    }
+}
+
+fn ice_char(n: u32) -> char {
+    char::from(ICE_CHARS.get((n % 64) as usize).copied().unwrap_or(b'0'))
+}
+
+/// The worker that drew a user name fragment: its number, in two digits of base 64.
+pub(crate) fn worker_of_ufrag(ufrag: &str) -> Option<u8> {
+    let digit = |c: &u8| ICE_CHARS.iter().position(|known| known == c);
+    let [high, low, ..] = ufrag.as_bytes() else { return None };
+    u8::try_from(digit(high)? << 6 | digit(low)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ufrag_names_its_worker() {
+        let mut random = Random::new(Entropy::from_seed(1));
+        for worker in 0..=u8::MAX {
+            let (ufrag, password) = random.ice_credentials(worker);
+            assert_eq!(worker_of_ufrag(&ufrag), Some(worker), "{ufrag}");
+            assert_eq!((ufrag.len(), password.len()), (10, 32));
+        }
+        for strange in ["", "A", "EAxx", "//xx", "A-xx", "äx"] {
+            assert_eq!(worker_of_ufrag(strange), None, "{strange}");
+        }
     }
 }

@@ -43,8 +43,11 @@ pub use api::{
     SlotWish, Snapshot, Source, Stats, TrackDeclaration, TrackExplanation, TrackView, Transmit,
     TransportRole, TransportState, WantedLayers, Withheld, WorkerConfig,
 };
+pub use demux::is_spoken;
 pub use entropy::Entropy;
 pub use frame::DataFrame;
 pub use ids::{Mid, ParticipantId, RequestId, Rid, RoomId, TrackId};
-pub use transport::{DATA_PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MAX};
+pub use transport::{
+    DATA_PAYLOAD_BYTES_MAX, DATAGRAM_BYTES_MAX, PAYLOAD_BYTES_MAX, addressed_worker,
+};
 pub use worker::{Shed, Worker};

@@ -106,6 +106,15 @@ impl AddressMap {
         Some(candidate.addr)
     }
 
+    /// The candidate that a connection from `source` to `destination` came to. `None`: it is of a family
+    /// that is not told.
+    pub(crate) fn connected(&self, source: SocketAddr, destination: IpAddr) -> Option<SocketAddr> {
+        let destination = destination.to_canonical();
+        let candidates = || self.candidates.iter().map(|candidate| candidate.addr);
+        let direct = candidates().find(|addr| addr.ip() == destination);
+        direct.or_else(|| candidates().find(|addr| addr.is_ipv4() == source.is_ipv4()))
+    }
+
     /// The address to send from, where the kernel must not choose it.
     pub(crate) fn source_ip(&self, local: SocketAddr, destination: &SocketAddr) -> Option<IpAddr> {
         if !self.wildcard {

@@ -3,7 +3,7 @@
 //! Owns: [`NodeConfig`] and its defaults.
 //! Never: reads files or the environment; the binary does.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use convoke_core::{Limits, WorkerConfig};
@@ -49,12 +49,47 @@ pub struct NodeConfig {
     /// Datagrams of each worker that may wait while the kernel takes none; beyond that the oldest
     /// media is dropped.
     pub send_queue: usize,
+    /// Media over TCP, for clients whose networks let no UDP through; `None` = by UDP only.
+    pub tcp: Option<TcpConfig>,
+}
+
+/// Settings of media over TCP: one port for all workers. [`TcpConfig::new`] has the defaults.
+#[derive(Debug, Clone)]
+pub struct TcpConfig {
+    /// Where clients connect. They are told [`NodeConfig::advertise`] with this port, or this address.
+    pub listen: SocketAddr,
+    /// Connections at once; more are closed. A participant has one or two.
+    pub connections: usize,
+    /// Of them, from one address (of IPv6 a /64). 0 = any number.
+    pub connections_per_address: usize,
+    /// How long a connection may take to prove whose it is, by STUN.
+    pub hello_timeout: Duration,
+    /// Datagrams that may wait for a connection whose peer is slow; beyond that media is dropped.
+    pub send_queue: usize,
+    /// A connection whose peer takes nothing for so long, while something waits, is closed.
+    pub send_timeout: Duration,
+}
+
+impl TcpConfig {
+    /// The defaults: 4,000 connections, 400 of one address, 5 s until the first valid STUN message,
+    /// 256 waiting datagrams, 10 s without taking any.
+    #[must_use]
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            connections: 4_000,
+            connections_per_address: 400,
+            hello_timeout: Duration::from_secs(5),
+            send_queue: 256,
+            send_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 impl NodeConfig {
     /// The defaults: one worker per core, nothing advertised but `bind`, an inbox of 1,024
     /// commands, 65,536 events, 256 datagrams per turn, socket buffers of 4 MiB, 200 participants
-    /// per shard, relay queues of 4,096 messages, a send queue of 4,096 datagrams; the core's own
+    /// per shard, relay queues of 4,096 messages, a send queue of 4,096 datagrams, no TCP; the core's own
     /// defaults for the rest.
     #[must_use]
     pub fn new(bind: IpAddr, port: u16) -> Self {
@@ -74,6 +109,7 @@ impl NodeConfig {
             participants_per_shard: 200,
             relay_queue: 4_096,
             send_queue: 4_096,
+            tcp: None,
         }
     }
 

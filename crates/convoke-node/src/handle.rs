@@ -21,6 +21,7 @@ use crate::error::HandleError;
 use crate::mailbox::worker_of;
 use crate::shards::{Placed, Shards, Workers};
 use crate::stats::{StatsBlock, WorkerStats};
+use crate::tcp::{Tcp, TcpStats};
 
 /// How often a join is placed whose room closes under its hands.
 const JOIN_TRIES: usize = 8;
@@ -48,6 +49,7 @@ pub struct Joined {
 struct Shared {
     workers: Vec<WorkerLink>,
     shards: Arc<Shards>,
+    tcp: Tcp,
     next_request: AtomicU64,
     next_room: AtomicU64,
 }
@@ -98,9 +100,9 @@ pub(crate) struct WorkerLink {
 }
 
 impl Handle {
-    pub(crate) fn new(workers: Vec<WorkerLink>, shards: Arc<Shards>) -> Self {
+    pub(crate) fn new(workers: Vec<WorkerLink>, shards: Arc<Shards>, tcp: Tcp) -> Self {
         let (next_request, next_room) = (AtomicU64::new(1), AtomicU64::new(1));
-        Self { shared: Arc::new(Shared { workers, shards, next_request, next_room }) }
+        Self { shared: Arc::new(Shared { workers, shards, tcp, next_request, next_room }) }
     }
 
     /// The id for a new call's first room, placed on the least loaded worker. The room itself is
@@ -225,6 +227,18 @@ impl Handle {
     #[must_use]
     pub fn media_addresses(&self) -> Vec<SocketAddr> {
         self.shared.workers.iter().flat_map(|worker| worker.addresses.iter().copied()).collect()
+    }
+
+    /// The advertised addresses of the TCP port; none when media comes by UDP only.
+    #[must_use]
+    pub fn tcp_addresses(&self) -> &[SocketAddr] {
+        &self.shared.tcp.candidates
+    }
+
+    /// What happened at the TCP port so far; all 0 without one.
+    #[must_use]
+    pub fn tcp_stats(&self) -> TcpStats {
+        self.shared.tcp.shared.counters.read()
     }
 
     /// Makes the worker of `room` panic, to test what happens then.

@@ -1,4 +1,5 @@
-//! Convoke's I/O shell: worker threads with one UDP port each, and the handle to drive them.
+//! Convoke's I/O shell: worker threads with one UDP port each, one TCP port for all, and the handle to
+//! drive them.
 //!
 //! Owns: threads, sockets, batching, timers, the embedding API ([`Node`], [`Handle`]).
 //! Never: decides anything about media.
@@ -35,14 +36,16 @@ mod receive;
 mod send;
 mod shards;
 mod stats;
+mod tcp;
 mod worker_loop;
 
-pub use config::NodeConfig;
+pub use config::{NodeConfig, TcpConfig};
 pub use error::{HandleError, StartError};
 pub use events::{Events, NodeEvent};
 pub use handle::{Handle, Joined, Place};
 pub use node::Node;
 pub use stats::{TURN_BUCKETS, WorkerStats};
+pub use tcp::{TcpEnd, TcpStats};
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
 
 use crate::addresses::advertised;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, TcpConfig};
 use crate::desk::Desk;
 use crate::error::StartError;
 use crate::events::{self, EventSender, Events};
@@ -23,6 +23,7 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::port::BoundPort;
 use crate::shards::Shards;
 use crate::stats::{Meter, StatsBlock};
+use crate::tcp::{BoundDoor, Links, Tcp};
 use crate::worker_loop::{LoopConfig, Stop, WorkerLoop};
 
 /// A running node. Dropping it stops its workers: everyone is removed, but nobody waits for
@@ -34,7 +35,7 @@ pub struct Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("workers", &self.threads.running.len()).finish()
+        f.debug_struct("Node").field("threads", &self.threads.running.len()).finish()
     }
 }
 
@@ -47,6 +48,8 @@ impl Node {
         let config = config.bounded();
         let told = advertised(config.bind, &config.advertise)?;
         let ports = bind_all(&config, &told)?;
+        let door = config.tcp.as_ref().map(|tcp| bind_door(tcp, &config.advertise)).transpose()?;
+        let tcp = door.as_ref().map(BoundDoor::tcp).unwrap_or_default();
         let node = tracing::info_span!("node", bind = %config.bind);
         let (sink, events) = events::channel(config.events);
         let mailboxes: Arc<[Mailbox]> =
@@ -55,8 +58,11 @@ impl Node {
         let mut threads = Threads::new();
         let mut links = Vec::new();
         let mut started = Vec::new();
+        let mut inlets = Vec::new();
         for (index, port) in ports.into_iter().enumerate() {
             let addresses = port.candidates();
+            let (tcp_links, inlet) = Links::new(&tcp);
+            inlets.push(inlet);
             let seat = Seat {
                 span: tracing::info_span!(parent: &node, "worker", index),
                 events: EventSender::new(index, sink.clone()),
@@ -64,17 +70,27 @@ impl Node {
                 shards: Arc::clone(&shards),
                 mailboxes: Arc::clone(&mailboxes),
                 index,
+                tcp: tcp.clone(),
+                links: tcp_links,
             };
             let (link, ready) = seat.start(&config, port, addresses, &mut threads.running)?;
             links.push(link);
+            started.push(ready);
+        }
+        if let Some(door) = door {
+            let span = tracing::info_span!(parent: &node, "tcp");
+            let stop = threads.stop.subscribe();
+            let (thread, ready) = door.start(inlets, stop, span).map_err(StartError::Thread)?;
+            threads.running.push(thread);
             started.push(ready);
         }
         for ready in started {
             let outcome = ready.await.unwrap_or_else(|_| Err(io::Error::other("ended at once")));
             outcome.map_err(StartError::Thread)?;
         }
-        node.in_scope(|| tracing::info!(workers = links.len(), ?told, "media workers run"));
-        Ok((Self { handle: Handle::new(links, shards), threads }, events))
+        let (workers, by_tcp) = (links.len(), &tcp.candidates);
+        node.in_scope(|| tracing::info!(workers, ?told, ?by_tcp, "media workers run"));
+        Ok((Self { handle: Handle::new(links, shards, tcp), threads }, events))
     }
 
     /// A handle to drive the node.
@@ -123,9 +139,17 @@ fn bind_all(config: &NodeConfig, told: &[IpAddr]) -> Result<Vec<BoundPort>, Star
     Ok(ports)
 }
 
+fn bind_door(tcp: &TcpConfig, advertise: &[IpAddr]) -> Result<BoundDoor, StartError> {
+    let told = advertised(tcp.listen.ip(), advertise)?;
+    let bind_error = |source| StartError::Bind { addr: tcp.listen, source };
+    BoundDoor::bind(tcp.clone(), &told).map_err(bind_error)
+}
+
 /// What a worker gets from its node.
 struct Seat {
     index: usize,
+    tcp: Tcp,
+    links: Links,
     span: Span,
     events: EventSender,
     stop: watch::Receiver<Stop>,
@@ -133,7 +157,8 @@ struct Seat {
     mailboxes: Arc<[Mailbox]>,
 }
 
-type Ready = oneshot::Receiver<Result<(), io::Error>>;
+/// Tells that a thread runs, or why not.
+pub(crate) type Ready = oneshot::Receiver<Result<(), io::Error>>;
 
 impl Seat {
     fn start(
@@ -144,6 +169,8 @@ impl Seat {
         running: &mut Vec<RunningThread>,
     ) -> Result<(WorkerLink, Ready), StartError> {
         let mut core = WorkerConfig::new(addresses.clone());
+        core.tcp_candidates = self.tcp.candidates.clone();
+        core.index = u8::try_from(self.index).unwrap_or(u8::MAX);
         core.limits = config.limits;
         core.media_timeout = config.media_timeout;
         core.keyframe_interval = config.keyframe_interval;
@@ -164,8 +191,8 @@ impl Seat {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let opened = runtime.and_then(|runtime| {
                 let guard = runtime.enter();
-                let port = port.open(send_queue)?;
-                let worker = WorkerLoop::new(loop_config, port, (desk, mail), self.stop, meter);
+                let wires = (port.open(send_queue)?, self.links);
+                let worker = WorkerLoop::new(loop_config, wires, (desk, mail), self.stop, meter);
                 drop(guard);
                 Ok((runtime, worker))
             });
@@ -184,15 +211,15 @@ impl Seat {
     }
 }
 
-/// The worker threads; dropping stops and joins them.
+/// The threads of workers and of the TCP port; dropping stops and joins them.
 struct Threads {
     stop: watch::Sender<Stop>,
     running: Vec<RunningThread>,
 }
 
-struct RunningThread {
-    thread: Option<thread::JoinHandle<()>>,
-    ended: oneshot::Receiver<()>,
+pub(crate) struct RunningThread {
+    pub(crate) thread: Option<thread::JoinHandle<()>>,
+    pub(crate) ended: oneshot::Receiver<()>,
 }
 
 impl Threads {

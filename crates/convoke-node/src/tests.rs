@@ -11,6 +11,7 @@ mod lifecycle;
 mod media;
 mod peer;
 mod span;
+mod tcp;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Longer than anything here takes on a loaded machine.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! wait for datagrams, messages, a deadline or the end
-//! turn: receive <= datagrams_per_turn -> mail of other workers -> messages <= MESSAGES_PER_TURN
+//! turn: receive <= datagrams_per_turn, as many by TCP -> mail of other workers -> messages <= MESSAGES_PER_TURN
 //!       -> core: Timeout, again while deadlines are due -> replies and events -> mail to others
 //!       -> send -> publish counters
 //! ```
@@ -23,6 +23,7 @@ use crate::desk::Desk;
 use crate::mailbox::Mail;
 use crate::port::Port;
 use crate::stats::{Meter, ShellCounts};
+use crate::tcp::Links;
 
 /// Messages in one turn at most.
 const MESSAGES_PER_TURN: usize = 64;
@@ -70,6 +71,7 @@ pub(crate) struct WorkerLoop {
     core: Worker,
     outbox: Outbox,
     port: Port,
+    tcp: Links,
     desk: Desk,
     mail: Mail,
     stop: watch::Receiver<Stop>,
@@ -90,7 +92,7 @@ impl WorkerLoop {
     /// Must be called within the worker's runtime.
     pub(crate) fn new(
         config: LoopConfig,
-        port: Port,
+        (port, tcp): (Port, Links),
         (desk, mail): (Desk, Mail),
         stop: watch::Receiver<Stop>,
         meter: Meter,
@@ -101,6 +103,7 @@ impl WorkerLoop {
             config,
             outbox: Outbox::default(),
             port,
+            tcp,
             desk,
             mail,
             stop,
@@ -139,7 +142,7 @@ impl WorkerLoop {
         let due = self.core.next_timeout().map(|at| at.checked_sub(SLACK).unwrap_or(at));
         let is_due = due.is_some_and(|at| at <= self.idle_since);
         let has_more = self.desk.has_message() || self.mail.has_any();
-        if is_due || self.port.has_received() || has_more {
+        if is_due || self.port.has_received() || self.tcp.has_received() || has_more {
             return tokio::task::yield_now().await;
         }
         let tick = if self.mail.is_behind() { self.start + BEHIND } else { self.tick };
@@ -150,6 +153,7 @@ impl WorkerLoop {
         tokio::select! {
             biased;
             _ = self.port.ready() => {}
+            () = self.tcp.ready() => {}
             () = self.desk.ready() => {}
             () = self.mail.ready() => {}
             _ = self.stop.changed() => self.stop.mark_changed(),
@@ -185,7 +189,8 @@ impl WorkerLoop {
     fn turn(&mut self) {
         let limit = self.config.datagrams_per_turn;
         self.core.set_shed(shed(self.behind_since, self.start));
-        let all = self.port.receive(self.now, limit, &mut self.core, &mut self.outbox);
+        let all = self.port.receive(self.now, limit, &mut self.core, &mut self.outbox)
+            & self.tcp.receive(self.now, limit, &mut self.core, &mut self.outbox);
         self.behind_since = if all { None } else { self.behind_since.or(Some(self.start)) };
         self.mail.receive(self.now, &mut self.core, &mut self.outbox);
         self.handle_messages();
@@ -199,6 +204,7 @@ impl WorkerLoop {
         }
         self.mail.send(&mut self.outbox.relays);
         self.port.flush(&mut self.outbox.transmits);
+        self.tcp.flush(&mut self.outbox);
     }
 
     fn handle_messages(&mut self) {
@@ -230,6 +236,7 @@ impl WorkerLoop {
         self.outbox = Outbox::default();
         self.desk.fail();
         self.mail.forget();
+        self.tcp.close_all();
         let fresh = fresh_core(&self.config, self.now);
         let failed = std::mem::replace(&mut self.core, fresh);
         // Its invariants are broken: it may panic again.
@@ -252,8 +259,11 @@ impl WorkerLoop {
         if removed.is_err() || !self.turn_or_restart() || stop == Stop::Now {
             return;
         }
+        self.tcp.close_all();
         let end = self.start + GOODBYE_MAX;
-        let unsaid = |this: &Self| this.core.stats().transports > 0 || this.port.has_unsent();
+        let unsaid = |this: &Self| {
+            this.core.stats().transports > 0 || this.port.has_unsent() || this.tcp.has_open()
+        };
         while self.idle_since < end && unsaid(self) {
             self.tick = end;
             self.wait().await;

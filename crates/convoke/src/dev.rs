@@ -74,6 +74,9 @@ impl Dev {
 pub(crate) fn adapt(config: &mut Config) {
     if config.node.bind.is_unspecified() && config.node.advertise.is_empty() {
         config.node.bind = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        if let Some(tcp) = &mut config.node.tcp {
+            tcp.listen.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
     }
     if config.metrics_listen == Config::default_metrics_listen() {
         config.metrics_listen = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));

@@ -153,6 +153,7 @@ async fn serve(
         %url,
         metrics = metrics_url,
         media = ?server.node().media_addresses(),
+        tcp = ?server.node().tcp_addresses(),
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );

@@ -6,8 +6,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use convoke_node::WorkerStats;
 use convoke_node::core::{DropReason, RelayDrop};
+use convoke_node::{TcpStats, WorkerStats};
 use convoke_store::Operations;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -23,6 +23,8 @@ pub(crate) trait Source: Send + Sync {
     fn counters(&self) -> &Counters;
     /// The workers.
     fn workers(&self) -> Vec<WorkerStats>;
+    /// The TCP port of the media workers.
+    fn tcp(&self) -> TcpStats;
     /// Calls now, WebSockets now.
     fn gauges(&self) -> (usize, usize);
     /// WHIP and WHEP sessions now.
@@ -75,6 +77,7 @@ impl<S: Source> Collector for Collect<S> {
         super::data::collect(&mut families, self.source.counters(), &workers);
         super::operation::collect(&mut families, &self.source, &workers);
         shell(&mut families, &workers);
+        super::tcp::collect(&mut families, &self.source.tcp());
         families.all
     }
 }

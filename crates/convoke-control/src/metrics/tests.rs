@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use convoke_node::WorkerStats;
+use convoke_node::{TcpStats, WorkerStats};
 use convoke_store::{Lag, Operations};
 use prometheus::core::Collector as _;
 use prometheus::{Encoder as _, Registry, TextEncoder};
@@ -18,6 +18,9 @@ impl Source for &'static Fake {
     }
     fn workers(&self) -> Vec<WorkerStats> {
         vec![WorkerStats { busy_permille: 250, ..WorkerStats::default() }; 2]
+    }
+    fn tcp(&self) -> TcpStats {
+        TcpStats { open: 3, ended: [1, 2, 3, 4, 5, 6], ..TcpStats::default() }
     }
     fn gauges(&self) -> (usize, usize) {
         (3, 4)

@@ -20,6 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use str0m::bwe::Bitrate;
+use str0m::net::Protocol;
 use str0m::{Input, Output, PacerReason, Reason};
 
 use super::egress::RTX_CACHE_PACKETS;
@@ -270,7 +271,11 @@ impl Transport {
         if ssrc.is_some() && !written {
             self.timing.probing = now + PROBING;
         }
-        out.transmits.push(Transmit {
+        let to = match transmit.proto {
+            Protocol::Udp => &mut out.transmits,
+            _ => &mut out.frames,
+        };
+        to.push(Transmit {
             local: transmit.source,
             destination: transmit.destination,
             contents: transmit.contents.into(),

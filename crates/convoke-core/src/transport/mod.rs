@@ -19,7 +19,6 @@ mod egress;
 mod negotiate;
 mod red;
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -32,7 +31,8 @@ use str0m::rtp::{ExtensionValues, RtpPacket};
 use str0m::{Event, Input, Rtc};
 
 use crate::api::{DropReason, MediaKind, Outbox, TransportRole};
-use crate::demux::{Class, classify};
+use crate::demux::{self, Class, Pair, classify};
+use crate::entropy::worker_of_ufrag;
 use crate::ids::{Mid, Rid};
 
 pub(crate) use codec::Codec;
@@ -50,6 +50,10 @@ pub(crate) use negotiate::{NegotiateError, Settings};
 /// Ethernet), and str0m panics over what does not fit into its 2,000-byte packet with header,
 /// extensions and authentication tag: in the transports of those it would be forwarded to.
 pub const PAYLOAD_BYTES_MAX: usize = 1_500;
+
+/// The largest datagram that is of use, in bytes: a payload of the most that is taken, with its headers.
+/// Whoever frames larger ones speaks another protocol.
+pub const DATAGRAM_BYTES_MAX: usize = 2_000;
 
 /// Remembered SSRCs of one transport; beyond that the memory is emptied and filled anew.
 const SSRCS_MAX: usize = 128;
@@ -217,15 +221,9 @@ impl Transport {
 
     /// Whether a STUN message is truly from this transport's peer (RFC 8445 §7.3: user name and
     /// message integrity).
-    pub(crate) fn authenticates(
-        &self,
-        now: Instant,
-        source: SocketAddr,
-        local: SocketAddr,
-        bytes: &[u8],
-    ) -> bool {
+    pub(crate) fn authenticates(&self, now: Instant, pair: &Pair, bytes: &[u8]) -> bool {
         let check = || {
-            Receive::new(Protocol::Udp, source, local, bytes)
+            Receive::new(protocol(pair), pair.source, pair.local, bytes)
                 .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
         };
         catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
@@ -241,8 +239,7 @@ impl Transport {
     pub(crate) fn receive(
         &mut self,
         now: Instant,
-        source: SocketAddr,
-        local: SocketAddr,
+        pair: &Pair,
         bytes: &[u8],
         out: &mut Outbox,
         received: &mut Vec<Received>,
@@ -250,9 +247,9 @@ impl Transport {
         if self.dead {
             return Health::Dead;
         }
-        let (sent, heard) = (out.transmits.len(), received.len());
+        let (sent, heard) = (out.datagrams(), received.len());
         let handled = catch_unwind(AssertUnwindSafe(|| {
-            let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else {
+            let Ok(receive) = Receive::new(protocol(pair), pair.source, pair.local, bytes) else {
                 return Health::Refused;
             };
             if classify(bytes) == Class::Dtls {
@@ -269,7 +266,7 @@ impl Transport {
         }));
         // Only what was authenticated shows that the peer lives: a STUN request that was answered
         // (RFC 7675 consent), or media that was decrypted.
-        let answered = classify(bytes) == Class::Stun && out.transmits.len() > sent;
+        let answered = classify(bytes) == Class::Stun && out.datagrams() > sent;
         if answered || received.len() > heard {
             self.heard = now;
         }
@@ -440,6 +437,23 @@ fn forwarded_extensions(from: ExtensionValues) -> ExtensionValues {
         play_delay_max: from.play_delay_max,
         ..ExtensionValues::default()
     }
+}
+
+fn protocol(pair: &Pair) -> Protocol {
+    match pair.protocol {
+        demux::Protocol::Udp => Protocol::Udp,
+        demux::Protocol::Tcp => Protocol::Tcp,
+    }
+}
+
+/// The number ([`crate::WorkerConfig::index`]) of the worker that a STUN message is addressed to, by its
+/// user name. That of a stranger can name any.
+#[must_use]
+pub fn addressed_worker(stun: &[u8]) -> Option<u8> {
+    if classify(stun) != Class::Stun {
+        return None;
+    }
+    worker_of_ufrag(&stun_ufrag(stun)?)
 }
 
 /// The local user name fragment that a STUN message is addressed to (RFC 8445 §7.2.2), if it is a

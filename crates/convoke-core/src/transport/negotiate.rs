@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustc_hash::{FxHashMap, FxHashSet};
 use str0m::bwe::Bitrate;
 use str0m::change::SdpOffer;
+use str0m::net::TcpType;
 use str0m::rtp::Extension;
 use str0m::{Candidate, IceCreds, Rtc};
 
@@ -30,6 +31,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) struct Settings<'a> {
     pub(crate) crypto: &'a Crypto,
     pub(crate) candidates: &'a [SocketAddr],
+    pub(crate) tcp_candidates: &'a [SocketAddr],
     pub(crate) sdp_bytes: usize,
     pub(crate) sdp_sections: usize,
 }
@@ -315,9 +317,14 @@ fn build(
         .enable_h264(true)
         .enable_av1(true)
         .build(now);
-    for address in settings.candidates {
-        let candidate = Candidate::host(*address, "udp")
-            .map_err(|e| NegotiateError::Internal(format!("candidate {address}: {e}")))?;
+    let udp = settings.candidates.iter().map(|address| (address, Candidate::host(*address, "udp")));
+    let passive =
+        |address| Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build();
+    // str0m gives them less priority, RFC 6544 §4.2.
+    let tcp = settings.tcp_candidates.iter().map(|address| (address, passive(*address)));
+    for (address, candidate) in udp.chain(tcp) {
+        let candidate =
+            candidate.map_err(|e| NegotiateError::Internal(format!("candidate {address}: {e}")))?;
         rtc.add_local_candidate(candidate);
     }
     Ok(rtc)

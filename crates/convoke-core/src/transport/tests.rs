@@ -33,7 +33,11 @@ struct Pair {
 }
 
 fn settings<'a>(crypto: &'a Crypto, candidates: &'a [SocketAddr]) -> Settings<'a> {
-    Settings { crypto, candidates, sdp_bytes: 100_000, sdp_sections: 100 }
+    Settings { crypto, candidates, tcp_candidates: &[], sdp_bytes: 100_000, sdp_sections: 100 }
+}
+
+fn udp(source: SocketAddr, local: SocketAddr) -> demux::Pair {
+    demux::Pair { protocol: demux::Protocol::Udp, source, local }
 }
 
 fn without_feedback(offer: &str) -> String {
@@ -83,7 +87,13 @@ impl Pair {
             if transmit.transport == WireRole::Receive {
                 let (source, local) = (transmit.local, transmit.destination);
                 let bytes = &transmit.contents;
-                self.transport.receive(self.now, source, local, bytes, &mut out, &mut received);
+                self.transport.receive(
+                    self.now,
+                    &udp(source, local),
+                    bytes,
+                    &mut out,
+                    &mut received,
+                );
             }
         }
         self.transport.drive(self.now, &mut out, &mut received);

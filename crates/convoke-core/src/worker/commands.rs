@@ -318,7 +318,7 @@ impl Worker {
         offer: Option<&str>,
     ) -> Result<Option<(Transport, String)>, CommandError> {
         let Some(offer) = offer else { return Ok(None) };
-        let credentials = self.random.ice_credentials();
+        let credentials = self.random.ice_credentials(self.config.index);
         let settings = self.settings()?;
         Transport::accept(now, role, offer, credentials, settings)
             .map(Some)
@@ -330,6 +330,7 @@ impl Worker {
         Ok(Settings {
             crypto: crypto.ok_or_else(|| CommandError::Internal("no DTLS certificate".into()))?,
             candidates: &self.config.candidates,
+            tcp_candidates: &self.config.tcp_candidates,
             sdp_bytes: self.config.limits.sdp_bytes,
             sdp_sections: self.config.limits.sdp_sections,
         })
@@ -344,7 +345,7 @@ impl Worker {
         out: &mut Outbox,
     ) -> Result<Reply, CommandError> {
         let (room_key, key) = self.find(room, participant)?;
-        let credentials = self.random.ice_credentials();
+        let credentials = self.random.ice_credentials(self.config.index);
         let state = self.rooms.get(room_key).ok_or(CommandError::NoSuchRoom)?;
         let Some(seat_key) = Self::role_of(state, key, role) else {
             let reason = "this transport was not offered in the join".to_owned();
@@ -355,6 +356,7 @@ impl Worker {
         let settings = Settings {
             crypto: crypto.ok_or_else(|| CommandError::Internal("no DTLS certificate".into()))?,
             candidates: &self.config.candidates,
+            tcp_candidates: &self.config.tcp_candidates,
             sdp_bytes: self.config.limits.sdp_bytes,
             sdp_sections: self.config.limits.sdp_sections,
         };

@@ -25,7 +25,6 @@ macro_rules! io {
 
 mod commands;
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
@@ -35,7 +34,7 @@ use crate::api::{
     DataStats, DropReason, Event, Input, LeaveReason, MediaKind, Outbox, Relay, RelayDrop, Stats,
     TransportRole, TransportState, WorkerConfig,
 };
-use crate::demux::{Class, Demux, classify};
+use crate::demux::{Class, Demux, Pair, Protocol, classify};
 use crate::entropy::{Entropy, Random};
 use crate::ids::RoomId;
 use crate::room::{Io, Room, Seat};
@@ -110,11 +109,17 @@ impl Worker {
 
     /// Handles one input. `now` must not go back.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Outbox) {
-        let before = out.transmits.len();
+        let before = out.datagrams();
         match input {
             Input::Datagram { source, local, bytes } => {
                 self.stats.datagrams_in += 1;
-                self.datagram(now, source, local, bytes, out);
+                let pair = Pair { protocol: Protocol::Udp, source, local };
+                self.datagram(now, &pair, bytes, out);
+            }
+            Input::Frame { source, local, bytes } => {
+                self.stats.datagrams_in += 1;
+                let pair = Pair { protocol: Protocol::Tcp, source, local };
+                self.datagram(now, &pair, bytes, out);
             }
             Input::Command(command) => {
                 self.command(now, command, out);
@@ -122,7 +127,7 @@ impl Worker {
             Input::Relay(relay) => self.relayed(now, relay, out),
             Input::Timeout => self.end_turn(now, out),
         }
-        self.stats.datagrams_out += (out.transmits.len() - before) as u64;
+        self.stats.datagrams_out += (out.datagrams() - before) as u64;
     }
 
     /// When [`Input::Timeout`] is due at the latest; in the past while a turn is open.
@@ -182,18 +187,11 @@ impl Worker {
         self.rooms.iter().map(|(_, room)| room.len()).sum()
     }
 
-    fn datagram(
-        &mut self,
-        now: Instant,
-        source: SocketAddr,
-        local: SocketAddr,
-        bytes: &[u8],
-        out: &mut Outbox,
-    ) {
-        let known = self.demux.by_pair(source, local);
+    fn datagram(&mut self, now: Instant, pair: &Pair, bytes: &[u8], out: &mut Outbox) {
+        let known = self.demux.by_pair(pair);
         let key = match (classify(bytes), known) {
             (Class::Unknown, _) => return self.stats.count_drop(DropReason::NotDemultiplexed),
-            (Class::Stun, _) => match self.route_stun(now, source, local, bytes, known) {
+            (Class::Stun, _) => match self.route_stun(now, pair, bytes, known, out) {
                 Ok(key) => key,
                 Err(reason) => return self.stats.count_drop(reason),
             },
@@ -213,7 +211,7 @@ impl Worker {
             }
         }
         let mut received = std::mem::take(&mut self.received);
-        let health = seat.transport.receive(now, source, local, bytes, out, &mut received);
+        let health = seat.transport.receive(now, pair, bytes, out, &mut received);
         if health == Health::Refused {
             self.stats.count_drop(DropReason::Malformed);
         }
@@ -227,10 +225,10 @@ impl Worker {
     fn route_stun(
         &mut self,
         now: Instant,
-        source: SocketAddr,
-        local: SocketAddr,
+        pair: &Pair,
         bytes: &[u8],
         known: Option<usize>,
+        out: &mut Outbox,
     ) -> Result<usize, DropReason> {
         let Some(ufrag) = stun_ufrag(bytes) else {
             return known.ok_or(DropReason::UnknownSource);
@@ -240,10 +238,11 @@ impl Worker {
             return Ok(key);
         }
         let seat = self.seats.get(key).ok_or(DropReason::UnknownUfrag)?;
-        if !seat.transport.authenticates(now, source, local, bytes) {
+        if !seat.transport.authenticates(now, pair, bytes) {
             return Err(DropReason::BadIntegrity);
         }
-        self.demux.learn(key, source, local);
+        let forgotten = self.demux.learn(key, *pair);
+        close_tcp(forgotten, out);
         Ok(key)
     }
 
@@ -484,7 +483,7 @@ impl Worker {
         if let Some(mut seat) = self.seats.try_remove(key) {
             seat.transport.close(now, out);
         }
-        self.demux.remove(key);
+        close_tcp(self.demux.remove(key), out);
     }
 
     /// Ends a room that nobody of its own is in: a shard goes with its last participant, whoever is
@@ -530,6 +529,12 @@ impl Worker {
             TransportRole::Receive => participant.receive,
         }
     }
+}
+
+/// Of what a transport came by, the connections are of no use without it.
+fn close_tcp(pairs: impl IntoIterator<Item = Pair>, out: &mut Outbox) {
+    let connections = pairs.into_iter().filter(|pair| pair.protocol == Protocol::Tcp);
+    out.closed.extend(connections.map(|pair| (pair.source, pair.local)));
 }
 
 #[cfg(test)]

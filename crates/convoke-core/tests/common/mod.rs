@@ -38,6 +38,8 @@ pub struct Peer {
     pub video: Option<(usize, VideoSource)>,
     pub connected: usize,
     pub cut: bool,
+    /// Comes by TCP, from the same addresses.
+    pub tcp: bool,
     /// Gets no DTLS: data messages do not arrive, ICE and media do.
     pub deaf: bool,
     /// Every so many datagrams one of its is lost, in both directions together; 0 for none.
@@ -187,6 +189,7 @@ impl World {
             video: None,
             connected: 0,
             cut: false,
+            tcp: false,
             deaf: false,
             lose_every: 0,
             passed: 0,
@@ -241,10 +244,11 @@ impl World {
                 if peer.cut || !passes || peer.loses() {
                     continue;
                 }
-                let input = Input::Datagram {
-                    source: transmit.local,
-                    local: transmit.destination,
-                    bytes: &transmit.contents,
+                let (source, local) = (transmit.local, transmit.destination);
+                let bytes = &transmit.contents;
+                let input = match peer.tcp {
+                    true => Input::Frame { source, local, bytes },
+                    false => Input::Datagram { source, local, bytes },
                 };
                 self.worker.handle(self.now, input, &mut self.out);
             }
@@ -253,7 +257,9 @@ impl World {
             self.worker.handle(self.now, Input::Timeout, &mut self.out);
         }
         self.settle();
-        for transmit in std::mem::take(&mut self.out.transmits) {
+        let datagrams = std::mem::take(&mut self.out.transmits).into_iter().map(|one| (one, false));
+        let frames = std::mem::take(&mut self.out.frames).into_iter().map(|one| (one, true));
+        for (transmit, tcp) in datagrams.chain(frames) {
             let passes = self
                 .outgate
                 .as_mut()
@@ -261,7 +267,7 @@ impl World {
             if !passes {
                 continue;
             }
-            for peer in self.peers.iter_mut().filter(|peer| !peer.cut) {
+            for peer in self.peers.iter_mut().filter(|peer| !peer.cut && peer.tcp == tcp) {
                 peer.deliver(self.now, transmit.destination, transmit.local, &transmit.contents);
             }
         }

@@ -18,7 +18,7 @@ fn setup<const N: usize>(inbox: usize) -> (Handle, [Receiver<Message>; N]) {
         messages
     });
     let mailboxes: Arc<[Mailbox]> = (0..N).map(|_| Mailbox::new(64)).collect();
-    (Handle::new(links, Arc::new(Shards::new(mailboxes, 200))), inboxes)
+    (Handle::new(links, Arc::new(Shards::new(mailboxes, 200)), Tcp::default()), inboxes)
 }
 
 fn request(participant: u32) -> JoinRequest {

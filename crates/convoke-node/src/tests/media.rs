@@ -7,7 +7,7 @@ use super::peer::{Peer, drive};
 use super::*;
 use crate::Node;
 
-async fn start(config: NodeConfig) -> (Node, Handle, RoomId) {
+pub(super) async fn start(config: NodeConfig) -> (Node, Handle, RoomId) {
     let (node, mut events) = Node::start(config).await.unwrap();
     tokio::spawn(async move { while events.recv().await.is_some() {} });
     let handle = node.handle();

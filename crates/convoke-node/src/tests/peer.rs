@@ -11,6 +11,7 @@ use convoke_client::source::{MediaSource, Stamp, VideoConfig, VideoSource};
 use convoke_core::{JoinRequest, Mid, ParticipantId, RoomId, Source, TrackDeclaration};
 use convoke_protocol::{Source as WireSource, TransportRole};
 
+use super::tcp::Frames;
 use super::{PATIENCE, viewer};
 use crate::Handle;
 
@@ -18,6 +19,8 @@ use crate::Handle;
 pub(super) struct Peer {
     media: MediaPeer,
     sockets: [UdpSocket; 2],
+    /// Nothing goes by UDP then.
+    pub(super) by_tcp: Option<[Frames; 2]>,
     video: Option<VideoSource>,
     /// Where datagrams really go, for a candidate behind NAT.
     pub(super) nat: Option<SocketAddr>,
@@ -56,6 +59,7 @@ impl Peer {
         let peer = Self {
             media,
             sockets,
+            by_tcp: None,
             video: publish.then(|| VideoSource::new(video, 1)),
             nat: None,
             candidate: None,
@@ -92,9 +96,19 @@ impl Peer {
         for (role, socket) in ROLES.into_iter().zip(&self.sockets) {
             let local = socket.local_addr().unwrap();
             while let Ok((len, source)) = socket.recv_from(&mut buffer) {
+                assert!(self.by_tcp.is_none(), "{len} bytes by UDP");
                 self.heard_from.insert(source);
                 let source = self.candidate.filter(|_| self.nat.is_some()).unwrap_or(source);
                 let bytes = &buffer[..len];
+                self.media.handle(now, Input::Datagram { transport: role, source, local, bytes });
+            }
+        }
+        for (role, frames) in ROLES.into_iter().zip(self.by_tcp.iter_mut().flatten()) {
+            let Some(source) = self.candidate else { continue };
+            let local = self.sockets[usize::from(role == TransportRole::Receive)].local_addr();
+            let local = local.unwrap();
+            while let Some(frame) = frames.next() {
+                let bytes = &frame;
                 self.media.handle(now, Input::Datagram { transport: role, source, local, bytes });
             }
         }
@@ -105,11 +119,13 @@ impl Peer {
         }
         self.media.handle(now, Input::Timeout);
         while let Some(transmit) = self.media.poll_transmit() {
-            let socket = match transmit.transport {
-                TransportRole::Send => &self.sockets[0],
-                TransportRole::Receive => &self.sockets[1],
-            };
+            let index = usize::from(transmit.transport == TransportRole::Receive);
+            let socket = &self.sockets[index];
             self.candidate = Some(transmit.destination);
+            if let Some(frames) = &mut self.by_tcp {
+                frames[index].send(&transmit.contents);
+                continue;
+            }
             socket.send_to(&transmit.contents, self.nat.unwrap_or(transmit.destination)).unwrap();
         }
         while let Some(event) = self.media.poll_event() {

@@ -14,7 +14,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,8 +24,8 @@ use convoke_control::{
     self as control, CallingConfig, ControlConfig, ExternalIssuer, Jwks, Key, KeySet, MAX_LEEWAY,
     Origins, Proxies, Slots, Times, Tls, TokenRules, Turn,
 };
-use convoke_node::NodeConfig;
 use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
+use convoke_node::{NodeConfig, TcpConfig};
 use convoke_protocol::LobbyPolicy;
 
 pub(crate) use error::ConfigError;
@@ -257,6 +257,14 @@ fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {
         participants_per_shard: media.participants_per_shard,
         relay_queue: media.relay_queue,
         send_queue: media.send_queue,
+        tcp: media.tcp.map(|listen| TcpConfig {
+            listen,
+            connections: media.tcp_connections,
+            connections_per_address: media.tcp_connections_per_address,
+            hello_timeout: media.tcp_hello_timeout,
+            send_queue: media.tcp_send_queue,
+            send_timeout: media.tcp_send_timeout,
+        }),
     }
 }
 
@@ -352,6 +360,9 @@ fn check_counts(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("media.participants_per_shard", media.participants_per_shard, 0, 1 << 24),
         ("media.relay_queue", media.relay_queue, 64, 1 << 20),
         ("media.send_queue", media.send_queue, 1, 1 << 24),
+        ("media.tcp_connections", media.tcp_connections, 1, 1 << 24),
+        ("media.tcp_connections_per_address", media.tcp_connections_per_address, 0, 1 << 24),
+        ("media.tcp_send_queue", media.tcp_send_queue, 16, 1 << 16),
         ("http.connections", raw.http.connections, 1, 1 << 24),
         ("http.connections_per_address", raw.http.connections_per_address, 0, 1 << 24),
         ("limits.agents", limits.agents, 1, 1 << 24),
@@ -426,6 +437,8 @@ fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> 
         ("http.retry_after", http.retry_after, Duration::ZERO, DAY),
         ("media.timeout", media.timeout, Duration::from_secs(1), DAY),
         ("media.keyframe_interval", media.keyframe_interval, Duration::from_millis(50), DAY),
+        ("media.tcp_hello_timeout", media.tcp_hello_timeout, Duration::from_millis(100), DAY),
+        ("media.tcp_send_timeout", media.tcp_send_timeout, Duration::from_millis(100), DAY),
         ("tokens.leeway", raw.tokens.leeway, Duration::ZERO, MAX_LEEWAY),
         ("turn.lifetime", raw.turn.lifetime, Duration::from_secs(10), 30 * DAY),
         ("store.patience", raw.store.patience, Duration::from_millis(100), DAY),
@@ -484,7 +497,7 @@ fn check_together(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         let expected = format!("a port with room for {workers} workers above it");
         return Err(wrong(source, "media.port", media.port, expected));
     }
-    check_addresses(media, source)?;
+    check_addresses(http, media, source)?;
     let slots = [
         ("calls.audio_slots", raw.calls.audio_slots, "limits.audio_slots", raw.limits.audio_slots),
         ("calls.video_slots", raw.calls.video_slots, "limits.video_slots", raw.limits.video_slots),
@@ -535,19 +548,38 @@ fn turn(raw: &raw::RawTurn, source: &Source) -> Result<Vec<TurnSource>, ConfigEr
     Ok(servers)
 }
 
-fn check_addresses(media: &raw::RawMedia, source: &Source) -> Result<(), ConfigError> {
+fn check_addresses(
+    http: &raw::RawHttp,
+    media: &raw::RawMedia,
+    source: &Source,
+) -> Result<(), ConfigError> {
     for ip in &media.advertise {
         let key = "media.advertise";
         if ip.is_unspecified() || ip.is_multicast() {
             return Err(wrong(source, key, ip, "an address that clients can send to"));
         }
-        let dual = media.bind.is_ipv6() && media.bind.is_unspecified();
-        if ip.to_canonical().is_ipv4() != media.bind.is_ipv4() && !dual {
+        if !hears(media.bind, *ip) {
             let expected = format!("addresses that a socket bound to {} hears", media.bind);
             return Err(wrong(source, key, ip, expected));
         }
     }
+    let Some(tcp) = media.tcp else { return Ok(()) };
+    if let Some(ip) = media.advertise.iter().find(|ip| !hears(tcp.ip(), **ip)) {
+        let expected = format!("an address that hears {ip} of `media.advertise`, such as [::]");
+        return Err(wrong(source, "media.tcp", tcp, expected));
+    }
+    let others = [Some(http.listen), http.metrics_listen];
+    if tcp.port() != 0 && others.contains(&Some(tcp)) {
+        let expected = "another address than those of [http]: it is shared with nothing";
+        return Err(wrong(source, "media.tcp", tcp, expected));
+    }
     Ok(())
+}
+
+/// Whether a socket that is bound there hears what is sent to `ip`.
+fn hears(bind: IpAddr, ip: IpAddr) -> bool {
+    let dual = bind.is_ipv6() && bind.is_unspecified();
+    ip.to_canonical().is_ipv4() == bind.is_ipv4() || dual
 }
 
 /// The token keys, each with exactly the file that its algorithm needs.

@@ -109,6 +109,15 @@ section! {
         participants_per_shard: usize = 200,
         relay_queue: usize = 4_096,
         send_queue: usize = 4_096,
+        #[serde(with = "units::text")]
+        tcp: Option<SocketAddr> = None,
+        tcp_connections: usize = 4_000,
+        tcp_connections_per_address: usize = 400,
+        #[serde(with = "units::text")]
+        tcp_hello_timeout: Duration = Duration::from_secs(5),
+        tcp_send_queue: usize = 256,
+        #[serde(with = "units::text")]
+        tcp_send_timeout: Duration = Duration::from_secs(10),
     }
 }
 

@@ -85,6 +85,7 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
         "http.trusted_proxies" => toml::Value::Array(vec![text("10.0.0.0/8")]),
         "calling.callback_hosts" => toml::Value::Array(vec![text("app.example.com")]),
         "media.bind" => text("127.0.0.1"),
+        "media.tcp" => text("0.0.0.0:7882"),
         "media.advertise" => toml::Value::Array(vec![text("203.0.113.7")]),
         "limits.data_payload" => text("8KiB"),
         "calls.lobby" => text("guests"),
@@ -140,6 +141,14 @@ fn every_key_is_read() {
             let mut one = toml::Table::new();
             let mut inner = toml::Table::new();
             inner.insert(key.clone(), another(&name, value));
+            // Of no use without the port.
+            let with_tcp = name.starts_with("media.tcp_");
+            let tcp = with_tcp.then_some("[media]\ntcp = \"127.0.0.1:7882\"");
+            if with_tcp {
+                inner.insert("tcp".to_owned(), toml::Value::String("127.0.0.1:7882".to_owned()));
+            }
+            let before =
+                tcp.map_or(before.clone(), |tcp| format!("{:?}", load(tcp).expect("valid")));
             one.insert(section.clone(), toml::Value::Table(inner));
             let after = load(&one.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_ne!(format!("{after:?}"), before, "{name} changes nothing");
@@ -215,6 +224,17 @@ fn wrong_values_name_key_value_and_expectation() {
             "[media]\nadvertise = [\"2001:db8::1\"]",
             ["media.advertise", "2001:db8::1", "0.0.0.0 hears"],
         ),
+        (
+            "[media]\nbind = \"::\"\ntcp = \"0.0.0.0:7882\"\nadvertise = [\"2001:db8::1\"]",
+            ["media.tcp", "0.0.0.0:7882", "hears 2001:db8::1"],
+        ),
+        (
+            "[media]\ntcp = \"127.0.0.1:8080\"",
+            ["media.tcp", "127.0.0.1:8080", "shared with nothing"],
+        ),
+        ("[media]\ntcp = \"7882\"", ["`media.tcp`", "7882", "port"]),
+        ("[media]\ntcp_send_queue = 15", ["tcp_send_queue", "15", "from 16"]),
+        ("[media]\ntcp_hello_timeout = \"0s\"", ["tcp_hello_timeout", "0s", "from 100ms"]),
         ("[media]\ntimeout = \"5 parsecs\"", ["`media.timeout`", "5 parsecs", "a duration"]),
         ("[media]\ntimeout = 5", ["`media.timeout`", "5", "a duration"]),
         ("[media]\ntimeout = \"2days\"", ["`media.timeout`", "2days", "to 1day"]),

@@ -65,7 +65,13 @@ impl Pair {
                 if transmit.transport == WireRole::Receive {
                     let (source, local) = (transmit.local, transmit.destination);
                     let bytes = &transmit.contents;
-                    self.transport.receive(self.now, source, local, bytes, &mut out, &mut heard);
+                    self.transport.receive(
+                        self.now,
+                        &udp(source, local),
+                        bytes,
+                        &mut out,
+                        &mut heard,
+                    );
                 }
             }
             for _ in 0..100 {
@@ -179,7 +185,7 @@ fn what_cannot_be_read_does_no_harm<E: Engine>() {
             }
             let (mut out, mut heard) = (Outbox::default(), Vec::new());
             let health =
-                pair.transport.receive(pair.now, source, local, &bytes, &mut out, &mut heard);
+                pair.transport.receive(pair.now, &udp(source, local), &bytes, &mut out, &mut heard);
             assert!(matches!(health, Health::Well | Health::Refused), "{}: {health:?}", E::NAME);
             assert!(heard.is_empty(), "{}: {heard:?}", E::NAME);
         }
