@@ -17,6 +17,7 @@ mod drive;
 mod dtls;
 mod egress;
 mod negotiate;
+mod paths;
 mod red;
 
 use std::net::SocketAddr;
@@ -172,6 +173,7 @@ pub(crate) struct Transport {
     /// Outgoing SSRCs that something was sent with.
     used_ssrcs: FxHashSet<u32>,
     timing: Timing,
+    paths: paths::Paths,
     /// Whether packets or requests are queued that the next drive must send.
     pub(crate) touched: bool,
     pub(crate) connected: bool,
@@ -215,22 +217,6 @@ impl Transport {
         self.lines.iter().position(|line| line.mid == mid)
     }
 
-    /// Whether a STUN message is truly from this transport's peer (RFC 8445 §7.3: user name and
-    /// message integrity).
-    pub(crate) fn authenticates(
-        &self,
-        now: Instant,
-        source: SocketAddr,
-        local: SocketAddr,
-        bytes: &[u8],
-    ) -> bool {
-        let check = || {
-            Receive::new(Protocol::Udp, source, local, bytes)
-                .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
-        };
-        catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
-    }
-
     /// Of which kind a media packet is, if it is of a stream that was heard before.
     pub(crate) fn kind_of(&self, datagram: &[u8]) -> Option<MediaKind> {
         let (line, _) = (*self.ssrcs.get(&rtp_ssrc(datagram)?)?)?;
@@ -255,6 +241,9 @@ impl Transport {
             let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else {
                 return Health::Refused;
             };
+            if classify(bytes) == Class::Stun && !self.follow(now, source, local, bytes) {
+                return Health::Refused;
+            }
             if classify(bytes) == Class::Dtls {
                 self.refresh_data();
             }
@@ -274,6 +263,10 @@ impl Transport {
             self.heard = now;
         }
         self.settle(handled)
+    }
+
+    fn caught(check: impl FnOnce() -> bool) -> bool {
+        catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
     }
 
     fn settle(&mut self, handled: std::thread::Result<Health>) -> Health {

@@ -17,6 +17,7 @@ use str0m::{Candidate, IceCreds, Rtc};
 use super::answer::{Rewrite, SlotLine};
 use super::drive::Timing;
 use super::egress::begin_retransmission;
+use super::paths::Paths;
 use super::{Codec, Crypto, Line, SendStream, Transport, descriptor};
 use crate::api::{MediaKind, TransportRole};
 use crate::ids::{Mid, Rid};
@@ -70,6 +71,7 @@ impl Transport {
             ssrcs: FxHashMap::default(),
             used_ssrcs: FxHashSet::default(),
             timing: Timing::new(now, paced),
+            paths: Paths::default(),
             touched: true,
             connected: false,
             heard: now,
@@ -106,6 +108,7 @@ impl Transport {
         // An ICE restart: str0m drew the new credentials itself, from a generator not ours.
         let (ufrag, pass) = credentials;
         self.ufrag.clone_from(&ufrag);
+        self.paths = Paths::default();
         let new = IceCreds { ufrag: ufrag.clone(), pass: pass.clone() };
         self.rtc.direct_api().set_local_ice_credentials(new);
         Ok(self.rewrite(&answer, Some((&ufrag, &pass))))
@@ -369,13 +372,20 @@ impl CheckedOffer {
         }
         let mids = read_mids(text)?;
         check_bundle(text, &mids)?;
-        let parsed = catch_unwind(|| SdpOffer::from_sdp_string(text))
+        let bare = without_candidates(text);
+        let parsed = catch_unwind(|| SdpOffer::from_sdp_string(&bare))
             .map_err(|_| offer_error("not a session description (RFC 8866)"))?;
         let sdp = parsed.map_err(|e| offer_error(format!("not a session description: {e}")))?;
         let rids = read_rids(text);
         let has_feedback = gives_feedback(text);
         Ok(Self { sdp, offered: Offered { mids, rids, has_feedback } })
     }
+}
+
+/// An offer without its candidates, which are of no use here: see `paths.rs`.
+fn without_candidates(text: &str) -> String {
+    let kept = |line: &&str| !line.starts_with("a=candidate:");
+    text.split_inclusive('\n').filter(kept).collect()
 }
 
 /// The mid and kind of each audio and video section.

@@ -240,7 +240,7 @@ impl Worker {
             return Ok(key);
         }
         let seat = self.seats.get(key).ok_or(DropReason::UnknownUfrag)?;
-        if !seat.transport.authenticates(now, source, local, bytes) {
+        if !seat.transport.authenticates(now, local, bytes) {
             return Err(DropReason::BadIntegrity);
         }
         self.demux.learn(key, source, local);

@@ -1,7 +1,7 @@
 //! A client on real sockets, driven by hand.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use convoke_client::media::{
@@ -18,6 +18,8 @@ use crate::Handle;
 pub(super) struct Peer {
     media: MediaPeer,
     sockets: [UdpSocket; 2],
+    /// The addresses that it takes for its own.
+    locals: [SocketAddr; 2],
     video: Option<VideoSource>,
     /// Where datagrams really go, for a candidate behind NAT.
     pub(super) nat: Option<SocketAddr>,
@@ -38,14 +40,10 @@ impl Peer {
         publish: bool,
         slots: usize,
     ) -> (Self, JoinRequest) {
-        let socket = || {
-            let socket = UdpSocket::bind((bind, 0)).unwrap();
-            socket.set_nonblocking(true).unwrap();
-            socket
-        };
-        let sockets = [socket(), socket()];
+        let sockets = [socket(bind.parse().unwrap()), socket(bind.parse().unwrap())];
         let now = Instant::now();
-        let [send, receive] = sockets.each_ref().map(|s| s.local_addr().unwrap());
+        let locals = sockets.each_ref().map(|s| s.local_addr().unwrap());
+        let [send, receive] = locals;
         let mut config = MediaConfig::new(send, receive);
         config.send = Vec::from_iter(publish.then(|| SendLine::new(WireSource::Camera)));
         config.audio_slots = 0;
@@ -56,6 +54,7 @@ impl Peer {
         let peer = Self {
             media,
             sockets,
+            locals,
             video: publish.then(|| VideoSource::new(video, 1)),
             nat: None,
             candidate: None,
@@ -86,11 +85,21 @@ impl Peer {
         self.received.iter().filter_map(|p| Stamp::read(&p.payload)).map(|s| s.publisher).collect()
     }
 
+    /// What a NAT does that forgot it: its datagrams come from other ports, and what is sent to the
+    /// earlier ones goes nowhere. It does not know.
+    pub(super) fn rebind(&mut self) {
+        self.sockets = self.locals.map(|local| socket(local.ip()));
+    }
+
+    /// Where it really sends from.
+    pub(super) fn addresses(&self) -> [SocketAddr; 2] {
+        self.sockets.each_ref().map(|socket| socket.local_addr().unwrap())
+    }
+
     fn turn(&mut self) {
         let now = Instant::now();
         let mut buffer = [0; 2_048];
-        for (role, socket) in ROLES.into_iter().zip(&self.sockets) {
-            let local = socket.local_addr().unwrap();
+        for ((role, socket), local) in ROLES.into_iter().zip(&self.sockets).zip(self.locals) {
             while let Ok((len, source)) = socket.recv_from(&mut buffer) {
                 self.heard_from.insert(source);
                 let source = self.candidate.filter(|_| self.nat.is_some()).unwrap_or(source);
@@ -127,6 +136,12 @@ impl Peer {
     }
 }
 
+fn socket(bind: IpAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((bind, 0)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
 fn request(participant: ParticipantId, offers: Offers) -> JoinRequest {
     let camera = |mid: &String| TrackDeclaration {
         client_id: "camera".into(),
@@ -149,7 +164,12 @@ pub(super) async fn drive(peers: &mut [Peer], what: &str, holds: impl Fn(&[Peer]
     let end = Instant::now() + PATIENCE;
     while !holds(peers) {
         assert!(Instant::now() < end, "{what}");
-        peers.iter_mut().for_each(Peer::turn);
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        drive_once(peers).await;
     }
+}
+
+/// One turn of all of them, and time for the server.
+pub(super) async fn drive_once(peers: &mut [Peer]) {
+    peers.iter_mut().for_each(Peer::turn);
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
