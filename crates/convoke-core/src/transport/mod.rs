@@ -17,6 +17,7 @@ mod drive;
 mod dtls;
 mod egress;
 mod negotiate;
+mod opened;
 mod paths;
 mod red;
 
@@ -119,6 +120,13 @@ pub(crate) enum Received {
     /// the last second and that it said something of, bytes sent in all, and by what the pacer sends,
     /// in bit/s: what the estimator says at the moment, of which `Estimate` is an average.
     Path { rtt: Option<Duration>, loss: Option<f32>, sent_bytes: u64, paced_bps: Option<u64> },
+}
+
+impl Received {
+    /// Whether it can only come of what the peer sent.
+    fn is_of_the_peer(&self) -> bool {
+        !matches!(self, Self::Path { .. } | Self::Estimate { .. })
+    }
 }
 
 /// A received media packet: SRTP, RTX and extensions undone.
@@ -236,7 +244,7 @@ impl Transport {
         if self.dead {
             return Health::Dead;
         }
-        let (sent, heard) = (out.transmits.len(), received.len());
+        let (sent, heard, before) = (out.transmits.len(), received.len(), opened::opened());
         let handled = catch_unwind(AssertUnwindSafe(|| {
             let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else {
                 return Health::Refused;
@@ -257,9 +265,14 @@ impl Transport {
             }
         }));
         // Only what was authenticated shows that the peer lives: a STUN request that was answered
-        // (RFC 7675 consent), or media that was decrypted.
-        let answered = classify(bytes) == Class::Stun && out.transmits.len() > sent;
-        if answered || received.len() > heard {
+        // (RFC 7675 consent), RTCP that was decrypted, or what media and data came of it. Some of what
+        // is heard comes of time alone.
+        let shows = match classify(bytes) {
+            Class::Stun => out.transmits.len() > sent,
+            Class::Rtp if rtp_ssrc(bytes).is_none() => opened::opened() != before,
+            _ => received.iter().skip(heard).any(Received::is_of_the_peer),
+        };
+        if shows {
             self.heard = now;
         }
         self.settle(handled)

@@ -134,9 +134,8 @@ mod tests {
         let told = |take: Option<u16>, give: Option<u16>| {
             Some(Told { take: take.map(address), give: give.map(address) })
         };
-        let mut check = |port, local, nominates| {
-            paths.checked(address(port), address(local), nominates)
-        };
+        let mut check =
+            |port, local, nominates| paths.checked(address(port), address(local), nominates);
         assert_eq!(check(1, 9, false), told(None, None));
         assert_eq!(check(1, 9, true), told(None, None));
         assert_eq!(check(2, 9, false), told(None, None), "a spare one");

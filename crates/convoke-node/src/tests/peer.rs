@@ -25,6 +25,8 @@ pub(super) struct Peer {
     pub(super) nat: Option<SocketAddr>,
     candidate: Option<SocketAddr>,
     pub(super) participant: ParticipantId,
+    /// The server's ICE user name fragments of its transports.
+    pub(super) ufrags: Vec<String>,
     pub(super) received: Vec<Received>,
     pub(super) heard_from: BTreeSet<SocketAddr>,
     /// Transports that the server closed.
@@ -59,6 +61,7 @@ impl Peer {
             nat: None,
             candidate: None,
             participant,
+            ufrags: Vec::new(),
             received: Vec::new(),
             heard_from: BTreeSet::new(),
             closed: 0,
@@ -77,6 +80,10 @@ impl Peer {
         let joined = handle.join(room, request).await.unwrap();
         let (send, receive) = (joined.send_answer.as_deref(), joined.receive_answer.as_deref());
         self.media.accept_answers(Instant::now(), send, receive).unwrap();
+        let ufrag = |sdp: &str| {
+            sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap().to_owned()
+        };
+        self.ufrags = [send, receive].into_iter().flatten().map(ufrag).collect();
         joined.room
     }
 
@@ -89,6 +96,13 @@ impl Peer {
     /// earlier ones goes nowhere. It does not know.
     pub(super) fn rebind(&mut self) {
         self.sockets = self.locals.map(|local| socket(local.ip()));
+    }
+
+    /// Sends what it would not: from where it sends its own.
+    pub(super) fn send_raw(&self, bytes: &[u8], to: SocketAddr) {
+        for socket in &self.sockets {
+            socket.send_to(bytes, to).unwrap();
+        }
     }
 
     /// Where it really sends from.
