@@ -108,7 +108,7 @@ impl Transport {
         // An ICE restart: str0m drew the new credentials itself, from a generator not ours.
         let (ufrag, pass) = credentials;
         self.ufrag.clone_from(&ufrag);
-        self.paths = Paths::default();
+        self.paths.restart();
         let new = IceCreds { ufrag: ufrag.clone(), pass: pass.clone() };
         self.rtc.direct_api().set_local_ice_credentials(new);
         Ok(self.rewrite(&answer, Some((&ufrag, &pass))))
@@ -270,7 +270,7 @@ impl Transport {
 
 /// Where estimation begins: a picture of every size but the largest fits at once, and probing finds
 /// the rest within a second or two.
-const FIRST_ESTIMATE_BPS: u64 = 1_500_000;
+pub(super) const FIRST_ESTIMATE_BPS: u64 = 1_500_000;
 /// How often round trip and loss are told.
 const STATS_INTERVAL: Duration = Duration::from_millis(200);
 

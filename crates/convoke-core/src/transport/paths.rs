@@ -10,7 +10,7 @@
 //! another port, or that has gone over to another network, does not check the earlier one, which is
 //! therefore taken from str0m at once. It is given back when a check comes from it again.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use str0m::ice::StunMessage;
@@ -18,6 +18,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, CandidateKind, Input};
 
 use super::Transport;
+use super::negotiate::FIRST_ESTIMATE_BPS;
 
 /// Addresses that checks may come from between two ICE restarts: what a client has that changes its
 /// network every few minutes all day. str0m keeps each of them, so there must be an end.
@@ -36,6 +37,8 @@ pub(super) struct Paths {
     known: Vec<Known>,
     /// The nominated pair: the peer's address and ours.
     nominated: Option<(SocketAddr, SocketAddr)>,
+    /// The peer's host that was nominated last, ICE restarts included.
+    host: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -50,9 +53,17 @@ struct Known {
 struct Told {
     take: Option<SocketAddr>,
     give: Option<SocketAddr>,
+    /// The peer is on another network.
+    moved: bool,
 }
 
 impl Paths {
+    /// ICE was restarted, and str0m has forgotten all addresses.
+    pub(super) fn restart(&mut self) {
+        self.known.clear();
+        self.nominated = None;
+    }
+
     /// A check came that is truly of the peer. `None`: from too many addresses.
     fn checked(&mut self, source: SocketAddr, local: SocketAddr, nominates: bool) -> Option<Told> {
         let mut told = Told::default();
@@ -66,6 +77,8 @@ impl Paths {
         };
         if nominates && self.nominated != Some((source, local)) {
             let before = self.nominated.replace((source, local)).map(|(address, _)| address);
+            let host = self.host.replace(source.ip());
+            told.moved = host.is_some_and(|host| host != source.ip());
             let of_before = |known: &&mut Known| Some(known.address) == before && !known.taken;
             if let Some(known) = self.known.iter_mut().find(of_before) {
                 known.taken = true;
@@ -116,6 +129,10 @@ impl Transport {
         if let Some(address) = told.give {
             self.rtc.add_remote_candidate(candidate(address));
         }
+        if told.moved {
+            // What another network carries is not known, and what was lost of late tells nothing of it.
+            self.restart_estimate(FIRST_ESTIMATE_BPS);
+        }
         true
     }
 }
@@ -132,7 +149,7 @@ mod tests {
     fn the_pair_nominated_last_is_the_only_one() {
         let mut paths = Paths::default();
         let told = |take: Option<u16>, give: Option<u16>| {
-            Some(Told { take: take.map(address), give: give.map(address) })
+            Some(Told { take: take.map(address), give: give.map(address), moved: false })
         };
         let mut check =
             |port, local, nominates| paths.checked(address(port), address(local), nominates);
@@ -144,6 +161,23 @@ mod tests {
         assert_eq!(check(1, 9, false), told(None, Some(1)), "the earlier one is a spare one");
         assert_eq!(check(1, 9, true), told(Some(2), None), "it moves back");
         assert_eq!(check(1, 8, true), told(Some(1), Some(1)), "to another address of ours");
+    }
+
+    #[test]
+    fn another_host_is_another_network_also_after_an_ice_restart() {
+        let mut paths = Paths::default();
+        let mut moved = |last: u8, restart: bool| {
+            if restart {
+                paths.restart();
+            }
+            let source = SocketAddr::from(([10, 0, 0, last], u16::from(last)));
+            paths.checked(source, address(9), true).unwrap().moved
+        };
+        assert!(!moved(1, false));
+        assert!(!moved(1, true));
+        assert!(moved(2, false));
+        assert!(!moved(2, false));
+        assert!(moved(1, true));
     }
 
     #[test]
