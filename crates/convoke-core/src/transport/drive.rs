@@ -25,6 +25,7 @@ use str0m::{Input, Output, PacerReason, Reason};
 use super::egress::RTX_CACHE_PACKETS;
 use super::{Health, Received, Transport};
 use crate::api::{Outbox, Transmit};
+use crate::demux::{Class, classify};
 
 /// Consecutive due deadlines handled in one drive; what remains is due at once in the next turn.
 const DEADLINES_PER_DRIVE: usize = 96;
@@ -270,11 +271,13 @@ impl Transport {
         if ssrc.is_some() && !written {
             self.timing.probing = now + PROBING;
         }
-        out.transmits.push(Transmit {
-            local: transmit.source,
-            destination: transmit.destination,
-            contents: transmit.contents.into(),
-        });
+        let is_check = classify(&transmit.contents) == Class::Stun;
+        let (destination, local) = self
+            .paths
+            .current()
+            .filter(|_| !is_check)
+            .unwrap_or((transmit.destination, transmit.source));
+        out.transmits.push(Transmit { local, destination, contents: transmit.contents.into() });
         written
     }
 

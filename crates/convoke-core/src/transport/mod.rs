@@ -182,6 +182,8 @@ pub(crate) struct Transport {
     used_ssrcs: FxHashSet<u32>,
     timing: Timing,
     paths: paths::Paths,
+    /// Whether the peer is reached by another path since the last datagram.
+    moved: bool,
     /// Whether packets or requests are queued that the next drive must send.
     pub(crate) touched: bool,
     pub(crate) connected: bool,
@@ -274,7 +276,11 @@ impl Transport {
         };
         if shows {
             self.heard = now;
+            if self.paths.heard(now, (source, local), classify(bytes) == Class::Stun) {
+                self.on_another_network();
+            }
         }
+        self.ask_for_pictures(received);
         self.settle(handled)
     }
 

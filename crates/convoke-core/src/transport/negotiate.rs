@@ -72,6 +72,7 @@ impl Transport {
             used_ssrcs: FxHashSet::default(),
             timing: Timing::new(now, paced),
             paths: Paths::default(),
+            moved: false,
             touched: true,
             connected: false,
             heard: now,
@@ -148,7 +149,8 @@ impl Transport {
                 SlotLine { mid: line.mid.as_str(), kind: line.kind, index }
             })
             .collect();
-        Rewrite { slots: &slots, credentials }.apply(answer)
+        let restarts = self.paths.restarts();
+        Rewrite { slots: &slots, credentials, restarts }.apply(answer)
     }
 
     /// Reads the negotiated m-lines out of str0m. A line keeps its place as long as it lives.

@@ -5,20 +5,26 @@
 //! ICE-lite agent makes no checks (RFC 8445 §2.5), so neither names, nor link-local, nor any other
 //! addresses that a peer writes down are ever resolved, sent to or kept.
 //!
-//! The pair that was nominated last is sent to. str0m would send to the one of the highest priority of all
-//! that ever were nominated, for as long as it was checked within 15 s; and a client whose NAT has given it
-//! another port, or that has gone over to another network, does not check the earlier one, which is
-//! therefore taken from str0m at once. It is given back when a check comes from it again.
+//! Sent to is
+//! - the pair that was nominated last. str0m would send to the one of the highest priority of all that ever
+//!   were nominated, for as long as it was checked within 15 s; and a client whose NAT has given it another
+//!   port, or that has gone over to another network, does not check the earlier one, which is therefore
+//!   taken from str0m at once. It is given back when a check comes from it again;
+//! - after an ICE restart, until a pair is nominated, the first that is checked: restarts are made because
+//!   the earlier pair is dead, and Chromium nominates only what it has tried for seconds;
+//! - where media comes from, once nothing came from there for [`QUIET`]: Chromium sends by another pair up
+//!   to 2.5 s before it nominates it.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use str0m::ice::StunMessage;
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, CandidateKind, Input};
 
-use super::Transport;
 use super::negotiate::FIRST_ESTIMATE_BPS;
+use super::{Line, Received, Transport};
+use crate::api::MediaKind;
 
 /// Addresses that checks may come from between two ICE restarts: what a client has that changes its
 /// network every few minutes all day. str0m keeps each of them, so there must be an end.
@@ -31,14 +37,22 @@ const FOUND: &str = "tmp_prflx";
 /// nominated pair.
 const PRIORITY: u32 = (110 << 24) | 0x00ff_ffff;
 
+/// The pair that is sent to has to be silent for so long before media from another one moves it.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// The peer's address and ours.
+type Pair = (SocketAddr, SocketAddr);
+
 /// The peer's addresses since the last ICE restart.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
     known: Vec<Known>,
-    /// The nominated pair: the peer's address and ours.
-    nominated: Option<(SocketAddr, SocketAddr)>,
-    /// The peer's host that was nominated last, ICE restarts included.
-    host: Option<IpAddr>,
+    nominated: Option<Pair>,
+    /// The pair that is sent to, and when something came by it last.
+    current: Option<(Pair, Instant)>,
+    /// Whether ICE was restarted, and no check came since.
+    restarted: bool,
+    restarts: u32,
 }
 
 #[derive(Debug)]
@@ -53,8 +67,6 @@ struct Known {
 struct Told {
     take: Option<SocketAddr>,
     give: Option<SocketAddr>,
-    /// The peer is on another network.
-    moved: bool,
 }
 
 impl Paths {
@@ -62,6 +74,36 @@ impl Paths {
     pub(super) fn restart(&mut self) {
         self.known.clear();
         self.nominated = None;
+        self.restarted = self.current.is_some();
+        self.restarts = self.restarts.saturating_add(1);
+    }
+
+    /// ICE restarts so far.
+    pub(super) fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Where to send what is no answer to a check; as str0m says before the first nomination.
+    pub(super) fn current(&self) -> Option<Pair> {
+        self.current.map(|(pair, _)| pair)
+    }
+
+    /// Something came by a pair, and was truly of the peer. `true`: it is on another network.
+    pub(super) fn heard(&mut self, now: Instant, pair: Pair, is_check: bool) -> bool {
+        match &mut self.current {
+            Some((current, heard)) if *current == pair => *heard = now,
+            Some((_, heard)) if !is_check && now.saturating_duration_since(*heard) >= QUIET => {
+                return self.send_to(now, pair);
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// `true`: the peer is on another network.
+    fn send_to(&mut self, now: Instant, pair: Pair) -> bool {
+        let before = self.current.replace((pair, now));
+        before.is_some_and(|((source, _), _)| source.ip() != pair.0.ip())
     }
 
     /// A check came that is truly of the peer. `None`: from too many addresses.
@@ -77,8 +119,6 @@ impl Paths {
         };
         if nominates && self.nominated != Some((source, local)) {
             let before = self.nominated.replace((source, local)).map(|(address, _)| address);
-            let host = self.host.replace(source.ip());
-            told.moved = host.is_some_and(|host| host != source.ip());
             let of_before = |known: &&mut Known| Some(known.address) == before && !known.taken;
             if let Some(known) = self.known.iter_mut().find(of_before) {
                 known.taken = true;
@@ -129,11 +169,28 @@ impl Transport {
         if let Some(address) = told.give {
             self.rtc.add_remote_candidate(candidate(address));
         }
-        if told.moved {
-            // What another network carries is not known, and what was lost of late tells nothing of it.
-            self.restart_estimate(FIRST_ESTIMATE_BPS);
+        let early = std::mem::take(&mut self.paths.restarted);
+        if (early || message.use_candidate()) && self.paths.send_to(now, (source, local)) {
+            self.on_another_network();
         }
+        self.moved |= early;
         true
+    }
+
+    /// Packets were lost on the path of before, of which the peer says nothing until it has gone over to
+    /// this one: its pictures begin anew.
+    pub(super) fn ask_for_pictures(&mut self, received: &mut Vec<Received>) {
+        if std::mem::take(&mut self.moved) {
+            let shown = |line: &Line| line.sends && line.kind == MediaKind::Video;
+            let lines = self.lines.iter().enumerate().filter(|(_, line)| shown(line));
+            received.extend(lines.map(|(line, _)| Received::KeyframeRequest { line }));
+        }
+    }
+
+    /// What another network carries is not known, and what was lost of late tells nothing of it.
+    pub(super) fn on_another_network(&mut self) {
+        self.restart_estimate(FIRST_ESTIMATE_BPS);
+        self.moved = true;
     }
 }
 
@@ -149,7 +206,7 @@ mod tests {
     fn the_pair_nominated_last_is_the_only_one() {
         let mut paths = Paths::default();
         let told = |take: Option<u16>, give: Option<u16>| {
-            Some(Told { take: take.map(address), give: give.map(address), moved: false })
+            Some(Told { take: take.map(address), give: give.map(address) })
         };
         let mut check =
             |port, local, nominates| paths.checked(address(port), address(local), nominates);
@@ -164,20 +221,23 @@ mod tests {
     }
 
     #[test]
-    fn another_host_is_another_network_also_after_an_ice_restart() {
+    fn media_moves_what_is_sent_only_where_nothing_comes_any_more() {
+        let start = Instant::now();
+        let host = |last: u8| SocketAddr::from(([10, 0, 0, last], 5));
+        let (one, two) = ((host(1), address(9)), (host(2), address(9)));
         let mut paths = Paths::default();
-        let mut moved = |last: u8, restart: bool| {
-            if restart {
-                paths.restart();
-            }
-            let source = SocketAddr::from(([10, 0, 0, last], u16::from(last)));
-            paths.checked(source, address(9), true).unwrap().moved
-        };
-        assert!(!moved(1, false));
-        assert!(!moved(1, true));
-        assert!(moved(2, false));
-        assert!(!moved(2, false));
-        assert!(moved(1, true));
+        assert!(!paths.heard(start, two, false), "nothing is nominated");
+        assert!(!paths.send_to(start, one));
+        assert!(!paths.heard(start + QUIET / 2, one, false));
+        assert!(!paths.heard(start + QUIET, two, false), "the other one is not silent");
+        assert!(!paths.heard(start + QUIET * 2, two, true), "a check of a spare pair");
+        assert_eq!(paths.current(), Some(one));
+        assert!(paths.heard(start + QUIET * 2, two, false), "another network");
+        assert_eq!(paths.current(), Some(two));
+        paths.restart();
+        assert_eq!((paths.current(), paths.restarted), (Some(two), true));
+        assert!(paths.send_to(start, one));
+        assert!(!paths.send_to(start, (SocketAddr::from(([10, 0, 0, 1], 6)), address(9))));
     }
 
     #[test]
