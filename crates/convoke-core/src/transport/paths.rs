@@ -106,6 +106,13 @@ impl Paths {
         before.is_some_and(|((source, _), _)| source.ip() != pair.0.ip())
     }
 
+    /// Whether a check would change nothing, so that str0m's own look at it is enough.
+    fn is_settled(&self, pair: Pair, nominates: bool) -> bool {
+        let known = self.known.iter().any(|known| known.address == pair.0 && !known.taken);
+        let stays = self.nominated == Some(pair) && self.current() == Some(pair);
+        known && !self.restarted && (stays || !nominates)
+    }
+
     /// A check came that is truly of the peer. `None`: from too many addresses.
     fn checked(&mut self, source: SocketAddr, local: SocketAddr, nominates: bool) -> Option<Told> {
         let mut told = Told::default();
@@ -157,7 +164,13 @@ impl Transport {
         bytes: &[u8],
     ) -> bool {
         let Ok(message) = StunMessage::parse(bytes) else { return false };
-        if !message.is_binding_request() || !self.authenticates(now, local, bytes) {
+        if !message.is_binding_request() {
+            return false;
+        }
+        if self.paths.is_settled((source, local), message.use_candidate()) {
+            return true;
+        }
+        if !self.authenticates(now, local, bytes) {
             return false;
         }
         let Some(told) = self.paths.checked(source, local, message.use_candidate()) else {
