@@ -27,8 +27,8 @@ DEPLOY_VENV := $(abspath $(TARGET_DIR)/deploy-venv)
 DATA_DIR ?= data
 SCENARIO ?= smoke
 
-.PHONY: help run test lint fmt web web-test rust-test acs whip-test schema-test docs-test check-deploy check-licences e2e server \
-  browser curl gstreamer postgres bench bench-participants bench-join \
+.PHONY: help run test lint fmt web web-test rust-test acs whip-test schema-test docs-test check-deploy check-licences e2e path-test server \
+  browser coturn curl gstreamer postgres bench bench-participants bench-join \
   valgrind bench-instructions bench-instructions-save bench-floor loadtest
 
 help: ## lists the commands
@@ -37,7 +37,7 @@ help: ## lists the commands
 run: server ## builds everything and starts a server to try out, with the demo at /
 	$(BINARY) serve --dev --data-dir $(DATA_DIR)
 
-test: lint web-test rust-test bench-instructions acs whip-test schema-test docs-test e2e check-licences check-deploy ## runs every check and test there is
+test: lint web-test rust-test bench-instructions acs whip-test schema-test docs-test e2e path-test check-licences check-deploy ## runs every check and test there is
 
 lint: web ## formatting, clippy and documentation, warnings refused
 	cargo fmt --all --check
@@ -113,6 +113,9 @@ e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in r
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm test
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) ./no-udp.sh npm run test:no-udp
 
+path-test: server browser coturn $(E2E)/node_modules/.package-lock.json ## Chromium whose network goes, and behind a TURN server
+	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm run paths
+
 # The floor is that of four packets to a receiver at once, about what a picture makes.
 FLOOR := cargo bench --locked --quiet --package convoke-node --bench floor
 
@@ -156,6 +159,10 @@ valgrind:
 # Debian's GStreamer with webrtcbin, only where it is absent.
 gstreamer:
 	@$(WHIP)/install-gstreamer.sh
+
+# Debian's coturn and the tools of namespaces, only where they are absent.
+coturn:
+	@$(E2E)/install-coturn.sh
 
 curl:
 	@command -v curl >/dev/null || { $(AS_ROOT)apt-get update -qq && \

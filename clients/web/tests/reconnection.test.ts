@@ -218,6 +218,65 @@ describe('a lost media path', () => {
     expect(world.receive.restarts).toBe(1);
   });
 
+  it('restarts both when nothing comes in any more', async () => {
+    const world = new World();
+    await world.join();
+    const [receiver] = world.receive.getReceivers();
+    for (let at = 1; at < 10; at += 1) {
+      if (receiver !== undefined) receiver.played = at;
+      await settle(50);
+    }
+    expect(world.receive.restarts).toBe(0);
+    await settle(700);
+    expect([world.send.restarts, world.receive.restarts]).toEqual([1, 1]);
+    expect(world.server.socket.last('ping')).toBeDefined();
+    // A socket that answered is kept.
+    await settle(500);
+    expect(world.server.joins).toBe(1);
+    expect(world.server.socket.last('resume')).toBeUndefined();
+  });
+
+  it('restarts at once on the next socket when the present one takes no offer any more', async () => {
+    const world = new World();
+    await world.join();
+    world.server.silent = true;
+    world.send.become('failed');
+    await settle(100);
+    expect(world.send.restarts).toBe(1);
+    world.server.silent = false;
+    world.server.socket.drop();
+    await settle(300);
+    expect(world.server.socket.last('resume')).toBeDefined();
+    expect(world.send.restarts).toBe(2);
+    expect(world.server.socket.last('offer')?.sdp).toBe(world.send.localDescription?.sdp);
+  });
+
+  it('asks the ICE servers of the newest welcome', async () => {
+    const world = new World();
+    world.server.iceServers = [{ urls: ['turn:turn.example.com'], username: '1', credential: 'a' }];
+    await world.join();
+    const fresh = [{ urls: ['turn:turn.example.com'], username: '2', credential: 'b' }];
+    const seen = () =>
+      [world.send, world.receive].map((pc) => pc.configurations.map((one) => one.iceServers));
+    expect(seen()).toEqual([[world.server.iceServers], [world.server.iceServers]]);
+    const before = world.server.iceServers;
+    // The same ones again change nothing.
+    world.server.socket.drop();
+    await settle(500);
+    expect(seen()).toEqual([[before], [before]]);
+    world.server.iceServers = fresh;
+    world.server.socket.drop();
+    await settle(500);
+    expect(seen()).toEqual([
+      [before, fresh],
+      [before, fresh],
+    ]);
+    expect(world.send.configurations.at(-1)?.bundlePolicy).toBe('max-bundle');
+    world.send.become('failed');
+    await settle();
+    expect(world.send.restarts).toBe(1);
+  });
+
   it('waits with the offer until signalling is back', async () => {
     const world = new World();
     await world.join();

@@ -17,7 +17,7 @@ use std::time::Duration;
 use common::{World, config};
 use convoke_client::media::Codec;
 use convoke_client::source::Stamp;
-use convoke_core::{Action, Input, ParticipantId, Show, SlotWish, Stats};
+use convoke_core::{Action, Input, ParticipantId, Reply, Show, SlotWish, Stats};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -268,4 +268,57 @@ fn bw_05_late_and_doubled_feedback_is_congestion_and_is_borne() {
     world.peers[1].received.clear();
     world.run(SECOND * 2);
     assert_whole(&world, 100);
+}
+
+/// A second participant, who only watches; without transport-wide feedback, as GStreamer 1.22 offers,
+/// unless it `estimates`.
+fn watch(world: &mut World, estimates: bool) {
+    let (mut media, mut offers, local) = world.media(|config| config.send.clear());
+    let offer = offers.receive.as_mut().unwrap();
+    let kept = |line: &&str| estimates || !line.trim_end().ends_with("transport-cc");
+    *offer = offer.split_inclusive('\n').filter(kept).collect();
+    let request = world.request(2, &offers, Vec::new());
+    let reply = world.command(Action::Join(request));
+    let Ok(Reply::Joined { receive_answer, .. }) = reply else { panic!("{reply:?}") };
+    media.accept_answers(world.now, None, receive_answer.as_deref()).unwrap();
+    world.add(2, media, local, offers);
+}
+
+/// A watcher that checks no consent (libnice's default) lives by its reports alone, and one that is gone
+/// does not live by what others send in its name.
+#[test]
+fn lc_03_reports_alone_show_that_a_watcher_lives() {
+    let cases = [(false, false), (false, true), (true, false), (true, true)];
+    for (estimates, forged) in cases {
+        let mut world = World::new(config(), 1);
+        world.join(1, Some(Codec::Vp8));
+        watch(&mut world, estimates);
+        world.run(SECOND * 2);
+        let watcher: Rc<RefCell<Option<(SocketAddr, SocketAddr)>>> = Rc::default();
+        let (seen, address) = (Rc::clone(&watcher), world.peers[1].local[1]);
+        world.gate = Some(Box::new(move |source, local, bytes| {
+            if source != address {
+                return true;
+            }
+            seen.borrow_mut().get_or_insert((source, local));
+            let is_check = bytes.first().is_some_and(|first| *first < 4);
+            !is_check && !forged
+        }));
+        for _ in 0..45 {
+            world.run(SECOND);
+            let Some((source, local)) = *watcher.borrow() else { continue };
+            if forged {
+                let report = [&[0x81, 201, 0, 7][..], &[3; 44], &[0x80, 0, 0, 9]].concat();
+                inject(&mut world, source, local, &report);
+            }
+        }
+        assert!(watcher.borrow().is_some(), "it sent something");
+        let participants = world.worker.stats().participants;
+        assert_eq!(participants, if forged { 1 } else { 2 });
+        if !forged {
+            let got = world.got(1, 1, Codec::Vp8).len();
+            world.run(SECOND);
+            assert!(world.got(1, 1, Codec::Vp8).len() > got + 5, "media goes on");
+        }
+    }
 }

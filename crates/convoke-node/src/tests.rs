@@ -9,6 +9,7 @@ use crate::{Handle, NodeConfig};
 
 mod lifecycle;
 mod media;
+mod paths;
 mod peer;
 mod span;
 mod tcp;

@@ -1,4 +1,6 @@
 // Chromium, started so that pages can reach a server on 127.0.0.1 and never ask for permission.
+import { fileURLToPath } from 'node:url';
+
 import { chromium } from 'playwright-core';
 
 const FLAGS = [
@@ -15,15 +17,22 @@ const FLAGS = [
   '--disable-backgrounding-occluded-windows',
 ];
 
-/** Starts a browser of its own. */
-export async function launch() {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const IN_NAMESPACE = fileURLToPath(new URL('./in-namespace.sh', import.meta.url));
+
+/**
+ * Starts a browser of its own; in the network namespace `netns`, if one is named. `trusted` is an
+ * address that may use devices though it is neither https nor this machine's.
+ */
+export async function launch({ netns, trusted, args = [] } = {}) {
+  const trust = trusted ? [`--unsafely-treat-insecure-origin-as-secure=${new URL(trusted).origin}`] : [];
+  return chromium.launch({
+    executablePath: netns ? IN_NAMESPACE : CHROMIUM,
+    env: { ...process.env, NETNS: netns ?? '', CHROMIUM },
     headless: true,
     chromiumSandbox: false,
-    args: FLAGS,
+    args: [...FLAGS, ...trust, ...args],
   });
-  return browser;
 }
 
 /** The process id of a browser, to kill it the hard way. */

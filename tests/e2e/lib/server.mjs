@@ -18,16 +18,16 @@ export function ownAddress() {
 
 /**
  * Starts `convoke serve --dev`. `config` overrides keys: `{ 'calls.resume_grace': '3s' }`. `media`
- * is where media goes: Firefox sends nothing to 127.0.0.1 of its own accord.
+ * is where media goes: Firefox sends nothing to 127.0.0.1 of its own accord; `http` where all else does.
  */
-export async function startServer(config = {}, { media = '127.0.0.1' } = {}) {
+export async function startServer(config = {}, { media = '127.0.0.1', http = '127.0.0.1' } = {}) {
   const dataDir = mkdtempSync(join(tmpdir(), 'convoke-e2e-'));
   const env = { ...process.env };
   for (const [key, value] of Object.entries(config)) {
     env[`CONVOKE__${key.replaceAll('.', '__').toUpperCase()}`] = String(value);
   }
   const child = spawn(BINARY, [
-    'serve', '--dev', '--http', '127.0.0.1:0', '--media', `${media}:0`, '--data-dir', dataDir,
+    'serve', '--dev', '--http', `${http}:0`, '--media', `${media}:0`, '--data-dir', dataDir,
   ], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const server = new Server(child, dataDir);
   await until('the server is ready', () => {

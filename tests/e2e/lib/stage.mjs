@@ -7,14 +7,15 @@ import { Participant } from './participant.mjs';
 import { startServer } from './server.mjs';
 
 /**
- * Runs `play(stage)` with a server as `startServer(config, options)` makes it. `stage.server`, `stage.join(index, …)`, `stage.open(index, …)`; browsers,
+ * Runs `play(stage)` with a server as `startServer(config, options)` makes it, and a browser unless
+ * `options.browser` is false. `stage.server`, `stage.join(index, …)`, `stage.open(index, …)`; browsers,
  * proxies and such given to `stage.after` are stopped in the end.
  */
 export async function onStage(config, play, options) {
   const stage = new Stage();
   try {
     stage.server = await startServer(config, options);
-    stage.browser = await stage.launch();
+    if (options?.browser !== false) stage.browser = await stage.launch();
     await play(stage);
   } catch (error) {
     const words = stage.people.map(({ name, errors }) => `${name}: ${errors.slice(-20).join('\n  ')}`);

@@ -25,8 +25,10 @@ import type {
   Snapshot,
   Track,
   TransportRole,
+  Welcome,
 } from '../generated/protocol.js';
 import type { Publications } from '../local/publications.js';
+import { DEFAULT_WATCH, PathWatch } from '../media/pathWatch.js';
 import { ReceiveTransport } from '../media/receiveTransport.js';
 import { type SendOptions, SendTransport } from '../media/sendTransport.js';
 import { type KeeperTimings, TransportKeeper } from '../media/transportKeeper.js';
@@ -110,6 +112,9 @@ interface Transports {
   readonly receive: ReceiveTransport;
   readonly keepers: readonly TransportKeeper[];
   readonly pipes: DataPipes;
+  readonly watch: PathWatch;
+  /** What both peer connections were made with; `iceServers` are renewed. */
+  readonly configuration: RTCConfiguration;
 }
 
 export class CallSession extends Emitter<SessionEvents> {
@@ -143,6 +148,7 @@ export class CallSession extends Emitter<SessionEvents> {
     connection.on('lost', this.#onLost);
     connection.on('reconnected', this.#onReconnected);
     connection.on('failed', this.#onFailed);
+    connection.on('welcomed', this.#onWelcomed);
   }
 
   get callId(): string {
@@ -461,12 +467,12 @@ export class CallSession extends Emitter<SessionEvents> {
     const { connection, environment, encryption } = this.#options;
     const welcome = connection.welcome;
     if (welcome === undefined) throw new ConvokeError('notConnected', 'There is no connection.');
-    const create = () =>
-      environment.createPeerConnection({
-        bundlePolicy: 'max-bundle',
-        iceServers: welcome.iceServers,
-        ...encryption?.configuration,
-      });
+    const configuration: RTCConfiguration = {
+      bundlePolicy: 'max-bundle',
+      iceServers: welcome.iceServers,
+      ...encryption?.configuration,
+    };
+    const create = () => environment.createPeerConnection(configuration);
     const { audioSlots, videoSlots } = welcome.limits;
     const send = new SendTransport(create(), this.#options.send);
     const receive = new ReceiveTransport(create(), audioSlots, videoSlots);
@@ -480,6 +486,16 @@ export class CallSession extends Emitter<SessionEvents> {
         if (this.#phase === 'joined') this.emit('dataFrame', { reliability, frame });
       }),
       keepers: [keep('send', send.pc), keep('receive', receive.pc)],
+      watch: new PathWatch(
+        {
+          connections: [send.pc, receive.pc],
+          receivers: () => receive.pc.getReceivers(),
+          onSuspicion: () => connection.checkSoon(),
+          onSilent: () => this.restartMedia(),
+        },
+        DEFAULT_WATCH,
+      ),
+      configuration,
     };
   }
 
@@ -591,6 +607,15 @@ export class CallSession extends Emitter<SessionEvents> {
     else void this.#join();
   };
 
+  /** Credentials of TURN servers expire: an ICE restart asks the servers of the newest welcome. */
+  readonly #onWelcomed = ({ iceServers }: Welcome): void => {
+    const { send, receive, configuration } = this.#transports ?? {};
+    if (send === undefined || receive === undefined || configuration === undefined) return;
+    if (JSON.stringify(configuration.iceServers) === JSON.stringify(iceServers)) return;
+    configuration.iceServers = iceServers;
+    for (const { pc } of [send, receive]) pc.setConfiguration(configuration);
+  };
+
   readonly #onFailed = (error: ConvokeError): void => {
     this.#end(endReasonOf(error), error);
   };
@@ -607,6 +632,7 @@ export class CallSession extends Emitter<SessionEvents> {
     connection.off('lost', this.#onLost);
     connection.off('reconnected', this.#onReconnected);
     connection.off('failed', this.#onFailed);
+    connection.off('welcomed', this.#onWelcomed);
     this.#closeTransports();
     this.#updateState();
     this.emit('ended', { reason, error });
@@ -619,6 +645,7 @@ export class CallSession extends Emitter<SessionEvents> {
   }
 
   #close(transports: Transports): void {
+    transports.watch.close();
     for (const keeper of transports.keepers) keeper.close();
     for (const pipe of Object.values(transports.pipes)) pipe.close();
     for (const transport of [transports.send, transports.receive]) {

@@ -94,7 +94,8 @@ export class TransportKeeper {
       if (!this.#closed) await this.pc.setRemoteDescription({ type: 'answer', sdp });
       this.#link.onNegotiated(this.role);
     } catch {
-      // Signalling was lost, or the answer is of no use: the timer below tries again.
+      // Signalling was lost, and its return tries again; or the answer is of no use, and the timer does.
+      this.#wanted ||= !this.#link.ready();
     }
     this.#inFlight = false;
     if (this.#closed) return;

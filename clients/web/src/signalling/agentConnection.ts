@@ -26,6 +26,8 @@ export interface AgentConnectionOptions {
 
 interface ConnectionEvents {
   stateChanged: AgentConnectionState;
+  /** The server said anew what counts: on another socket, or for another token. */
+  welcomed: Welcome;
   message: ServerMessage;
   /** A new socket is authenticated after one was lost. */
   reconnected: Welcome;
@@ -50,6 +52,8 @@ const FINAL = new Set<ConvokeErrorCode>([
 /** Refusals that another token may mend. */
 const TOKEN_FAULTS = new Set<ConvokeErrorCode>(['tokenInvalid', 'tokenExpired', 'tokenRevoked']);
 const MIN_TOKEN_LIFE_MS = 60_000;
+/** A socket that is taken for dead in error costs no more than a resume. */
+const HASTY_PONG_MS = 400;
 
 export class AgentConnection extends Emitter<ConnectionEvents> {
   readonly #options: AgentConnectionOptions;
@@ -104,6 +108,12 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
   /** The network may have changed: test the socket, or stop waiting for the next attempt. */
   checkNow(): void {
     this.#socket?.check();
+    this.#wake?.();
+  }
+
+  /** The network is probably gone: tests the socket with little patience. */
+  checkSoon(): void {
+    this.#socket?.check(HASTY_PONG_MS);
     this.#wake?.();
   }
 
@@ -177,6 +187,7 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
 
   #accept(socket: AgentSocket, welcome: Welcome): void {
     this.#welcome = welcome;
+    this.emit('welcomed', welcome);
     socket.keep(welcome.limits, welcome.pingIntervalMs);
     clearTimeout(this.#renewTimer);
     const delay = renewalDelayMs(this.#options.tokens, welcome.expiresAtMs, Date.now());

@@ -137,11 +137,12 @@ export class AgentSocket {
   }
 
   /** Pings now; if nothing comes back in time, the socket is taken for dead. */
-  check(): void {
-    if (this.#closed || this.#pongTimer !== undefined) return;
+  check(patienceMs?: number): void {
+    if (this.#closed || (this.#pongTimer !== undefined && patienceMs === undefined)) return;
+    clearTimeout(this.#pongTimer);
     this.#pongTimer = setTimeout(() => {
       this.close(new ConvokeError('connectionLost', 'The server does not answer pings.'));
-    }, this.#timeouts.pongMs);
+    }, patienceMs ?? this.#timeouts.pongMs);
     this.#socket.send(JSON.stringify({ type: 'ping' } satisfies ClientMessage));
   }
 

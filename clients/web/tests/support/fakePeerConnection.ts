@@ -44,8 +44,11 @@ export class FakeReceiver {
     return this.sources;
   }
 
+  /** When the last packet was played, by the browser's clock. */
+  played = 0;
+
   getSynchronizationSources() {
-    return [];
+    return this.played === 0 ? [] : [{ timestamp: this.played }];
   }
 }
 
@@ -101,13 +104,16 @@ export class FakePeerConnection extends EventTarget {
   signalingState: RTCSignalingState = 'stable';
   localDescription: { sdp: string } | null = null;
   readonly remote: string[] = [];
+  /** The one that it was made with, and those after. */
+  readonly configurations: RTCConfiguration[] = [];
   readonly transceivers: FakeTransceiver[] = [];
   readonly channels: FakeDataChannel[] = [];
   readonly name: string;
   restarts = 0;
 
-  constructor() {
+  constructor(configuration: RTCConfiguration = {}) {
     super();
+    this.configurations.push(structuredClone(configuration));
     connections += 1;
     this.name = `pc${connections}`;
   }
@@ -136,6 +142,14 @@ export class FakePeerConnection extends EventTarget {
 
   getTransceivers(): FakeTransceiver[] {
     return this.transceivers;
+  }
+
+  getReceivers(): FakeReceiver[] {
+    return this.transceivers.map((transceiver) => transceiver.receiver);
+  }
+
+  setConfiguration(configuration: RTCConfiguration): void {
+    this.configurations.push(structuredClone(configuration));
   }
 
   async createOffer(options?: { iceRestart?: boolean }) {

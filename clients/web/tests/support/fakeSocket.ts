@@ -2,6 +2,7 @@
 import type { SocketLike } from '../../src/environment.js';
 import type {
   ClientMessage,
+  IceServer,
   Participant,
   ServerMessage,
   Slot,
@@ -104,6 +105,7 @@ export class FakeServer {
   good = (_token: string): boolean => true;
   silent = false;
   joins = 0;
+  iceServers: IceServer[] = [];
   callId = 'call-1';
 
   readonly createSocket = (): FakeSocket => {
@@ -143,8 +145,9 @@ export class FakeServer {
     }
     switch (message.type) {
       case 'hello':
-        if (this.good(message.token)) socket.say(welcome(requestId));
-        else socket.say({ type: 'error', requestId, code: 'tokenInvalid', message: 'other key' });
+        if (this.good(message.token)) {
+          socket.say({ ...welcome(requestId), iceServers: this.iceServers });
+        } else socket.say({ type: 'error', requestId, code: 'tokenInvalid', message: 'other key' });
         return;
       case 'ping':
         socket.say({ type: 'pong' });

@@ -21,8 +21,8 @@ export class World {
   constructor() {
     const environment: Environment = {
       createSocket: this.server.createSocket,
-      createPeerConnection: () => {
-        const pc = new FakePeerConnection();
+      createPeerConnection: (configuration) => {
+        const pc = new FakePeerConnection(configuration);
         this.connections.push(pc);
         return pc as unknown as RTCPeerConnection;
       },

@@ -1,12 +1,15 @@
 //! What we change in str0m's SDP answers: one place.
 //!
-//! Owns: our own msid per slot, candidates in every section, replaced ICE credentials.
+//! Owns: our own msid per slot, candidates in every section and their priorities, replaced ICE credentials.
 //! Never: changes what was negotiated (codecs, extensions, directions).
 //!
 //! - str0m mirrors or invents an msid per m-line. Slots of the same index must share one media
 //!   stream id so that browsers lip-sync them (RFC 8830 §2, W3C WebRTC §5.1).
 //! - Some stacks read candidates only from the last section of a bundle, str0m writes them only
 //!   into the first.
+//! - Chromium keeps to its pair of before an ICE restart for as long as that ranks highest, which is until
+//!   nothing came by it for 3.5 s. A pair ranks by the lower priority of its two ends first (RFC 8445
+//!   §6.1.2.3): ours is lower than those of clients, and higher after each restart.
 
 use std::fmt::Write as _;
 
@@ -24,6 +27,17 @@ pub(crate) struct Rewrite<'a> {
     pub(crate) slots: &'a [SlotLine<'a>],
     /// New (ufrag, pwd), where str0m drew its own.
     pub(crate) credentials: Option<(&'a str, &'a str)>,
+    /// ICE restarts so far.
+    pub(crate) restarts: u32,
+}
+
+/// Restarts that count.
+const RESTARTS_MAX: u32 = 99;
+
+/// Below 2^23, where clients' own begin: relayed ones have a type preference of 0, and use its bits from
+/// the highest down. The order among ours is that of their local preferences.
+fn priority(of_str0m: u32, restarts: u32) -> u32 {
+    ((restarts.min(RESTARTS_MAX) + 1) << 16) | ((of_str0m >> 8) & 0xffff)
 }
 
 impl Rewrite<'_> {
@@ -64,14 +78,21 @@ impl Rewrite<'_> {
         }
     }
 
-    /// A candidate may name its user name fragment (RFC 8839 §5.1).
+    /// With its priority, and the user name fragment that it may name (RFC 8839 §5.1).
     fn candidate(&self, line: &str) -> String {
-        let named = line.split_once(" ufrag ").zip(self.credentials);
-        let Some(((before, rest), (ufrag, _))) = named else { return line.to_owned() };
-        match rest.split_once(' ') {
-            Some((_, after)) => format!("{before} ufrag {ufrag} {after}"),
-            None => format!("{before} ufrag {ufrag}"),
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        if let Some(word) = words.get_mut(3)
+            && let Ok(of_str0m) = word.parse()
+        {
+            *word = priority(of_str0m, self.restarts).to_string();
         }
+        let named = words.iter().position(|word| word == "ufrag");
+        if let (Some(at), Some((ufrag, _))) = (named, self.credentials)
+            && let Some(word) = words.get_mut(at + 1)
+        {
+            ufrag.clone_into(word);
+        }
+        words.join(" ")
     }
 
     fn line(&self, out: &mut String, slot: Option<&SlotLine<'_>>, line: &str) {
@@ -82,9 +103,9 @@ impl Rewrite<'_> {
             if line.starts_with("a=ice-pwd:") {
                 return push_line(out, &format!("a=ice-pwd:{pwd}"));
             }
-            if line.starts_with("a=candidate:") {
-                return push_line(out, &self.candidate(line));
-            }
+        }
+        if line.starts_with("a=candidate:") {
+            return push_line(out, &self.candidate(line));
         }
         if line.starts_with("a=msid-semantic:") {
             return push_line(out, "a=msid-semantic: WMS *");
@@ -149,7 +170,8 @@ mod tests {
             SlotLine { mid: "0", kind: MediaKind::Audio, index: 0 },
             SlotLine { mid: "1", kind: MediaKind::Video, index: 0 },
         ];
-        let out = Rewrite { slots: &slots, credentials: Some(("new", "newpwd")) }.apply(ANSWER);
+        let out = Rewrite { slots: &slots, credentials: Some(("new", "newpwd")), restarts: 0 }
+            .apply(ANSWER);
         assert!(out.contains("a=msid:slot-0 audio-0\r\n"));
         assert!(out.contains("a=ssrc:7 msid:slot-0 audio-0\r\n"));
         assert!(out.contains("a=msid:slot-0 video-0\r\n"));
@@ -161,7 +183,24 @@ mod tests {
 
     #[test]
     fn nothing_to_change_changes_only_the_semantic_line_and_candidates() {
-        let out = Rewrite { slots: &[], credentials: None }.apply(ANSWER);
+        let out = Rewrite { slots: &[], credentials: None, restarts: 0 }.apply(ANSWER);
         assert!(out.contains("a=msid:rand om\r\n") && out.contains("a=ice-ufrag:old\r\n"));
+    }
+
+    #[test]
+    fn priorities_rise_with_restarts_and_stay_below_those_of_clients() {
+        let (first, second) = (2_130_706_175, 2_130_705_919);
+        for restarts in 0..RESTARTS_MAX {
+            assert!(priority(first, restarts) > priority(second, restarts));
+            assert!(priority(second, restarts + 1) > priority(first, restarts));
+        }
+        let most = priority(u32::MAX, u32::MAX);
+        assert!(most < 1 << 23, "{most}");
+        assert_eq!(most, priority(u32::MAX, RESTARTS_MAX));
+        let rewrite = Rewrite { slots: &[], credentials: None, restarts: 1 };
+        let line = "a=candidate:1 1 udp 2130706175 10.0.0.1 9 typ host ufrag abcd";
+        let want =
+            format!("a=candidate:1 1 udp {} 10.0.0.1 9 typ host ufrag abcd", priority(first, 1));
+        assert_eq!(rewrite.candidate(line), want);
     }
 }

@@ -26,6 +26,7 @@ use str0m::{Input, Output, PacerReason, Reason};
 use super::egress::RTX_CACHE_PACKETS;
 use super::{Health, Received, Transport};
 use crate::api::{Outbox, Transmit};
+use crate::demux::{self, Class, Pair, classify};
 
 /// Consecutive due deadlines handled in one drive; what remains is due at once in the next turn.
 const DEADLINES_PER_DRIVE: usize = 96;
@@ -271,13 +272,23 @@ impl Transport {
         if ssrc.is_some() && !written {
             self.timing.probing = now + PROBING;
         }
-        let to = match transmit.proto {
-            Protocol::Udp => &mut out.transmits,
-            _ => &mut out.frames,
+        let is_check = classify(&transmit.contents) == Class::Stun;
+        let told = Pair {
+            protocol: match transmit.proto {
+                Protocol::Udp => demux::Protocol::Udp,
+                _ => demux::Protocol::Tcp,
+            },
+            source: transmit.destination,
+            local: transmit.source,
+        };
+        let pair = self.paths.current().filter(|_| !is_check).unwrap_or(told);
+        let to = match pair.protocol {
+            demux::Protocol::Udp => &mut out.transmits,
+            demux::Protocol::Tcp => &mut out.frames,
         };
         to.push(Transmit {
-            local: transmit.source,
-            destination: transmit.destination,
+            local: pair.local,
+            destination: pair.source,
             contents: transmit.contents.into(),
         });
         written

@@ -13,6 +13,8 @@ use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
 use str0m::crypto::CryptoError;
 use str0m::crypto::dtls::{DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, ProtocolVersion};
 
+use super::opened::Counting;
+
 /// The first retransmission of a handshake flight. Well above a round trip on most paths, well
 /// below the 1 s that RFC 6347 §4.2.4.1 suggests for unknown ones: a lost flight costs a join its
 /// whole timeout.
@@ -37,7 +39,8 @@ impl Crypto {
             .get_or_init(|| {
                 let base = str0m_aws_lc_rs::default_provider();
                 let certificate = base.dtls_provider.generate_certificate()?;
-                let provider = CryptoProvider { dtls_provider: &CACHED, ..base };
+                let provider =
+                    CryptoProvider { dtls_provider: &CACHED, srtp_provider: &Counting, ..base };
                 Some(Self { provider: Arc::new(provider), certificate })
             })
             .clone()

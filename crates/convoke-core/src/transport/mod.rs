@@ -17,6 +17,8 @@ mod drive;
 mod dtls;
 mod egress;
 mod negotiate;
+mod opened;
+mod paths;
 mod red;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -124,6 +126,13 @@ pub(crate) enum Received {
     Path { rtt: Option<Duration>, loss: Option<f32>, sent_bytes: u64, paced_bps: Option<u64> },
 }
 
+impl Received {
+    /// Whether it can only come of what the peer sent.
+    fn is_of_the_peer(&self) -> bool {
+        !matches!(self, Self::Path { .. } | Self::Estimate { .. })
+    }
+}
+
 /// A received media packet: SRTP, RTX and extensions undone.
 #[derive(Debug, Clone)]
 pub(crate) struct MediaPacket {
@@ -176,6 +185,9 @@ pub(crate) struct Transport {
     /// Outgoing SSRCs that something was sent with.
     used_ssrcs: FxHashSet<u32>,
     timing: Timing,
+    paths: paths::Paths,
+    /// Whether the peer is reached by another path since the last datagram.
+    moved: bool,
     /// Whether packets or requests are queued that the next drive must send.
     pub(crate) touched: bool,
     pub(crate) connected: bool,
@@ -219,16 +231,6 @@ impl Transport {
         self.lines.iter().position(|line| line.mid == mid)
     }
 
-    /// Whether a STUN message is truly from this transport's peer (RFC 8445 §7.3: user name and
-    /// message integrity).
-    pub(crate) fn authenticates(&self, now: Instant, pair: &Pair, bytes: &[u8]) -> bool {
-        let check = || {
-            Receive::new(protocol(pair), pair.source, pair.local, bytes)
-                .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
-        };
-        catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
-    }
-
     /// Of which kind a media packet is, if it is of a stream that was heard before.
     pub(crate) fn kind_of(&self, datagram: &[u8]) -> Option<MediaKind> {
         let (line, _) = (*self.ssrcs.get(&rtp_ssrc(datagram)?)?)?;
@@ -247,11 +249,14 @@ impl Transport {
         if self.dead {
             return Health::Dead;
         }
-        let (sent, heard) = (out.datagrams(), received.len());
+        let (sent, heard, before) = (out.datagrams(), received.len(), opened::opened());
         let handled = catch_unwind(AssertUnwindSafe(|| {
             let Ok(receive) = Receive::new(protocol(pair), pair.source, pair.local, bytes) else {
                 return Health::Refused;
             };
+            if classify(bytes) == Class::Stun && !self.follow(now, pair, bytes) {
+                return Health::Refused;
+            }
             if classify(bytes) == Class::Dtls {
                 self.refresh_data();
             }
@@ -265,12 +270,25 @@ impl Transport {
             }
         }));
         // Only what was authenticated shows that the peer lives: a STUN request that was answered
-        // (RFC 7675 consent), or media that was decrypted.
-        let answered = classify(bytes) == Class::Stun && out.datagrams() > sent;
-        if answered || received.len() > heard {
+        // (RFC 7675 consent), RTCP that was decrypted, or what media and data came of it. Some of what
+        // is heard comes of time alone.
+        let shows = match classify(bytes) {
+            Class::Stun => out.datagrams() > sent,
+            Class::Rtp if rtp_ssrc(bytes).is_none() => opened::opened() != before,
+            _ => received.iter().skip(heard).any(Received::is_of_the_peer),
+        };
+        if shows {
             self.heard = now;
+            if self.paths.heard(now, *pair, classify(bytes) == Class::Stun) {
+                self.on_another_network();
+            }
         }
+        self.ask_for_pictures(received);
         self.settle(handled)
+    }
+
+    fn caught(check: impl FnOnce() -> bool) -> bool {
+        catch_unwind(AssertUnwindSafe(check)).unwrap_or(false)
     }
 
     fn settle(&mut self, handled: std::thread::Result<Health>) -> Health {

@@ -18,6 +18,7 @@ use str0m::{Candidate, IceCreds, Rtc};
 use super::answer::{Rewrite, SlotLine};
 use super::drive::Timing;
 use super::egress::begin_retransmission;
+use super::paths::Paths;
 use super::{Codec, Crypto, Line, SendStream, Transport, descriptor};
 use crate::api::{MediaKind, TransportRole};
 use crate::ids::{Mid, Rid};
@@ -72,6 +73,8 @@ impl Transport {
             ssrcs: FxHashMap::default(),
             used_ssrcs: FxHashSet::default(),
             timing: Timing::new(now, paced),
+            paths: Paths::default(),
+            moved: false,
             touched: true,
             connected: false,
             heard: now,
@@ -108,6 +111,7 @@ impl Transport {
         // An ICE restart: str0m drew the new credentials itself, from a generator not ours.
         let (ufrag, pass) = credentials;
         self.ufrag.clone_from(&ufrag);
+        self.paths.restart();
         let new = IceCreds { ufrag: ufrag.clone(), pass: pass.clone() };
         self.rtc.direct_api().set_local_ice_credentials(new);
         Ok(self.rewrite(&answer, Some((&ufrag, &pass))))
@@ -147,7 +151,8 @@ impl Transport {
                 SlotLine { mid: line.mid.as_str(), kind: line.kind, index }
             })
             .collect();
-        Rewrite { slots: &slots, credentials }.apply(answer)
+        let restarts = self.paths.restarts();
+        Rewrite { slots: &slots, credentials, restarts }.apply(answer)
     }
 
     /// Reads the negotiated m-lines out of str0m. A line keeps its place as long as it lives.
@@ -269,7 +274,7 @@ impl Transport {
 
 /// Where estimation begins: a picture of every size but the largest fits at once, and probing finds
 /// the rest within a second or two.
-const FIRST_ESTIMATE_BPS: u64 = 1_500_000;
+pub(super) const FIRST_ESTIMATE_BPS: u64 = 1_500_000;
 /// How often round trip and loss are told.
 const STATS_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -376,13 +381,20 @@ impl CheckedOffer {
         }
         let mids = read_mids(text)?;
         check_bundle(text, &mids)?;
-        let parsed = catch_unwind(|| SdpOffer::from_sdp_string(text))
+        let bare = without_candidates(text);
+        let parsed = catch_unwind(|| SdpOffer::from_sdp_string(&bare))
             .map_err(|_| offer_error("not a session description (RFC 8866)"))?;
         let sdp = parsed.map_err(|e| offer_error(format!("not a session description: {e}")))?;
         let rids = read_rids(text);
         let has_feedback = gives_feedback(text);
         Ok(Self { sdp, offered: Offered { mids, rids, has_feedback } })
     }
+}
+
+/// An offer without its candidates, which are of no use here: see `paths.rs`.
+fn without_candidates(text: &str) -> String {
+    let kept = |line: &&str| !line.starts_with("a=candidate:");
+    text.split_inclusive('\n').filter(kept).collect()
 }
 
 /// The mid and kind of each audio and video section.

@@ -16,7 +16,7 @@ pub(super) async fn start(config: NodeConfig) -> (Node, Handle, RoomId) {
 }
 
 /// Joins `count` peers with a camera and as many slots as there are others.
-async fn call(handle: &Handle, room: RoomId, count: usize, bind: &str) -> Vec<Peer> {
+pub(super) async fn call(handle: &Handle, room: RoomId, count: usize, bind: &str) -> Vec<Peer> {
     let mut peers = Vec::new();
     for _ in 0..count {
         let (mut peer, request) = Peer::new(bind, handle.new_participant(), true, count - 1);

@@ -1,7 +1,7 @@
 //! A client on real sockets, driven by hand.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use convoke_client::media::{
@@ -21,11 +21,15 @@ pub(super) struct Peer {
     sockets: [UdpSocket; 2],
     /// Nothing goes by UDP then.
     pub(super) by_tcp: Option<[Frames; 2]>,
+    /// The addresses that it takes for its own.
+    locals: [SocketAddr; 2],
     video: Option<VideoSource>,
     /// Where datagrams really go, for a candidate behind NAT.
     pub(super) nat: Option<SocketAddr>,
     candidate: Option<SocketAddr>,
     pub(super) participant: ParticipantId,
+    /// The server's ICE user name fragments of its transports.
+    pub(super) ufrags: Vec<String>,
     pub(super) received: Vec<Received>,
     pub(super) heard_from: BTreeSet<SocketAddr>,
     /// Transports that the server closed.
@@ -41,14 +45,10 @@ impl Peer {
         publish: bool,
         slots: usize,
     ) -> (Self, JoinRequest) {
-        let socket = || {
-            let socket = UdpSocket::bind((bind, 0)).unwrap();
-            socket.set_nonblocking(true).unwrap();
-            socket
-        };
-        let sockets = [socket(), socket()];
+        let sockets = [socket(bind.parse().unwrap()), socket(bind.parse().unwrap())];
         let now = Instant::now();
-        let [send, receive] = sockets.each_ref().map(|s| s.local_addr().unwrap());
+        let locals = sockets.each_ref().map(|s| s.local_addr().unwrap());
+        let [send, receive] = locals;
         let mut config = MediaConfig::new(send, receive);
         config.send = Vec::from_iter(publish.then(|| SendLine::new(WireSource::Camera)));
         config.audio_slots = 0;
@@ -60,10 +60,12 @@ impl Peer {
             media,
             sockets,
             by_tcp: None,
+            locals,
             video: publish.then(|| VideoSource::new(video, 1)),
             nat: None,
             candidate: None,
             participant,
+            ufrags: Vec::new(),
             received: Vec::new(),
             heard_from: BTreeSet::new(),
             closed: 0,
@@ -82,6 +84,10 @@ impl Peer {
         let joined = handle.join(room, request).await.unwrap();
         let (send, receive) = (joined.send_answer.as_deref(), joined.receive_answer.as_deref());
         self.media.accept_answers(Instant::now(), send, receive).unwrap();
+        let ufrag = |sdp: &str| {
+            sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap().to_owned()
+        };
+        self.ufrags = [send, receive].into_iter().flatten().map(ufrag).collect();
         joined.room
     }
 
@@ -90,11 +96,28 @@ impl Peer {
         self.received.iter().filter_map(|p| Stamp::read(&p.payload)).map(|s| s.publisher).collect()
     }
 
+    /// What a NAT does that forgot it: its datagrams come from other ports, and what is sent to the
+    /// earlier ones goes nowhere. It does not know.
+    pub(super) fn rebind(&mut self) {
+        self.sockets = self.locals.map(|local| socket(local.ip()));
+    }
+
+    /// Sends what it would not: from where it sends its own.
+    pub(super) fn send_raw(&self, bytes: &[u8], to: SocketAddr) {
+        for socket in &self.sockets {
+            socket.send_to(bytes, to).unwrap();
+        }
+    }
+
+    /// Where it really sends from.
+    pub(super) fn addresses(&self) -> [SocketAddr; 2] {
+        self.sockets.each_ref().map(|socket| socket.local_addr().unwrap())
+    }
+
     fn turn(&mut self) {
         let now = Instant::now();
         let mut buffer = [0; 2_048];
-        for (role, socket) in ROLES.into_iter().zip(&self.sockets) {
-            let local = socket.local_addr().unwrap();
+        for ((role, socket), local) in ROLES.into_iter().zip(&self.sockets).zip(self.locals) {
             while let Ok((len, source)) = socket.recv_from(&mut buffer) {
                 assert!(self.by_tcp.is_none(), "{len} bytes by UDP");
                 self.heard_from.insert(source);
@@ -143,6 +166,12 @@ impl Peer {
     }
 }
 
+fn socket(bind: IpAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((bind, 0)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
 fn request(participant: ParticipantId, offers: Offers) -> JoinRequest {
     let camera = |mid: &String| TrackDeclaration {
         client_id: "camera".into(),
@@ -165,7 +194,12 @@ pub(super) async fn drive(peers: &mut [Peer], what: &str, holds: impl Fn(&[Peer]
     let end = Instant::now() + PATIENCE;
     while !holds(peers) {
         assert!(Instant::now() < end, "{what}");
-        peers.iter_mut().for_each(Peer::turn);
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        drive_once(peers).await;
     }
+}
+
+/// One turn of all of them, and time for the server.
+pub(super) async fn drive_once(peers: &mut [Peer]) {
+    peers.iter_mut().for_each(Peer::turn);
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }

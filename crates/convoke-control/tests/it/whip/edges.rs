@@ -89,6 +89,41 @@ async fn a_full_call_a_failed_worker_and_an_ended_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_and_odd_addresses_of_candidates_are_left_alone() {
+    let server = Server::start().await;
+    let spy = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    spy.set_nonblocking(true).unwrap();
+    let port = spy.local_addr().unwrap().port();
+    let odd = ["x.local", "localhost", "media.example.com", "fe80::1", "fe80::1%lo", "169.254.1.1"];
+    let wild = ["224.0.0.251", "ff02::fb", "255.255.255.255", "0.0.0.0", "::", "127.0.0.1"];
+    let candidate =
+        |address: &str, port| format!("a=candidate:1 1 udp 1 {address} {port} typ host\r\n");
+    let mut lines: String =
+        odd.iter().chain(&wild).map(|address| candidate(address, port)).collect();
+    lines.push_str(&candidate("127.0.0.1", 0));
+    let mut camera = Peer::publisher(1, &[]).await;
+    camera.offer = camera.offer.replace("a=ice-ufrag:", &format!("{lines}a=ice-ufrag:"));
+    let (group, token) = (GroupId::random(), server.token("camera"));
+    let began = std::time::Instant::now();
+    let session = made(&server, &format!("/whip/{group}"), &token, &camera).await;
+    let reply = patch(&server, &session, &token, Some(&session.etag), &lines).await;
+    assert_eq!((reply.status, &*reply.body), (204, ""));
+    // A look-up of any of these names would take its time.
+    assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
+    for port in ["65536", "-1", "http"] {
+        let line = candidate("127.0.0.1", 1).replace(" 1 typ", &format!(" {port} typ"));
+        let reply = patch(&server, &session, &token, Some(&session.etag), &line).await;
+        assert_eq!((reply.status, &*reply.code()), (400, "fragmentInvalid"), "{line}");
+    }
+    camera.wait(|seen| seen.connected).await;
+    let mut watcher = Peer::watcher().await;
+    made(&server, &format!("/whep/{group}"), &server.token("viewer"), &watcher).await;
+    watcher.wait(|seen| seen.audio(1) > 10 && seen.video(1) > 10).await;
+    let heard = spy.recv_from(&mut [0; 2_048]);
+    assert!(heard.is_err(), "a candidate was sent to: {heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn urls_follow_the_place_where_the_router_is_nested() {
     let server = Server::start().await;
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
