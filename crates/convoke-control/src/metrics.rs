@@ -10,6 +10,7 @@ mod collect;
 mod data;
 mod families;
 mod operation;
+mod paths;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

@@ -27,7 +27,7 @@ pub use relay::{
     Ladder, LadderRung, Relay, RelayDrop, RelayMessage, RelayPacket, SPATIAL_LAYERS_MAX,
     WantedLayers, Withheld,
 };
-pub use stats::{DropReason, Stats};
+pub use stats::{Again, DropReason, ESTIMATE_BUCKETS, Stats, TransportFailure};
 
 /// Everything that can happen to a worker.
 #[derive(Debug)]

@@ -258,7 +258,11 @@ impl Transport {
                 }
                 Ok(Output::Event(event)) => self.event(now, event, received),
                 // Of what went wrong the drain is told again.
-                Ok(Output::Timeout(_)) | Err(_) => return Next::Nothing,
+                Ok(Output::Timeout(_)) => return Next::Nothing,
+                Err(error) => {
+                    self.tally.gave_up(&error);
+                    return Next::Nothing;
+                }
             }
         }
     }
@@ -269,6 +273,7 @@ impl Transport {
         let written = ssrc.is_some_and(|ssrc| self.used_ssrcs.contains(&ssrc));
         if ssrc.is_some() && !written {
             self.timing.probing = now + PROBING;
+            self.tally.left(&transmit.contents);
         }
         out.transmits.push(Transmit {
             local: transmit.source,
@@ -323,7 +328,10 @@ impl Transport {
                     }
                 }
                 Ok(Output::Event(event)) => self.event(now, event, received),
-                Err(_) => return Health::Dead,
+                Err(error) => {
+                    self.tally.gave_up(&error);
+                    return Health::Dead;
+                }
             }
         }
     }

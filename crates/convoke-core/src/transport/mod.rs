@@ -18,6 +18,7 @@ mod dtls;
 mod egress;
 mod negotiate;
 mod red;
+mod tally;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -179,6 +180,7 @@ pub(crate) struct Transport {
     pub(crate) heard: Instant,
     dead: bool,
     data: data::Channels,
+    tally: tally::Tally,
 }
 
 impl std::fmt::Debug for Transport {
@@ -260,7 +262,8 @@ impl Transport {
             }
             match self.rtc.handle_input(Input::Receive(now, receive)) {
                 // One datagram's error is that datagram's: what kills an Rtc shows in the drain.
-                Err(_) => {
+                Err(error) => {
+                    self.tally.refused(&error);
                     let _ = self.drain(now, out, received);
                     Health::Refused
                 }
@@ -272,6 +275,9 @@ impl Transport {
         let answered = classify(bytes) == Class::Stun && out.transmits.len() > sent;
         if answered || received.len() > heard {
             self.heard = now;
+            if classify(bytes) == Class::Rtp && rtp_ssrc(bytes).is_some() {
+                self.tally.came(bytes);
+            }
         }
         self.settle(handled)
     }
@@ -320,6 +326,8 @@ impl Transport {
                 self.heard = now;
                 received.push(Received::Connected);
             }
+            Event::IceConnectionStateChange(state) => self.tally.ice(state),
+            Event::MediaEgressStats(stats) => self.tally.stats(&stats),
             Event::ChannelOpen(id, label) => self.channel_opened(id, &label, received),
             Event::ChannelClose(id) => self.channel_closed(id, received),
             Event::ChannelBufferedAmountLow(id) => self.channel_drained(id, received),

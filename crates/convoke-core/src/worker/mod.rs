@@ -32,8 +32,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{
-    DataStats, DropReason, Event, Input, LeaveReason, MediaKind, Outbox, Relay, RelayDrop, Stats,
-    TransportRole, TransportState, WorkerConfig,
+    Again, DataStats, DropReason, Event, Input, LeaveReason, MediaKind, Outbox, Relay, RelayDrop,
+    Stats, TransportRole, TransportState, WorkerConfig,
 };
 use crate::demux::{Class, Demux, classify};
 use crate::entropy::{Entropy, Random};
@@ -144,6 +144,7 @@ impl Worker {
             tracks: self.rooms.iter().map(|(_, room)| room.track_count() as u64).sum(),
             shards: self.rooms.iter().filter(|(_, room)| room.is_linked()).count() as u64,
             data: DataStats { channels: self.data_channels(), ..self.stats.data },
+            again: self.again(),
             ..self.stats
         }
     }
@@ -172,6 +173,22 @@ impl Worker {
         if !self.touched.is_empty() {
             self.turn.get_or_insert(now);
         }
+    }
+
+    /// RTP packets forwarded so far.
+    #[must_use]
+    pub fn forwarded(&self) -> u64 {
+        let [audio, video] = self.stats.rtp_out;
+        audio + video
+    }
+
+    /// Retransmission, of transports that are no more and of those that are.
+    fn again(&self) -> Again {
+        let mut all = self.stats.again;
+        for (_, seat) in &self.seats {
+            all += seat.transport.again();
+        }
+        all
     }
 
     fn data_channels(&self) -> u64 {
@@ -299,6 +316,11 @@ impl Worker {
                 _ => LeaveReason::MediaLost,
             };
             let (room, participant) = (seat.room, seat.participant);
+            if health == Health::Dead
+                && let Some(failure) = seat.transport.failure()
+            {
+                self.stats.count_failure(failure);
+            }
             self.remove_participant(now, room, participant, reason, out);
             return;
         }
@@ -448,6 +470,7 @@ impl Worker {
         let lost = seat.transport.heard + self.config.media_timeout;
         if lost <= now {
             let (room, participant) = (seat.room, seat.participant);
+            self.stats.count_failure(seat.transport.silence());
             return self.remove_participant(now, room, participant, LeaveReason::MediaLost, out);
         }
         let silent = seat.transport.heard + self.config.media_timeout / SILENCE_DIVISOR;
@@ -483,6 +506,7 @@ impl Worker {
     fn close_seat(&mut self, now: Instant, key: usize, out: &mut Outbox) {
         if let Some(mut seat) = self.seats.try_remove(key) {
             seat.transport.close(now, out);
+            self.stats.again += seat.transport.again();
         }
         self.demux.remove(key);
     }
