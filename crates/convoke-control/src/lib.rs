@@ -40,6 +40,7 @@ mod moderate;
 mod moderation;
 mod outbound;
 mod outlet;
+mod recent;
 mod recorder;
 mod refusal;
 mod reload;
@@ -70,6 +71,7 @@ pub use keys::{
 };
 pub use mint::{LIFETIME, MintError, Minter, TokenRequest};
 pub use moderate::ModerationError;
+pub use recent::{RECENT_LINE_BYTES_MAX, RecentLog};
 pub use reload::{Reload, Reloaded, Reloads};
 pub use rest::events::EventFormat;
 pub use ringing::{RingError, RingEvent, RingRequest};

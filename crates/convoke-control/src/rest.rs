@@ -15,6 +15,7 @@ mod event_grid;
 pub(crate) mod events;
 mod identities;
 mod live;
+mod log;
 pub(crate) mod openapi;
 mod paging;
 mod records;
@@ -77,6 +78,7 @@ pub(crate) fn router(inner: &Arc<Inner>) -> Router<Arc<Inner>> {
         .route("/webhooks/{name}/deadLetters", get(webhooks::dead_letters))
         .route("/webhooks/{name}/deadLetters/{position}/:replay", post(webhooks::replay))
         .route("/config/:reload", post(reload::reload))
+        .route("/log", get(log::recent))
         .route_layer(gate(Role::Admin));
     let public = router().route("/openapi.json", get(openapi::document));
     identities.merge(rooms).merge(calling).merge(admin).merge(public)

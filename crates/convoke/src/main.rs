@@ -11,6 +11,7 @@ mod debug;
 mod dev;
 mod healthcheck;
 mod keyfile;
+mod log;
 mod reload;
 mod serve;
 mod token;

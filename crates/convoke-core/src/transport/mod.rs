@@ -275,9 +275,7 @@ impl Transport {
         let answered = classify(bytes) == Class::Stun && out.transmits.len() > sent;
         if answered || received.len() > heard {
             self.heard = now;
-            if classify(bytes) == Class::Rtp && rtp_ssrc(bytes).is_some() {
-                self.tally.came(bytes);
-            }
+            self.tally.came(bytes);
         }
         self.settle(handled)
     }

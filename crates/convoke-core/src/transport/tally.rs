@@ -13,11 +13,11 @@ use crate::api::{Again, TransportFailure};
 const PADDING: u8 = 0x20;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
     pub(super) again: Again,
-    /// The payload types of retransmission, a bit for each.
-    rtx_types: u128,
+    /// Which payload types are those of retransmission.
+    rtx_types: [bool; 128],
     /// What each m-line had been asked to send again when that was told last.
     nacks: Vec<(str0m::media::Mid, u64)>,
     ice_up: bool,
@@ -25,11 +25,26 @@ pub(super) struct Tally {
     failure: Option<TransportFailure>,
 }
 
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            again: Again::default(),
+            rtx_types: [false; 128],
+            nacks: Vec::new(),
+            ice_up: false,
+            refused: false,
+            failure: None,
+        }
+    }
+}
+
 impl Tally {
-    /// An authenticated RTP packet was of use.
+    /// A datagram was authenticated and of use. RTCP's types are none of those of retransmission
+    /// (RFC 5761 §4).
     pub(super) fn came(&mut self, datagram: &[u8]) {
-        let payload_type = datagram.get(1).map_or(0, |byte| byte & 0x7f);
-        if self.rtx_types >> payload_type & 1 == 1 {
+        if let [128..=191, second, ..] = datagram
+            && self.rtx_types[usize::from(second & 0x7f)]
+        {
             self.again.packets_in += 1;
             self.again.bytes_in += datagram.len() as u64;
         }
@@ -111,6 +126,8 @@ impl Transport {
         };
         let params = self.rtc.codec_config().params().iter().filter(negotiated);
         let types = params.filter_map(str0m::format::PayloadParams::resend);
-        self.tally.rtx_types = types.fold(0, |types, one| types | 1 << (*one & 0x7f));
+        let types: Vec<u8> = types.map(|payload_type| *payload_type).collect();
+        self.tally.rtx_types =
+            std::array::from_fn(|at| types.iter().any(|one| usize::from(*one) == at));
     }
 }

@@ -355,6 +355,7 @@ section! {
         format: LogFormat = LogFormat::Human,
         #[serde(with = "units::text")]
         level: LogLevel = LogLevel("info".to_owned()),
+        recent_lines: usize = 2_000,
     }
 }
 

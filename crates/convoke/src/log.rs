@@ -1,0 +1,77 @@
+//! The log: where it goes, how it looks, what of it is kept.
+//!
+//! Owns: the one subscriber of `tracing` of this process.
+//! Never: says what is logged beyond its level.
+
+use std::io::{self, IsTerminal as _};
+
+use convoke_control::RecentLog;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+use crate::config::{LogFormat, RawLog};
+use crate::reload::SetFilter;
+
+/// Begins to log.
+pub(crate) struct Log {
+    /// Sets another filter.
+    pub(crate) set_filter: SetFilter,
+    /// The last lines, if any are kept.
+    pub(crate) recent: Option<RecentLog>,
+}
+
+/// What is logged.
+pub(crate) fn filter(log: &RawLog) -> EnvFilter {
+    let level = &log.level.0;
+    // The WebRTC library warns of what every browser offers; only those who name it want that.
+    let quiet = if level.contains("str0m") { "" } else { "str0m=error," };
+    EnvFilter::new(format!("{quiet}{level}"))
+}
+
+/// To standard error, and to what is kept.
+pub(crate) fn start(log: &RawLog) -> Log {
+    let recent = (log.recent_lines > 0).then(|| RecentLog::new(log.recent_lines));
+    let (filter, handle) = reload::Layer::<_, Registry>::new(filter(log));
+    let lines = fmt::layer()
+        .with_writer(Tee { recent: recent.clone() })
+        .with_ansi(io::stderr().is_terminal());
+    let lines = match log.format {
+        LogFormat::Human => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    let set = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+    Log { set_filter: Box::new(set), recent }
+}
+
+/// Standard error and the lines that are kept.
+#[derive(Clone)]
+struct Tee {
+    recent: Option<RecentLog>,
+}
+
+impl<'a> MakeWriter<'a> for Tee {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+/// Each event is written in one piece.
+impl io::Write for &Tee {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(recent) = &self.recent {
+            recent.push(&String::from_utf8_lossy(bytes));
+        }
+        // A closed standard error must not cost what is kept.
+        io::stderr().write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
