@@ -43,7 +43,7 @@ impl Tally {
     /// (RFC 5761 §4).
     pub(super) fn came(&mut self, datagram: &[u8]) {
         if let [128..=191, second, ..] = datagram
-            && self.rtx_types[usize::from(second & 0x7f)]
+            && self.rtx_types.get(usize::from(second & 0x7f)) == Some(&true)
         {
             self.again.packets_in += 1;
             self.again.bytes_in += datagram.len() as u64;
