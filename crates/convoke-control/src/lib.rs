@@ -53,6 +53,7 @@ mod roles;
 mod scheduled;
 mod services;
 mod session;
+mod spans;
 mod sync;
 mod tls;
 mod token;

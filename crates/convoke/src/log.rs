@@ -13,6 +13,9 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::config::{LogFormat, RawLog};
 use crate::reload::SetFilter;
+use crate::serve::ServeError;
+#[cfg(feature = "otlp")]
+use crate::traces::Traces;
 
 /// Begins to log.
 pub(crate) struct Log {
@@ -20,6 +23,9 @@ pub(crate) struct Log {
     pub(crate) set_filter: SetFilter,
     /// The last lines, if any are kept.
     pub(crate) recent: Option<RecentLog>,
+    /// What is exported, if anything.
+    #[cfg(feature = "otlp")]
+    pub(crate) traces: Option<Traces>,
 }
 
 /// What is logged.
@@ -30,8 +36,13 @@ pub(crate) fn filter(log: &RawLog) -> EnvFilter {
     EnvFilter::new(format!("{quiet}{level}"))
 }
 
-/// To standard error, and to what is kept.
-pub(crate) fn start(log: &RawLog) -> Log {
+/// To standard error, and to what is kept; spans of calls to a collector, which only a binary with the
+/// feature `otlp` has.
+#[cfg_attr(
+    not(feature = "otlp"),
+    expect(unused_variables, clippy::unnecessary_wraps, reason = "no collector is spoken to")
+)]
+pub(crate) fn start(log: &RawLog, collector: Option<&str>) -> Result<Log, ServeError> {
     let recent = (log.recent_lines > 0).then(|| RecentLog::new(log.recent_lines));
     let (filter, handle) = reload::Layer::<_, Registry>::new(filter(log));
     let lines = fmt::layer()
@@ -41,9 +52,19 @@ pub(crate) fn start(log: &RawLog) -> Log {
         LogFormat::Human => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    #[cfg(feature = "otlp")]
+    let traces = collector.map(Traces::to).transpose().map_err(ServeError::Traces)?;
+    #[cfg(feature = "otlp")]
+    let subscriber = subscriber.with(traces.as_ref().map(Traces::layer));
+    subscriber.init();
     let set = move |filter| handle.reload(filter).map_err(|error| error.to_string());
-    Log { set_filter: Box::new(set), recent }
+    Ok(Log {
+        set_filter: Box::new(set),
+        recent,
+        #[cfg(feature = "otlp")]
+        traces,
+    })
 }
 
 /// Standard error and the lines that are kept.

@@ -15,6 +15,8 @@ mod log;
 mod reload;
 mod serve;
 mod token;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::io::{self, Write};
 use std::path::Path;

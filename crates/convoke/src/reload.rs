@@ -17,7 +17,7 @@ use crate::log::filter;
 use crate::serve::{ServeError, control};
 
 /// Keys that hold only after a restart; a section stands for all of its keys.
-pub(crate) const RESTART: [&str; 22] = [
+pub(crate) const RESTART: [&str; 23] = [
     "http.listen",
     "http.reuse_port",
     "http.metrics_listen",
@@ -40,6 +40,7 @@ pub(crate) const RESTART: [&str; 22] = [
     "limits.data_queue",
     "log.format",
     "log.recent_lines",
+    "telemetry",
 ];
 
 /// Keys that may change, but not from nothing to something or back.

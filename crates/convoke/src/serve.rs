@@ -47,6 +47,9 @@ pub(crate) enum ServeError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Services(#[from] crate::config::OpenError),
+    #[cfg(feature = "otlp")]
+    #[error("`telemetry.otlp_endpoint`: {0}")]
+    Traces(String),
     #[error("a listener stopped")]
     ListenerStopped,
 }
@@ -84,12 +87,19 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, ServeError> {
     let raw = source.parse()?;
     let mut control = control(&config, dev.as_ref())?;
     let tls = config.tls()?;
-    let log = log::start(&config.log);
+    let log = log::start(&config.log, config.otlp_endpoint.as_deref())?;
     let set_filter = log.set_filter;
     control.recent_log = log.recent;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let start = Start { raw, tls, set_filter, dev };
-    runtime.block_on(serve(config, control, args, start))
+    let exit = runtime.block_on(serve(config, control, args, start));
+    // Spans end with whatever still holds them.
+    drop(runtime);
+    #[cfg(feature = "otlp")]
+    if let Some(traces) = log.traces {
+        traces.finish();
+    }
+    exit
 }
 
 /// The control plane's settings, services apart.

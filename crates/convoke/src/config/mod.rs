@@ -71,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) drain: Duration,
     /// What is logged, and how.
     pub(crate) log: RawLog,
+    /// The collector of traces, if there is one.
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// One configured TURN server.
@@ -221,8 +223,25 @@ impl Config {
             keys: keys(&raw.tokens.keys, source)?,
             drain: raw.shutdown.drain,
             log: raw.log,
+            otlp_endpoint: otlp_endpoint(raw.telemetry.otlp_endpoint, source)?,
         })
     }
+}
+
+/// A collector's base URL, where this binary can speak to one.
+fn otlp_endpoint(endpoint: Option<String>, source: &Source) -> Result<Option<String>, ConfigError> {
+    let Some(endpoint) = endpoint else { return Ok(None) };
+    let expected = if cfg!(not(feature = "otlp")) {
+        "nothing: this binary was built without the feature `otlp` \
+         (cargo build --package convoke --features otlp)"
+    } else if !endpoint.starts_with("http://") || endpoint.len() == "http://".len() {
+        "the base URL of a collector such as \"http://127.0.0.1:4318\"; TLS to elsewhere is \
+         the collector's part"
+    } else {
+        return Ok(Some(endpoint));
+    };
+    let key = "telemetry.otlp_endpoint";
+    Err(wrong(source, key, format!("{endpoint:?}"), expected))
 }
 
 fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {

@@ -53,6 +53,7 @@ pub(crate) struct RawConfig {
     pub(crate) limits: RawLimits,
     pub(crate) shutdown: RawShutdown,
     pub(crate) log: RawLog,
+    pub(crate) telemetry: RawTelemetry,
 }
 
 section! {
@@ -356,6 +357,14 @@ section! {
         #[serde(with = "units::text")]
         level: LogLevel = LogLevel("info".to_owned()),
         recent_lines: usize = 2_000,
+    }
+}
+
+section! {
+    /// `[telemetry]`
+    RawTelemetry {
+        #[serde(with = "units::text")]
+        otlp_endpoint: Option<String> = None,
     }
 }
 

@@ -278,3 +278,17 @@ fn it_is_waited_for_agents_where_a_webhook_is_told() {
     let error = load(&format!("{hook}format = \"xml\"")).expect_err("no format").to_string();
     assert!(error.contains("eventGrid"), "{error}");
 }
+
+#[test]
+fn a_collector_is_refused_where_it_cannot_be_spoken_to() {
+    let text = |url: &str| format!("[telemetry]\notlp_endpoint = {url:?}");
+    if cfg!(feature = "otlp") {
+        let config = load(&text("http://127.0.0.1:4318")).expect("good");
+        assert_eq!(config.otlp_endpoint.as_deref(), Some("http://127.0.0.1:4318"));
+        refused(&text("127.0.0.1:4318"), &["`telemetry.otlp_endpoint`", "http://127.0.0.1:4318"]);
+    } else {
+        let words = ["`telemetry.otlp_endpoint`", "feature `otlp`", "test.toml:2: "];
+        refused(&text("http://127.0.0.1:4318"), &words);
+    }
+    assert_eq!(load("").expect("good").otlp_endpoint, None);
+}
