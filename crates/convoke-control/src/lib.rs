@@ -20,6 +20,7 @@
 mod agent;
 mod calling;
 mod calls;
+mod captures;
 mod clients;
 mod config;
 mod control;

@@ -34,12 +34,13 @@ mod transport;
 mod worker;
 
 pub use api::{
-    Action, Again, Command, CommandError, DATA_RECIPIENTS_MAX, DATA_TOPIC_BYTES_MAX,
-    DataCloseReason, DataClosed, DataDrop, DataEvent, DataLimits, DataMessage, DataStats,
-    DropReason, ESTIMATE_BUCKETS, EncodingDeclaration, EncodingDemand, EncodingExplanation, Event,
-    Explanation, Input, JoinRequest, Ladder, LadderRung, Layer, LeaveReason, Limits, MediaKind,
-    Outbox, ParticipantView, Permissions, Relay, RelayDrop, RelayMessage, RelayPacket, Reliability,
-    Reply, RoomChange, SPATIAL_LAYERS_MAX, Show, SlotExplanation, SlotReason, SlotState, SlotView,
+    Action, Again, CAPTURE_HEAD_BYTES_MAX, Capture, CaptureSink, CapturedPacket, Command,
+    CommandError, DATA_RECIPIENTS_MAX, DATA_TOPIC_BYTES_MAX, DataCloseReason, DataClosed, DataDrop,
+    DataEvent, DataLimits, DataMessage, DataStats, DropReason, ESTIMATE_BUCKETS,
+    EncodingDeclaration, EncodingDemand, EncodingExplanation, Event, Explanation, Input,
+    JoinRequest, Ladder, LadderRung, Layer, LeaveReason, Limits, MediaKind, Outbox,
+    ParticipantView, Permissions, Relay, RelayDrop, RelayMessage, RelayPacket, Reliability, Reply,
+    RoomChange, SPATIAL_LAYERS_MAX, Show, SlotExplanation, SlotReason, SlotState, SlotView,
     SlotWish, Snapshot, Source, Stats, TrackDeclaration, TrackExplanation, TrackView, Transmit,
     TransportFailure, TransportRole, TransportState, WantedLayers, Withheld, WorkerConfig,
 };

@@ -16,7 +16,7 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, Required, ResponseBuild
 
 use super::calling::{begin, within};
 use super::error::{Code, Shape};
-use super::{events, identities, live, log, records, reload, rooms, webhooks};
+use super::{captures, events, identities, live, log, records, reload, rooms, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -56,6 +56,11 @@ use super::{events, identities, live, log, records, reload, rooms, webhooks};
         webhooks::replay,
         reload::reload,
         log::recent,
+        captures::begin,
+        captures::list,
+        captures::show,
+        captures::file,
+        captures::stop,
         begin::create,
         begin::answer,
         begin::redirect,

@@ -23,6 +23,7 @@ macro_rules! io {
     };
 }
 
+mod capture;
 mod commands;
 
 use std::net::SocketAddr;
@@ -32,8 +33,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{
-    Again, DataStats, DropReason, Event, Input, LeaveReason, MediaKind, Outbox, Relay, RelayDrop,
-    Stats, TransportRole, TransportState, WorkerConfig,
+    Again, Capture, DataStats, DropReason, Event, Input, LeaveReason, MediaKind, Outbox, Relay,
+    RelayDrop, Stats, TransportRole, TransportState, WorkerConfig,
 };
 use crate::demux::{Class, Demux, classify};
 use crate::entropy::{Entropy, Random};
@@ -79,6 +80,8 @@ pub struct Worker {
     /// When the present turn began, while something waits for its end.
     turn: Option<Instant>,
     shed: Shed,
+    /// By room key; none nearly always.
+    captures: FxHashMap<usize, Capture>,
 }
 
 impl Worker {
@@ -99,6 +102,7 @@ impl Worker {
             received: Vec::new(),
             turn: None,
             shed: Shed::Nothing,
+            captures: FxHashMap::default(),
         }
     }
 
@@ -123,6 +127,9 @@ impl Worker {
             Input::Timeout => self.end_turn(now, out),
         }
         self.stats.datagrams_out += (out.transmits.len() - before) as u64;
+        if !self.captures.is_empty() {
+            self.capture_sent(now, out.transmits.get(before..).unwrap_or_default());
+        }
     }
 
     /// When [`Input::Timeout`] is due at the latest; in the past while a turn is open.
@@ -233,6 +240,9 @@ impl Worker {
         let health = seat.transport.receive(now, source, local, bytes, out, &mut received);
         if health == Health::Refused {
             self.stats.count_drop(DropReason::Malformed);
+        }
+        if !self.captures.is_empty() {
+            self.capture_received(now, key, (source, local), bytes, &received);
         }
         self.heard(now, key, &mut received, out);
         self.received = received;
@@ -524,6 +534,7 @@ impl Worker {
             && let Some(mut room) = self.rooms.try_remove(room_key)
         {
             room.close_links(&mut io!(self, now, out), reason);
+            self.captures.remove(&room_key);
             self.room_keys.remove(&room.id);
             out.events.push(Event::RoomClosed { room: room.id });
             if self.rooms.is_empty() && self.seats.is_empty() {

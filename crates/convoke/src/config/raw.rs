@@ -211,6 +211,11 @@ section! {
         request_body: Size = Size(256 << 10),
         room_participants: usize = 1_000,
         page: usize = 100,
+        #[serde(with = "units::text")]
+        capture_time: Duration = Duration::from_secs(300),
+        #[serde(with = "units::text")]
+        capture_size: Size = Size(16 << 20),
+        capture_payloads: bool = false,
     }
 }
 
