@@ -248,7 +248,7 @@ async fn wrong_tokens_by_whip_and_whep_count_like_those_of_agents() {
     assert_eq!(refusal_for(&server, A).await.status, 429);
     // A good token with a bad offer is no wrong token; and nobody else is turned away.
     for _ in 0..5 {
-        assert_eq!(ask("/whip", B, Some(&good)).await, (400, "sdpInvalid".to_owned()));
+        assert_eq!(ask("/whip", B, Some(&good)).await, (422, "sdpInvalid".to_owned()));
     }
     assert_eq!(ask("/whip", B, None).await, (401, "tokenMissing".to_owned()));
 }
