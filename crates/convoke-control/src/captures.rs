@@ -67,7 +67,8 @@ pub(crate) enum Ended {
     /// Its file was full.
     Size,
     /// The call ended.
-    CallEnded,
+    #[serde(rename = "callEnded")]
+    CallOver,
 }
 
 #[derive(Debug)]
@@ -197,13 +198,13 @@ async fn run(inner: Arc<Inner>, call: Arc<Call>, recording: Arc<Recording>) {
             () = sleep_until(end) => break Ended::Time,
             _ = round.tick() => {
                 if call.is_over() {
-                    break Ended::CallEnded;
+                    break Ended::CallOver;
                 }
                 inner.tell_rooms(&call, &mut told, &capture).await;
                 recording.keep(&mut writer);
             }
             packet = from.recv() => {
-                let Some(packet) = packet else { break Ended::CallEnded };
+                let Some(packet) = packet else { break Ended::CallOver };
                 let at = recording.began + packet.at.saturating_duration_since(began);
                 let size = recording.size() + writer.get_ref().len() + packet_size(&packet);
                 if size > recording.limit.bytes {

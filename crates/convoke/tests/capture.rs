@@ -101,7 +101,7 @@ fn packets(file: &[u8]) -> Vec<Packet> {
     let mut found = Vec::new();
     while let Some(block) = reader.next_block() {
         if let Block::EnhancedPacket(packet) = block.expect("a block") {
-            let inbound = packet.options.iter().any(|one| *one == EnhancedPacketOption::Flags(1));
+            let inbound = packet.options.contains(&EnhancedPacketOption::Flags(1));
             let (original, data) = (packet.original_len as usize, packet.data.into_owned());
             found.push(Packet { inbound, original, data });
         }
