@@ -27,9 +27,10 @@ DEPLOY_VENV := $(abspath $(TARGET_DIR)/deploy-venv)
 DATA_DIR ?= data
 SCENARIO ?= smoke
 
-.PHONY: help run test lint fmt web web-test rust-test acs whip-test schema-test docs-test check-deploy check-licences e2e path-test server \
+.PHONY: help run test test-full features fuzz-replay simulate lint fmt web web-test rust-test acs whip-test \
+  schema-test docs-test check-deploy check-licences e2e path-test server \
   browser coturn curl gstreamer postgres bench bench-participants bench-join \
-  valgrind bench-instructions bench-instructions-save bench-floor loadtest
+  valgrind bench-instructions bench-instructions-save bench-floor bench-flood loadtest
 
 help: ## lists the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +39,24 @@ run: server ## builds everything and starts a server to try out, with the demo a
 	$(BINARY) serve --dev --data-dir $(DATA_DIR)
 
 test: lint web-test rust-test bench-instructions acs whip-test schema-test docs-test e2e path-test check-licences check-deploy ## runs every check and test there is
+
+test-full: test features fuzz-replay simulate ## all of that, features that are off, longer fuzz replays and simulations
+
+# What `make test` does not build.
+features: web
+	cargo clippy --locked --package convoke --features otlp --all-targets -- -D warnings
+	cargo test --locked --package convoke --features otlp --bin convoke --test otlp
+	cargo clippy --locked --package convoke --lib --no-default-features -- -D warnings
+
+# Each seed of the corpora, and so many mutations of it.
+fuzz-replay:
+	FUZZ_MUTATIONS=$(or $(FUZZ_MUTATIONS),200) cargo test --locked --package convoke-fuzz --test corpus
+
+# Every scenario and random ones, on one worker and over three.
+SIMULATE := cargo run --locked --release --package convoke-sim -- run --scenario all --seeds $(or $(SEEDS),40) --seed 1000
+simulate:
+	$(SIMULATE)
+	$(SIMULATE) --span 3
 
 lint: web ## formatting, clippy and documentation, warnings refused
 	cargo fmt --all --check
@@ -144,6 +163,11 @@ bench-floor: ## what a forwarded packet takes on this machine at least
 bench-join: browser $(E2E)/node_modules/.package-lock.json ## measures joins in Chromium (release build)
 	$(MAKE) server CARGO_PROFILE=release
 	cd $(E2E) && CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) node bench/join-time.mjs
+
+bench-flood: ## what floods from strangers cost beside a running call, on loopback (release build)
+	$(MAKE) server CARGO_PROFILE=release
+	cargo build --locked --release --package convoke-loadtest
+	$(TARGET_DIR)/release/convoke-loadtest flood --server-binary $(abspath $(TARGET_DIR)/release/convoke)
 
 loadtest: ## a short load test of a server of its own; SCENARIO=meeting for another one (release build)
 	$(MAKE) server CARGO_PROFILE=release

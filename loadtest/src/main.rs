@@ -25,6 +25,7 @@ use convoke_loadtest::target::mediasoup::Mediasoup;
 use convoke_loadtest::units::VideoCodec;
 
 mod bench;
+mod flood;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -50,6 +51,8 @@ enum Command {
     Compare(CompareArgs),
     /// What a forwarded packet takes on several servers, as one table
     Bench(bench::BenchArgs),
+    /// What floods from strangers cost a server beside a running call, on loopback
+    Flood(flood::FloodArgs),
     /// Lists the scenarios that come with the load test, or prints one
     Scenarios {
         /// The scenario to print
@@ -155,6 +158,7 @@ fn main() -> ExitCode {
         (Command::Run(args), Ok(runtime)) => runtime.block_on(command_run(args)),
         (Command::Compare(args), Ok(runtime)) => runtime.block_on(command_compare(args)),
         (Command::Bench(args), Ok(runtime)) => runtime.block_on(bench::command(args)),
+        (Command::Flood(args), Ok(runtime)) => runtime.block_on(flood::command(args)),
         (_, Err(error)) => Err(Failure::running(error)),
     };
     match result {

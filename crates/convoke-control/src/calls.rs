@@ -23,6 +23,7 @@ use crate::moderation::Moderation;
 use crate::recorder::CallLog;
 use crate::scheduled::RoomTimes;
 use crate::session::Session;
+use crate::spans;
 use crate::sync::lock;
 
 /// What a call is joined by.
@@ -43,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) log: Mutex<CallLog>,
     room: RoomId,
     wire_id: String,
+    /// See [`spans`].
+    span: tracing::Span,
     moderation: Mutex<Moderation>,
     members: Mutex<Members>,
 }
@@ -98,12 +101,14 @@ impl fmt::Display for Locator {
 impl Call {
     fn new(locator: Locator, room: RoomId, two_party: bool) -> Self {
         let wire_id = CallId::random().to_string();
+        let span = spans::call(&wire_id);
         Self {
             locator,
             times: Mutex::default(),
             log: Mutex::new(CallLog::new(two_party)),
             room,
             wire_id,
+            span,
             moderation: Mutex::default(),
             members: Mutex::default(),
         }
@@ -113,6 +118,11 @@ impl Call {
     /// the last word that a client hears is the last that was true.
     pub(crate) fn moderation(&self) -> MutexGuard<'_, Moderation> {
         lock(&self.moderation)
+    }
+
+    /// What its participants' spans belong to.
+    pub(crate) fn span(&self) -> &tracing::Span {
+        &self.span
     }
 
     /// The times of its scheduled room, if it is of one.

@@ -12,6 +12,7 @@ use crate::clients::Proxies;
 use crate::issuers::ExternalIssuer;
 use crate::keys::KeySet;
 use crate::mint::Minter;
+use crate::recent::RecentLog;
 use crate::reload::Reloads;
 use crate::services::Services;
 use crate::turn::Turn;
@@ -44,6 +45,8 @@ pub struct ControlConfig {
     pub calling: CallingConfig,
     /// Who reads the configuration anew when an app server asks for it, if anybody does.
     pub reloads: Option<Reloads>,
+    /// The last lines of the log, if any are kept.
+    pub recent_log: Option<RecentLog>,
     /// Time limits.
     pub times: Times,
     /// Bounds.
@@ -152,6 +155,7 @@ impl ControlConfig {
             dev_minter: None,
             services: None,
             reloads: None,
+            recent_log: None,
             calling: CallingConfig::default(),
             origins: Origins::These(Vec::new()),
             proxies: Proxies::default(),

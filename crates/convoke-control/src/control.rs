@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 
 use crate::calling::Calling;
 use crate::calls::{Call, CallTable};
+use crate::captures::Captures;
 use crate::clients::{Address, Rates, Seats};
 use crate::config::ControlConfig;
 use crate::convert;
@@ -84,6 +85,7 @@ pub(crate) struct Inner {
     pub(crate) recorder: Recorder,
     /// Participants without a WebSocket.
     pub(crate) http_sessions: Sessions,
+    pub(crate) captures: Captures,
     draining: AtomicBool,
     /// How far another server has taken over.
     pub(crate) handover: watch::Sender<Handover>,
@@ -157,6 +159,7 @@ impl Control {
             ringing: Ringing::default(),
             calling: Calling::new(config.calling.clone()),
             http_sessions: Sessions::default(),
+            captures: Captures::default(),
             draining: AtomicBool::new(false),
             handover: watch::Sender::new(Handover::Not),
             config: RwLock::new(Arc::new(config)),

@@ -417,6 +417,7 @@ impl Inner {
         wanted: &Wanted,
         request_id: Option<u32>,
     ) -> Result<Admitted, Refusal> {
+        let span = session.join_span(wanted.via);
         let bearer = session.bearer();
         let permissions = session.call().moderation().permissions(bearer);
         check_purpose(wanted, permissions)?;
@@ -466,6 +467,7 @@ impl Inner {
         if let Some(admission) = &wanted.admission {
             self.recheck(session, admission).await;
         }
+        span.record("admitted", true);
         Ok(Admitted::Yes)
     }
 

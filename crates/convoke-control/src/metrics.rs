@@ -10,6 +10,7 @@ mod collect;
 mod data;
 mod families;
 mod operation;
+mod paths;
 mod tcp;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -41,8 +42,19 @@ pub(crate) const LIMITED: [&str; 4] =
     ["agents_per_address", "agents_per_identity", "wrong_tokens", "joins"];
 
 /// The first part of an app server's path; the last is any other.
-pub(crate) const ROUTES: [&str; 9] =
-    ["identities", "rooms", "calls", "calling", "events", "audit", "webhooks", "config", "other"];
+pub(crate) const ROUTES: [&str; 11] = [
+    "identities",
+    "rooms",
+    "calls",
+    "calling",
+    "events",
+    "audit",
+    "webhooks",
+    "config",
+    "log",
+    "captures",
+    "other",
+];
 
 /// The first figure of a status.
 pub(crate) const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];

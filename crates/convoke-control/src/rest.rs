@@ -10,11 +10,13 @@
 pub(crate) mod auth;
 pub(crate) mod body;
 mod calling;
+mod captures;
 mod error;
 mod event_grid;
 pub(crate) mod events;
 mod identities;
 mod live;
+mod log;
 pub(crate) mod openapi;
 mod paging;
 mod records;
@@ -77,6 +79,12 @@ pub(crate) fn router(inner: &Arc<Inner>) -> Router<Arc<Inner>> {
         .route("/webhooks/{name}/deadLetters", get(webhooks::dead_letters))
         .route("/webhooks/{name}/deadLetters/{position}/:replay", post(webhooks::replay))
         .route("/config/:reload", post(reload::reload))
+        .route("/log", get(log::recent))
+        .route("/calls/{id}/:capture", post(captures::begin))
+        .route("/captures", get(captures::list))
+        .route("/captures/{id}", get(captures::show))
+        .route("/captures/{id}/file", get(captures::file))
+        .route("/captures/{id}/:stop", post(captures::stop))
         .route_layer(gate(Role::Admin));
     let public = router().route("/openapi.json", get(openapi::document));
     identities.merge(rooms).merge(calling).merge(admin).merge(public)

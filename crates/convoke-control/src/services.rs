@@ -240,6 +240,12 @@ pub struct ServiceLimits {
     pub room_participants: usize,
     /// Entries on one page of a list: 100.
     pub page: usize,
+    /// How long one capture of a call may last: 5 minutes; zero: there are none.
+    pub capture_time: Duration,
+    /// The largest file of a capture, which is kept in memory: 16 MiB. Four are kept.
+    pub capture_bytes: usize,
+    /// Whether captures may have payloads: no.
+    pub capture_payloads: bool,
     /// How long events are kept, but for what a webhook has yet to be told; zero: for ever. 400 days.
     pub keep_events: Duration,
     /// How long the audit log is kept; zero: for ever. 400 days.
@@ -261,6 +267,9 @@ impl Default for ServiceLimits {
             body_bytes: 256 * 1024,
             room_participants: 1_000,
             page: 100,
+            capture_time: Duration::from_secs(300),
+            capture_bytes: 16 << 20,
+            capture_payloads: false,
             keep_events: KEEP,
             keep_audit: KEEP,
         }

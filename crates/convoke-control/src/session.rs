@@ -19,12 +19,14 @@ use axum::extract::ws::Utf8Bytes;
 use convoke_node::core::{ParticipantId, Permissions, RoomId};
 use convoke_protocol::{EndReason, Ended, Role, ServerMessage, close};
 
+use crate::agent::Via;
 use crate::calls::Call;
 use crate::convert;
 use crate::ids::{AgentId, ResumeHash};
 use crate::moderation::Bearer;
 use crate::outlet::Outlet;
 use crate::ringing;
+use crate::spans;
 use crate::sync::lock;
 
 /// One participant of one call.
@@ -45,6 +47,8 @@ pub(crate) struct Session {
     pub(crate) granted: tokio::sync::Mutex<Option<Permissions>>,
     /// What it rang when it started the call.
     ring: OnceLock<Weak<ringing::Call>>,
+    /// From its coming to its end; see [`spans`].
+    span: Mutex<tracing::Span>,
 }
 
 #[derive(Debug)]
@@ -144,18 +148,26 @@ impl Session {
             unasked: false,
             since: SystemTime::now(),
         };
+        let wire_id = convert::participant_id(participant);
+        let span = spans::participant(call.span(), call.wire_id(), &wire_id);
         Self {
             room: AtomicU64::new(call.room().0),
             call,
             participant,
-            wire_id: convert::participant_id(participant),
+            wire_id,
             bearer,
             most_held,
             state: Mutex::new(state),
             reach: tokio::sync::Mutex::new(()),
             granted: tokio::sync::Mutex::new(None),
             ring: OnceLock::new(),
+            span: Mutex::new(span),
         }
+    }
+
+    /// A span for the carrying out of its join.
+    pub(crate) fn join_span(&self, via: Via) -> tracing::Span {
+        spans::join(&lock(&self.span), via)
     }
 
     pub(crate) fn call(&self) -> &Arc<Call> {
@@ -441,6 +453,10 @@ impl Session {
         // What waits for an answer is told by that; in the lobby nothing does.
         let asked = asked && !state.unasked;
         state.life = Life::Ended;
+        // It may be held for long after; its span is not.
+        let span = std::mem::replace(&mut *lock(&self.span), tracing::Span::none());
+        span.record("code", reason.code);
+        span.record("subcode", reason.sub_code);
         if let Some(outlet) = state.outlet.take()
             && !asked
         {

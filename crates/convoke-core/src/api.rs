@@ -3,6 +3,7 @@
 //! Owns: commands, replies, events.
 //! Never: JSON, HTTP or sockets; adapters translate.
 
+mod capture;
 mod data;
 mod quality;
 mod relay;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::ids::{Mid, ParticipantId, RequestId, RoomId, TrackId};
 
+pub use capture::{CAPTURE_HEAD_BYTES_MAX, Capture, CaptureSink, CapturedPacket};
 pub use data::{
     DATA_RECIPIENTS_MAX, DATA_TOPIC_BYTES_MAX, DataCloseReason, DataClosed, DataDrop, DataEvent,
     DataLimits, DataMessage, DataStats, Reliability,
@@ -27,7 +29,7 @@ pub use relay::{
     Ladder, LadderRung, Relay, RelayDrop, RelayMessage, RelayPacket, SPATIAL_LAYERS_MAX,
     WantedLayers, Withheld,
 };
-pub use stats::{DropReason, Stats};
+pub use stats::{Again, DropReason, ESTIMATE_BUCKETS, Stats, TransportFailure};
 
 /// Everything that can happen to a worker.
 #[derive(Debug)]
@@ -300,6 +302,12 @@ pub enum Action {
     Link {
         /// The other shard.
         peer: RoomId,
+    },
+    /// Shows the room's RTP packets to a sink, in place of another, or to none any more. Answered by
+    /// [`Reply::Done`].
+    Capture {
+        /// What, and where to.
+        capture: Option<Capture>,
     },
     /// Ends a link; also fine if there is none. Answered by [`Reply::Done`].
     Unlink {

@@ -34,14 +34,15 @@ mod transport;
 mod worker;
 
 pub use api::{
-    Action, Command, CommandError, DATA_RECIPIENTS_MAX, DATA_TOPIC_BYTES_MAX, DataCloseReason,
-    DataClosed, DataDrop, DataEvent, DataLimits, DataMessage, DataStats, DropReason,
+    Action, Again, CAPTURE_HEAD_BYTES_MAX, Capture, CaptureSink, CapturedPacket, Command,
+    CommandError, DATA_RECIPIENTS_MAX, DATA_TOPIC_BYTES_MAX, DataCloseReason, DataClosed, DataDrop,
+    DataEvent, DataLimits, DataMessage, DataStats, DropReason, ESTIMATE_BUCKETS,
     EncodingDeclaration, EncodingDemand, EncodingExplanation, Event, Explanation, Input,
     JoinRequest, Ladder, LadderRung, Layer, LeaveReason, Limits, MediaKind, Outbox,
     ParticipantView, Permissions, Relay, RelayDrop, RelayMessage, RelayPacket, Reliability, Reply,
     RoomChange, SPATIAL_LAYERS_MAX, Show, SlotExplanation, SlotReason, SlotState, SlotView,
     SlotWish, Snapshot, Source, Stats, TrackDeclaration, TrackExplanation, TrackView, Transmit,
-    TransportRole, TransportState, WantedLayers, Withheld, WorkerConfig,
+    TransportFailure, TransportRole, TransportState, WantedLayers, Withheld, WorkerConfig,
 };
 pub use demux::is_spoken;
 pub use entropy::Entropy;

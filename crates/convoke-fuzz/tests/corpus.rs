@@ -14,12 +14,41 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     files.iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
 }
 
+/// Each seed; and as many mutations of each as `FUZZ_MUTATIONS` says, none if it says nothing.
 fn replay(target: &str, body: impl Fn(&[u8])) {
+    let mutations = std::env::var("FUZZ_MUTATIONS").map_or(0, |text| text.parse().unwrap());
     for (name, bytes) in corpus(target) {
         // Shown only if the body panics.
         eprintln!("{target}/{name}");
         body(&bytes);
+        for seed in 0..mutations {
+            eprintln!("{target}/{name} with mutation {seed}");
+            body(&mutated(bytes.clone(), seed));
+        }
     }
+}
+
+/// Some bytes are others, some are gone, some are there twice: what a seed decides.
+fn mutated(mut bytes: Vec<u8>, seed: u64) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..random.usize(1..8) {
+        if bytes.is_empty() {
+            break;
+        }
+        let at = random.usize(..bytes.len());
+        let end = (at + random.usize(1..32)).min(bytes.len());
+        match random.u8(..5) {
+            0 => bytes[at] ^= 1 << random.u8(..8),
+            1 => bytes[at] = random.u8(..),
+            2 => bytes.truncate(at),
+            3 => drop(bytes.drain(at..end)),
+            _ => {
+                let again = bytes[at..end].to_vec();
+                drop(bytes.splice(at..at, again));
+            }
+        }
+    }
+    bytes
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub use error::{HandleError, StartError};
 pub use events::{Events, NodeEvent};
 pub use handle::{Handle, Joined, Place};
 pub use node::Node;
-pub use stats::{TURN_BUCKETS, WorkerStats};
+pub use stats::{FORWARD_BUCKETS, TURN_BUCKETS, WorkerStats};
 pub use tcp::{TcpEnd, TcpStats};
 
 #[cfg(test)]

@@ -11,13 +11,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use convoke_core::{DataCloseReason, DataDrop, DataStats, DropReason, RelayDrop, Stats};
+use convoke_core::{
+    Again, DataCloseReason, DataDrop, DataStats, DropReason, ESTIMATE_BUCKETS, RelayDrop, Stats,
+    TransportFailure,
+};
 
 use crate::mailbox::MailCounts;
 use crate::send::SendCounts;
 
 /// The upper bounds of [`WorkerStats::turn_buckets`], in seconds.
 pub const TURN_BUCKETS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1];
+
+/// The upper bounds of [`WorkerStats::forward_buckets`], in seconds.
+pub const FORWARD_BUCKETS: [f64; 9] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05];
 
 /// One worker as seen from outside.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,6 +39,13 @@ pub struct WorkerStats {
     pub busy_permille: u64,
     /// Turns that took at most so long, and longer than the bound before.
     pub turn_buckets: [u64; TURN_BUCKETS.len()],
+    /// RTP packets forwarded in turns that took at most so long from their receiving to the last of their
+    /// sending, and longer than the bound before.
+    pub forward_buckets: [u64; FORWARD_BUCKETS.len()],
+    /// How many were forwarded.
+    pub forwarded: u64,
+    /// The sum of what they took.
+    pub forward_time: Duration,
     /// Time since the loop last came round: under a second unless a turn takes that long.
     pub last_turn: Duration,
     /// `sendmsg` calls.
@@ -67,8 +81,11 @@ const GAUGES: usize = 6;
 const DATA_VALUES: usize = 8 + DataCloseReason::ALL.len() + DataDrop::ALL.len();
 /// Those of relays, the gauge apart.
 const RELAY_VALUES: usize = 8 + RelayDrop::ALL.len();
+/// Those of paths: failures, retransmission, estimates.
+const PATH_VALUES: usize = TransportFailure::ALL.len() + 5 + ESTIMATE_BUCKETS.len() + 2;
 /// All of [`encode`]'s values.
-const VALUES: usize = GAUGES + 2 + 8 + 6 + DropReason::ALL.len() + DATA_VALUES + RELAY_VALUES;
+const VALUES: usize =
+    GAUGES + 2 + 8 + 6 + DropReason::ALL.len() + DATA_VALUES + RELAY_VALUES + PATH_VALUES;
 
 /// Every value in a fixed order, gauges first. Exhaustive, so that a new one cannot be forgotten.
 fn encode(stats: &Stats) -> [u64; VALUES] {
@@ -97,6 +114,11 @@ fn encode(stats: &Stats) -> [u64; VALUES] {
         relay_out,
         relay_bytes_out,
         relay_drops,
+        failures,
+        again,
+        estimate_buckets,
+        estimate_count,
+        estimate_sum_bps,
     } = *stats;
     let DataStats {
         channels,
@@ -117,8 +139,13 @@ fn encode(stats: &Stats) -> [u64; VALUES] {
     let data = data.chain(closed).chain(data_drops);
     let relay = [relay_in, relay_bytes_in, relay_out, relay_bytes_out].into_iter().flatten();
     let relay = relay.chain(relay_drops);
+    let Again { packets_in, bytes_in, packets_out, bytes_out, nacks } = again;
+    let again = [packets_in, bytes_in, packets_out, bytes_out, nacks];
+    let estimates = estimate_buckets.into_iter().chain([estimate_count, estimate_sum_bps]);
+    let paths = failures.into_iter().chain(again).chain(estimates);
     let media = media.into_iter().flatten().chain(rest).chain(drops);
-    let mut all = gauges.into_iter().chain(datagrams).chain(media).chain(data).chain(relay);
+    let all = gauges.into_iter().chain(datagrams).chain(media).chain(data);
+    let mut all = all.chain(relay).chain(paths);
     array::from_fn(|_| all.next().unwrap_or(0))
 }
 
@@ -161,6 +188,17 @@ fn decode(values: impl IntoIterator<Item = u64>) -> Stats {
     stats.relay_out = [next(), next()];
     stats.relay_bytes_out = [next(), next()];
     stats.relay_drops = array::from_fn(|_| next());
+    stats.failures = array::from_fn(|_| next());
+    stats.again = Again {
+        packets_in: next(),
+        bytes_in: next(),
+        packets_out: next(),
+        bytes_out: next(),
+        nacks: next(),
+    };
+    stats.estimate_buckets = array::from_fn(|_| next());
+    stats.estimate_count = next();
+    stats.estimate_sum_bps = next();
     stats
 }
 
@@ -172,6 +210,9 @@ pub(crate) struct StatsBlock {
     core: [AtomicU64; VALUES],
     turns: AtomicU64,
     turn_buckets: [AtomicU64; TURN_BUCKETS.len()],
+    forward_buckets: [AtomicU64; FORWARD_BUCKETS.len()],
+    forwarded: AtomicU64,
+    forward_ns: AtomicU64,
     busy_ns: AtomicU64,
     last_turn_ns: AtomicU64,
     sends: [AtomicU64; 4],
@@ -200,6 +241,9 @@ impl StatsBlock {
             core: array::from_fn(|_| AtomicU64::default()),
             turns: AtomicU64::default(),
             turn_buckets: array::from_fn(|_| AtomicU64::default()),
+            forward_buckets: array::from_fn(|_| AtomicU64::default()),
+            forwarded: AtomicU64::default(),
+            forward_ns: AtomicU64::default(),
             busy_ns: AtomicU64::default(),
             last_turn_ns: AtomicU64::default(),
             sends: array::from_fn(|_| AtomicU64::default()),
@@ -224,6 +268,9 @@ impl StatsBlock {
             busy: Duration::from_nanos(self.busy_ns.load(Relaxed)),
             busy_permille: self.busy_permille.load(Relaxed),
             turn_buckets: load(&self.turn_buckets),
+            forward_buckets: load(&self.forward_buckets),
+            forwarded: self.forwarded.load(Relaxed),
+            forward_time: Duration::from_nanos(self.forward_ns.load(Relaxed)),
             last_turn: now.saturating_duration_since(last_turn),
             send_calls,
             receive_calls,
@@ -365,6 +412,19 @@ impl Meter {
         let since_epoch = end.saturating_duration_since(block.epoch);
         block.last_turn_ns.store(nanoseconds(since_epoch), Relaxed);
         self.close_window(end);
+    }
+
+    /// `packets` were forwarded that had been received in the turn that began at `start`, and the last
+    /// of them had left by `end`.
+    pub(crate) fn forwarded(&mut self, start: Instant, end: Instant, packets: u64) {
+        let took = end.saturating_duration_since(start);
+        let add = |counter: &AtomicU64, more| counter.store(counter.load(Relaxed) + more, Relaxed);
+        let at = FORWARD_BUCKETS.iter().position(|bound| took.as_secs_f64() <= *bound);
+        if let Some(bucket) = at.and_then(|at| self.block.forward_buckets.get(at)) {
+            add(bucket, packets);
+        }
+        add(&self.block.forwarded, packets);
+        add(&self.block.forward_ns, nanoseconds(took).saturating_mul(packets));
     }
 
     /// The core failed: its counters go on from where they were.

@@ -86,6 +86,16 @@ pub(crate) struct WorkerLoop {
     idle_since: Instant,
     /// Since when each turn has left datagrams over.
     behind_since: Option<Instant>,
+    delay: Delay,
+}
+
+/// What was forwarded, and since when it waits to leave.
+#[derive(Debug, Default)]
+struct Delay {
+    /// What the core had forwarded when it was asked last.
+    counted: u64,
+    /// What the kernel has not yet taken all of: since when it waits, and how many it were.
+    waiting: Option<(Instant, u64)>,
 }
 
 impl WorkerLoop {
@@ -114,6 +124,7 @@ impl WorkerLoop {
             now,
             idle_since: now,
             behind_since: None,
+            delay: Delay::default(),
         }
     }
 
@@ -182,8 +193,28 @@ impl WorkerLoop {
             self.meter.core(self.start, &self.core.stats());
         }
         self.idle_since = Instant::now();
+        self.count_forwarded();
         self.meter.turn(self.start, self.idle_since, shell);
         alive
+    }
+
+    /// Packets take from the beginning of the turn that received them to the end of the one in which the
+    /// last of them left; what waited in the kernel before is not known.
+    fn count_forwarded(&mut self) {
+        let total = self.core.forwarded();
+        // A core that was begun again has forwarded less than the one before.
+        let fresh = total.checked_sub(self.delay.counted).unwrap_or(total);
+        self.delay.counted = total;
+        let (since, before) = self.delay.waiting.take().unwrap_or((self.start, 0));
+        let packets = before + fresh;
+        if packets == 0 {
+            return;
+        }
+        if self.port.has_unsent() {
+            self.delay.waiting = Some((since, packets));
+        } else {
+            self.meter.forwarded(since, self.idle_since, packets);
+        }
     }
 
     fn turn(&mut self) {

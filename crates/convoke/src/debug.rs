@@ -80,8 +80,15 @@ pub(crate) fn bundle(args: &BundleArgs, out: &mut impl Write) -> Result<(), Stri
                 Ok(calls) => gathered.add("calls.json", format!("{calls:#}\n")),
                 Err(error) => gathered.miss("calls.json", &error),
             }
+            match log(&url, &key) {
+                Ok(lines) => gathered.add("log.txt", lines),
+                Err(error) => gathered.miss("log.txt", &error),
+            }
         }
-        None => gathered.miss("calls.json", "no --key-file"),
+        None => {
+            gathered.miss("calls.json", "no --key-file");
+            gathered.miss("log.txt", "no --key-file");
+        }
     }
     gathered.write(&args.out, &redactor)?;
     let count = gathered.files.len();
@@ -107,12 +114,23 @@ fn kernel() -> String {
     KERNEL.iter().map(part).collect()
 }
 
-/// Calls that run, who is in them, and why each gets what it gets.
-fn calls(url: &str, key: &str) -> Result<Value, String> {
-    let get = |path: &str| match fetch(url, path, Some(key))? {
+fn get(url: &str, key: &str, path: &str) -> Result<Value, String> {
+    match fetch(url, path, Some(key))? {
         (200, body) => serde_json::from_str::<Value>(&body).map_err(|error| error.to_string()),
         (status, body) => Err(format!("{path}: {status} {body}")),
-    };
+    }
+}
+
+/// The last lines of the log.
+fn log(url: &str, key: &str) -> Result<String, String> {
+    let lines = get(url, key, "/log")?;
+    let lines = lines["value"].as_array().into_iter().flatten();
+    Ok(lines.map(|line| format!("{}\n", line.as_str().unwrap_or_default())).collect())
+}
+
+/// Calls that run, who is in them, and why each gets what it gets.
+fn calls(url: &str, key: &str) -> Result<Value, String> {
+    let get = |path: &str| get(url, key, path);
     let list = |value: &Value| value["value"].as_array().cloned().unwrap_or_default();
     let mut told = Vec::new();
     for call in list(&get("/calls/live")?).into_iter().take(CALLS) {

@@ -11,9 +11,12 @@ mod debug;
 mod dev;
 mod healthcheck;
 mod keyfile;
+mod log;
 mod reload;
 mod serve;
 mod token;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -13,10 +13,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError, OpenError, RawConfig, Source};
 use crate::dev::Dev;
-use crate::serve::{ServeError, control, filter};
+use crate::log::filter;
+use crate::serve::{ServeError, control};
 
 /// Keys that hold only after a restart; a section stands for all of its keys.
-pub(crate) const RESTART: [&str; 21] = [
+pub(crate) const RESTART: [&str; 23] = [
     "http.listen",
     "http.reuse_port",
     "http.metrics_listen",
@@ -38,6 +39,8 @@ pub(crate) const RESTART: [&str; 21] = [
     "limits.data_per_second",
     "limits.data_queue",
     "log.format",
+    "log.recent_lines",
+    "telemetry",
 ];
 
 /// Keys that may change, but not from nothing to something or back.
@@ -82,6 +85,7 @@ impl Reloader {
         let mut control = control(&config, self.dev.as_ref())?;
         let now = self.control.config();
         control.reloads = now.reloads.clone();
+        control.recent_log = now.recent_log.clone();
         if let Some(services) = &now.services {
             let dev = self.dev.as_ref().map(Dev::service).transpose()?;
             control.services = config.services.reopen(services, &config, dev)?;

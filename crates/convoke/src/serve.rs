@@ -3,7 +3,7 @@
 //! Owns: listeners, signals, and the order of starting and stopping.
 //! Never: knows what a call is; [`convoke::Server`] does.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
-use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Exit, ServeArgs};
-use crate::config::{Config, LogFormat, RawConfig, RawLog, Source};
+use crate::config::{Config, RawConfig, Source};
 use crate::dev::{self, Dev};
+use crate::log;
 use crate::reload::{Reloader, SetFilter};
 
 /// How long telling all participants may take at the end.
@@ -47,6 +47,9 @@ pub(crate) enum ServeError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Services(#[from] crate::config::OpenError),
+    #[cfg(feature = "otlp")]
+    #[error("`telemetry.otlp_endpoint`: {0}")]
+    Traces(String),
     #[error("a listener stopped")]
     ListenerStopped,
 }
@@ -82,12 +85,21 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, ServeError> {
         dev::adapt(&mut config);
     }
     let raw = source.parse()?;
-    let control = control(&config, dev.as_ref())?;
+    let mut control = control(&config, dev.as_ref())?;
     let tls = config.tls()?;
-    let set_filter = start_log(&config.log);
+    let log = log::start(&config.log, config.otlp_endpoint.as_deref())?;
+    let set_filter = log.set_filter;
+    control.recent_log = log.recent;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let start = Start { raw, tls, set_filter, dev };
-    runtime.block_on(serve(config, control, args, start))
+    let exit = runtime.block_on(serve(config, control, args, start));
+    // Spans end with whatever still holds them.
+    drop(runtime);
+    #[cfg(feature = "otlp")]
+    if let Some(traces) = log.traces {
+        traces.finish();
+    }
+    exit
 }
 
 /// The control plane's settings, services apart.
@@ -249,35 +261,6 @@ fn announce(url: &str) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(out, "convoke is ready at {url}")?;
     out.flush()
-}
-
-/// What is logged.
-pub(crate) fn filter(log: &RawLog) -> EnvFilter {
-    let level = &log.level.0;
-    // The WebRTC library warns of what every browser offers; only those who name it want that.
-    let quiet = if level.contains("str0m") { "" } else { "str0m=error," };
-    EnvFilter::new(format!("{quiet}{level}"))
-}
-
-fn start_log(log: &RawLog) -> SetFilter {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(log))
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    match log.format {
-        LogFormat::Human => {
-            let builder = builder.with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.init();
-            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
-        }
-        LogFormat::Json => {
-            let builder = builder.json().with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.init();
-            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
-        }
-    }
 }
 
 /// SIGTERM and SIGINT: stop.

@@ -104,6 +104,8 @@ async fn a_bundle_tells_how_the_server_is_and_no_secret() {
     assert_eq!(calls[0]["call"]["locator"], format!("groups/{GROUP}"));
     assert_eq!(calls[0]["participants"][0]["identity"], "alice");
     assert!(calls[0]["participants"][0]["explanation"].is_object(), "{calls}");
+    let log = &files["log.txt"];
+    assert!(log.contains("call begins") && log.contains("INFO"), "{log}");
     for (name, text) in &files {
         for secret in keys.iter().map(String::as_str).chain([&*token, "hidden-in-a-url"]) {
             assert!(!text.contains(secret), "{name} has a secret");
@@ -119,7 +121,7 @@ async fn a_bundle_tells_how_the_server_is_and_no_secret() {
     let said = bundle(&["--key-file", &key]);
     assert_eq!(said.code, 0, "{}", said.err);
     let files = self::files(Path::new(&out));
-    for missing in ["metrics.txt: ", "calls.json: "] {
+    for missing in ["metrics.txt: ", "calls.json: ", "log.txt: "] {
         assert!(files["missing.txt"].contains(missing), "{}", files["missing.txt"]);
     }
 }

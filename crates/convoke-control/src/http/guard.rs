@@ -12,7 +12,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use convoke_protocol::ErrorCode;
 
-use super::problem::Code;
 use crate::control::Inner;
 
 /// Where a request comes from, as its connection has it.
@@ -34,8 +33,8 @@ pub(super) async fn guard(
         return problem.into_response();
     }
     let response = next.run(request).await;
-    let wrong = [ErrorCode::TokenInvalid, ErrorCode::TokenMissing].map(|code| code.as_str());
-    if response.extensions().get::<Code>().is_some_and(|code| wrong.contains(&code.0)) {
+    let refusal = response.extensions().get::<ErrorCode>();
+    if matches!(refusal, Some(ErrorCode::TokenInvalid | ErrorCode::TokenMissing)) {
         let most = inner.config().limits.failures_per_minute;
         inner.wrong_tokens.spend(address, most, Instant::now());
     }

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use convoke_protocol::ErrorCode;
 use serde_json::json;
 
 /// A problem.
@@ -16,18 +17,23 @@ use serde_json::json;
 pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
+    /// Why a join or its like was refused, if it was that.
+    refusal: Option<ErrorCode>,
     detail: String,
     retry_after: Option<Duration>,
     header: Option<(HeaderName, &'static str)>,
 }
 
-/// The code of a response that is a problem, for what looks at it on its way out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Code(pub(crate) &'static str);
-
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None, header: None }
+        let detail = detail.into();
+        Self { status, code, refusal: None, detail, retry_after: None, header: None }
+    }
+
+    /// Of what agents are refused for too. What looks at the response on its way out finds the
+    /// [`ErrorCode`] among its extensions.
+    pub(crate) fn refused(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self { refusal: Some(code), ..Self::new(status, code.as_str(), detail) }
     }
 
     /// With a header that its status demands.
@@ -56,7 +62,9 @@ impl IntoResponse for Problem {
             "code": self.code,
         });
         let mut response = (self.status, Json(body)).into_response();
-        response.extensions_mut().insert(Code(self.code));
+        if let Some(code) = self.refusal {
+            response.extensions_mut().insert(code);
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -536,7 +536,7 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
         E::LimitExceeded | E::Busy | E::Draining => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let mut problem = Problem::new(status, refusal.code.as_str(), refusal.message());
+    let mut problem = Problem::refused(status, refusal.code, refusal.message());
     if status == StatusCode::UNAUTHORIZED {
         let challenge = match refusal.code {
             // Who shows nothing is told no error (RFC 6750 §3.1).

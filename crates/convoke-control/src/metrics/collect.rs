@@ -73,6 +73,7 @@ impl<S: Source> Collector for Collect<S> {
         control(&mut families, &self.source);
         let workers = self.source.workers();
         media(&mut families, &workers);
+        super::paths::collect(&mut families, &workers);
         relay(&mut families, &workers);
         super::data::collect(&mut families, self.source.counters(), &workers);
         super::operation::collect(&mut families, &self.source, &workers);

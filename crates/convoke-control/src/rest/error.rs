@@ -92,6 +92,8 @@ codes! {
     IncomingCallNotFound = NOT_FOUND,
     /// There is no such recording.
     RecordingNotFound = NOT_FOUND,
+    /// There is no such capture (any more).
+    CaptureNotFound = NOT_FOUND,
     /// No such call runs now.
     CallNotRunning = NOT_FOUND,
     /// There is no such webhook, or it has no such dead letter.
@@ -100,6 +102,8 @@ codes! {
     MethodNotAllowed = METHOD_NOT_ALLOWED,
     /// The call of this connection is not up yet.
     CallNotEstablished = CONFLICT,
+    /// The call is being captured.
+    CaptureRunning = CONFLICT,
     /// The participant is in the call, or being called into it.
     ParticipantAlreadyInCall = CONFLICT,
     /// `Repeatability-First-Sent` is too long ago: whether it was carried out is no longer known.

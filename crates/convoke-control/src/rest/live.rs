@@ -145,7 +145,7 @@ impl From<Presence> for ParticipantState {
 }
 
 /// The call, if it runs.
-fn find(inner: &Inner, id: &str) -> Result<Arc<Call>, ApiError> {
+pub(super) fn find(inner: &Inner, id: &str) -> Result<Arc<Call>, ApiError> {
     body::name(id, "id")?;
     let found = inner.calls.by_wire_id(id);
     found.ok_or_else(|| ApiError::new(Code::CallNotRunning, "no such call runs now"))

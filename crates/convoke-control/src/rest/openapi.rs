@@ -16,7 +16,7 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, Required, ResponseBuild
 
 use super::calling::{begin, within};
 use super::error::{Code, Shape};
-use super::{events, identities, live, records, reload, rooms, webhooks};
+use super::{captures, events, identities, live, log, records, reload, rooms, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -55,6 +55,12 @@ use super::{events, identities, live, records, reload, rooms, webhooks};
         webhooks::dead_letters,
         webhooks::replay,
         reload::reload,
+        log::recent,
+        captures::begin,
+        captures::list,
+        captures::show,
+        captures::file,
+        captures::stop,
         begin::create,
         begin::answer,
         begin::redirect,

@@ -223,6 +223,37 @@ async fn an_address_that_shows_many_wrong_tokens_is_not_heard_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn wrong_tokens_by_whip_and_whep_count_like_those_of_agents() {
+    let server = Server::with(|config| config.limits.failures_per_minute = 3).await;
+    let ask = async |path: &str, from: &str, token: Option<&str>| {
+        let path = format!("{path}/{}", GroupId::random());
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("x-forwarded-for", from), ("content-type", "application/sdp")];
+        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        let reply = server.request("POST", &path, &headers, "v=0").await;
+        (reply.status, reply.code())
+    };
+    let invalid = (401, "tokenInvalid".to_owned());
+    assert_eq!(ask("/whip", A, Some("nonsense")).await, invalid);
+    assert_eq!(ask("/whep", A, Some("nonsense")).await, invalid);
+    // One by a WebSocket: they are counted together.
+    let mut raw = agent_from(&server, A).await.unwrap();
+    let hello = json!({ "type": "hello", "protocol": 1, "token": "nonsense" });
+    expect_code(&raw.refused(hello).await, ErrorCode::TokenInvalid, Some("token"));
+    let good = server.token("alice");
+    let refused = (429, "tooManyFailures".to_owned());
+    for path in ["/whip", "/whep"] {
+        assert_eq!(ask(path, A, Some(&good)).await, refused, "even with a good one");
+    }
+    assert_eq!(refusal_for(&server, A).await.status, 429);
+    // A good token with a bad offer is no wrong token; and nobody else is turned away.
+    for _ in 0..5 {
+        assert_eq!(ask("/whip", B, Some(&good)).await, (422, "sdpInvalid".to_owned()));
+    }
+    assert_eq!(ask("/whip", B, None).await, (401, "tokenMissing".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_identity_may_join_only_so_often() {
     let server = Server::with(|config| config.limits.joins_per_minute = 3).await;
     let group = GroupId::random();

@@ -76,6 +76,80 @@ impl DropReason {
     }
 }
 
+/// Why a participant's transport failed; counted in [`Stats::failures`]. Who leaves, is removed or says
+/// goodbye has not failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum TransportFailure {
+    /// No connectivity check of the peer came (RFC 8445 §7.3): its network lets no UDP through, or
+    /// cannot reach the advertised addresses.
+    IceTimeout,
+    /// ICE was up, and the DTLS handshake was not over in time.
+    DtlsTimeout,
+    /// A message of the peer's handshake was refused, and no handshake was over in time.
+    DtlsRefused,
+    /// The peer's certificate is not the one of its SDP (RFC 8122 §6.2).
+    Fingerprint,
+    /// The peer ended DTLS before it was up.
+    ClosedEarly,
+    /// It was up, and nothing authenticated came for the media timeout (RFC 7675).
+    ConsentLost,
+}
+
+impl TransportFailure {
+    /// All of them, in the order of [`Stats::failures`].
+    pub const ALL: [Self; 6] = [
+        Self::IceTimeout,
+        Self::DtlsTimeout,
+        Self::DtlsRefused,
+        Self::Fingerprint,
+        Self::ClosedEarly,
+        Self::ConsentLost,
+    ];
+
+    /// The metric label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::IceTimeout => "ice_timeout",
+            Self::DtlsTimeout => "dtls_timeout",
+            Self::DtlsRefused => "dtls_refused",
+            Self::Fingerprint => "fingerprint",
+            Self::ClosedEarly => "closed_early",
+            Self::ConsentLost => "consent_lost",
+        }
+    }
+}
+
+/// The upper bounds of [`Stats::estimate_buckets`], in bit/s.
+pub const ESTIMATE_BUCKETS: [u64; 9] =
+    [100_000, 250_000, 500_000, 1_000_000, 2_000_000, 3_000_000, 5_000_000, 8_000_000, 16_000_000];
+
+/// Retransmission (RFC 4588).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Again {
+    /// Packets that came again from publishers, and were of use.
+    pub packets_in: u64,
+    /// Their bytes, as datagrams.
+    pub bytes_in: u64,
+    /// Packets sent again: those that were asked for, and older ones with which a path is probed.
+    pub packets_out: u64,
+    /// Their bytes, as datagrams.
+    pub bytes_out: u64,
+    /// Requests for them (RFC 4585 NACK) from subscribers whose path is estimated.
+    pub nacks: u64,
+}
+
+impl std::ops::AddAssign for Again {
+    fn add_assign(&mut self, other: Self) {
+        self.packets_in += other.packets_in;
+        self.bytes_in += other.bytes_in;
+        self.packets_out += other.packets_out;
+        self.bytes_out += other.bytes_out;
+        self.nacks += other.nacks;
+    }
+}
+
 /// Counters since the worker began, and gauges of now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -113,6 +187,17 @@ pub struct Stats {
     pub peer_panics: u64,
     /// Drops, in the order of [`DropReason::ALL`].
     pub drops: [u64; DropReason::ALL.len()],
+    /// Transports that failed, in the order of [`TransportFailure::ALL`].
+    pub failures: [u64; TransportFailure::ALL.len()],
+    /// Retransmission.
+    pub again: Again,
+    /// What subscribers' paths were estimated to carry, seen twice a second where there is video: at
+    /// most so much, and more than the bound before.
+    pub estimate_buckets: [u64; ESTIMATE_BUCKETS.len()],
+    /// How many estimates were seen.
+    pub estimate_count: u64,
+    /// Their sum, in bit/s.
+    pub estimate_sum_bps: u64,
     /// Rooms that are linked to other shards now.
     pub shards: u64,
     /// RTP packets from other shards, audio and video.
@@ -134,6 +219,21 @@ impl Stats {
         if let Some(count) = self.drops.get_mut(reason as usize) {
             *count += 1;
         }
+    }
+
+    pub(crate) fn count_failure(&mut self, failure: TransportFailure) {
+        if let Some(count) = self.failures.get_mut(failure as usize) {
+            *count += 1;
+        }
+    }
+
+    pub(crate) fn count_estimate(&mut self, bps: u64) {
+        let at = ESTIMATE_BUCKETS.iter().position(|bound| bps <= *bound);
+        if let Some(bucket) = at.and_then(|at| self.estimate_buckets.get_mut(at)) {
+            *bucket += 1;
+        }
+        self.estimate_count += 1;
+        self.estimate_sum_bps += bps;
     }
 
     pub(crate) fn count_relay_drop(&mut self, reason: RelayDrop) {

@@ -133,6 +133,7 @@ impl Room {
             }
             self.tell_ladders(io);
             self.next_round = Some(io.now + EVERY);
+            self.count_estimates(io);
         }
         for key in self.keys() {
             let due = self.participants.get(key).and_then(|p| p.quality.due);
@@ -151,6 +152,13 @@ impl Room {
             self.next_round = None;
         } else if let Some(next) = self.next_round {
             self.poll_quality_at(next);
+        }
+    }
+
+    fn count_estimates(&self, io: &mut Io<'_>) {
+        let estimates = self.participants.iter().filter_map(|(_, p)| p.quality.estimated_bps);
+        for bps in estimates {
+            io.stats.count_estimate(bps);
         }
     }
 

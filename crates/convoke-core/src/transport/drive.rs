@@ -260,7 +260,11 @@ impl Transport {
                 }
                 Ok(Output::Event(event)) => self.event(now, event, received),
                 // Of what went wrong the drain is told again.
-                Ok(Output::Timeout(_)) | Err(_) => return Next::Nothing,
+                Ok(Output::Timeout(_)) => return Next::Nothing,
+                Err(error) => {
+                    self.tally.gave_up(&error);
+                    return Next::Nothing;
+                }
             }
         }
     }
@@ -271,6 +275,7 @@ impl Transport {
         let written = ssrc.is_some_and(|ssrc| self.used_ssrcs.contains(&ssrc));
         if ssrc.is_some() && !written {
             self.timing.probing = now + PROBING;
+            self.tally.left(&transmit.contents);
         }
         let is_check = classify(&transmit.contents) == Class::Stun;
         let told = Pair {
@@ -339,7 +344,10 @@ impl Transport {
                     }
                 }
                 Ok(Output::Event(event)) => self.event(now, event, received),
-                Err(_) => return Health::Dead,
+                Err(error) => {
+                    self.tally.gave_up(&error);
+                    return Health::Dead;
+                }
             }
         }
     }

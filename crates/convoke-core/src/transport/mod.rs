@@ -20,6 +20,7 @@ mod negotiate;
 mod opened;
 mod paths;
 mod red;
+mod tally;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -195,6 +196,7 @@ pub(crate) struct Transport {
     pub(crate) heard: Instant,
     dead: bool,
     data: data::Channels,
+    tally: tally::Tally,
 }
 
 impl std::fmt::Debug for Transport {
@@ -262,7 +264,8 @@ impl Transport {
             }
             match self.rtc.handle_input(Input::Receive(now, receive)) {
                 // One datagram's error is that datagram's: what kills an Rtc shows in the drain.
-                Err(_) => {
+                Err(error) => {
+                    self.tally.refused(&error);
                     let _ = self.drain(now, out, received);
                     Health::Refused
                 }
@@ -282,6 +285,7 @@ impl Transport {
             if self.paths.heard(now, *pair, classify(bytes) == Class::Stun) {
                 self.on_another_network();
             }
+            self.tally.came(bytes);
         }
         self.ask_for_pictures(received);
         self.settle(handled)
@@ -335,6 +339,8 @@ impl Transport {
                 self.heard = now;
                 received.push(Received::Connected);
             }
+            Event::IceConnectionStateChange(state) => self.tally.ice(state),
+            Event::MediaEgressStats(stats) => self.tally.stats(&stats),
             Event::ChannelOpen(id, label) => self.channel_opened(id, &label, received),
             Event::ChannelClose(id) => self.channel_closed(id, received),
             Event::ChannelBufferedAmountLow(id) => self.channel_drained(id, received),

@@ -80,6 +80,7 @@ impl Transport {
             heard: now,
             dead: false,
             data: super::data::Channels::default(),
+            tally: super::tally::Tally::default(),
         };
         let answer = transport.accept_in_str0m(offer)?;
         transport.undeclare_streams();
@@ -131,6 +132,7 @@ impl Transport {
             }
         };
         self.read_lines(&offer)?;
+        self.learn_retransmission();
         self.touched = true;
         Ok(answer)
     }

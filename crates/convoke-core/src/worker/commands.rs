@@ -37,9 +37,10 @@ impl Worker {
     ) -> Result<Reply, CommandError> {
         match action {
             Action::Join(join) => self.join_or_close(now, room, join, out),
-            Action::CloseRoom { .. } | Action::Link { .. } | Action::Unlink { .. } => {
-                self.act_on_room(now, room, action, out)
-            }
+            Action::CloseRoom { .. }
+            | Action::Capture { .. }
+            | Action::Link { .. }
+            | Action::Unlink { .. } => self.act_on_room(now, room, action, out),
             Action::Leave { participant, reason } => {
                 if let Ok((room_key, key)) = self.find(room, participant) {
                     self.remove_participant(now, room_key, key, reason, out);
@@ -174,6 +175,7 @@ impl Worker {
     ) -> Result<Reply, CommandError> {
         match action {
             Action::Link { peer } => self.link(now, room, peer, out),
+            Action::Capture { capture } => self.set_capture(room, capture),
             Action::Unlink { peer, reason } => {
                 let key = self.room_keys.get(&room).copied();
                 if let Some(state) = key.and_then(|key| self.rooms.get_mut(key)) {

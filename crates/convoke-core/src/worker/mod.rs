@@ -23,6 +23,7 @@ macro_rules! io {
     };
 }
 
+mod capture;
 mod commands;
 
 use std::time::Instant;
@@ -31,8 +32,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{
-    DataStats, DropReason, Event, Input, LeaveReason, MediaKind, Outbox, Relay, RelayDrop, Stats,
-    TransportRole, TransportState, WorkerConfig,
+    Again, Capture, DataStats, DropReason, Event, Input, LeaveReason, MediaKind, Outbox, Relay,
+    RelayDrop, Stats, TransportRole, TransportState, WorkerConfig,
 };
 use crate::demux::{Class, Demux, Pair, Protocol, classify};
 use crate::entropy::{Entropy, Random};
@@ -78,6 +79,8 @@ pub struct Worker {
     /// When the present turn began, while something waits for its end.
     turn: Option<Instant>,
     shed: Shed,
+    /// By room key; none nearly always.
+    captures: FxHashMap<usize, Capture>,
 }
 
 impl Worker {
@@ -98,6 +101,7 @@ impl Worker {
             received: Vec::new(),
             turn: None,
             shed: Shed::Nothing,
+            captures: FxHashMap::default(),
         }
     }
 
@@ -109,7 +113,7 @@ impl Worker {
 
     /// Handles one input. `now` must not go back.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Outbox) {
-        let before = out.datagrams();
+        let (udp, tcp) = (out.transmits.len(), out.frames.len());
         match input {
             Input::Datagram { source, local, bytes } => {
                 self.stats.datagrams_in += 1;
@@ -127,7 +131,11 @@ impl Worker {
             Input::Relay(relay) => self.relayed(now, relay, out),
             Input::Timeout => self.end_turn(now, out),
         }
-        self.stats.datagrams_out += (out.datagrams() - before) as u64;
+        self.stats.datagrams_out += (out.datagrams() - udp - tcp) as u64;
+        if !self.captures.is_empty() {
+            self.capture_sent(now, &out.transmits, Protocol::Udp, udp);
+            self.capture_sent(now, &out.frames, Protocol::Tcp, tcp);
+        }
     }
 
     /// When [`Input::Timeout`] is due at the latest; in the past while a turn is open.
@@ -149,6 +157,7 @@ impl Worker {
             tracks: self.rooms.iter().map(|(_, room)| room.track_count() as u64).sum(),
             shards: self.rooms.iter().filter(|(_, room)| room.is_linked()).count() as u64,
             data: DataStats { channels: self.data_channels(), ..self.stats.data },
+            again: self.again(),
             ..self.stats
         }
     }
@@ -177,6 +186,22 @@ impl Worker {
         if !self.touched.is_empty() {
             self.turn.get_or_insert(now);
         }
+    }
+
+    /// RTP packets forwarded so far.
+    #[must_use]
+    pub fn forwarded(&self) -> u64 {
+        let [audio, video] = self.stats.rtp_out;
+        audio + video
+    }
+
+    /// Retransmission, of transports that are no more and of those that are.
+    fn again(&self) -> Again {
+        let mut all = self.stats.again;
+        for (_, seat) in &self.seats {
+            all += seat.transport.again();
+        }
+        all
     }
 
     fn data_channels(&self) -> u64 {
@@ -214,6 +239,9 @@ impl Worker {
         let health = seat.transport.receive(now, pair, bytes, out, &mut received);
         if health == Health::Refused {
             self.stats.count_drop(DropReason::Malformed);
+        }
+        if !self.captures.is_empty() {
+            self.capture_received(now, key, (pair.source, pair.local), bytes, &received);
         }
         self.heard(now, key, &mut received, out);
         self.received = received;
@@ -298,6 +326,11 @@ impl Worker {
                 _ => LeaveReason::MediaLost,
             };
             let (room, participant) = (seat.room, seat.participant);
+            if health == Health::Dead
+                && let Some(failure) = seat.transport.failure()
+            {
+                self.stats.count_failure(failure);
+            }
             self.remove_participant(now, room, participant, reason, out);
             return;
         }
@@ -447,6 +480,7 @@ impl Worker {
         let lost = seat.transport.heard + self.config.media_timeout;
         if lost <= now {
             let (room, participant) = (seat.room, seat.participant);
+            self.stats.count_failure(seat.transport.silence());
             return self.remove_participant(now, room, participant, LeaveReason::MediaLost, out);
         }
         let silent = seat.transport.heard + self.config.media_timeout / SILENCE_DIVISOR;
@@ -482,6 +516,7 @@ impl Worker {
     fn close_seat(&mut self, now: Instant, key: usize, out: &mut Outbox) {
         if let Some(mut seat) = self.seats.try_remove(key) {
             seat.transport.close(now, out);
+            self.stats.again += seat.transport.again();
         }
         close_tcp(self.demux.remove(key), out);
     }
@@ -499,6 +534,7 @@ impl Worker {
             && let Some(mut room) = self.rooms.try_remove(room_key)
         {
             room.close_links(&mut io!(self, now, out), reason);
+            self.captures.remove(&room_key);
             self.room_keys.remove(&room.id);
             out.events.push(Event::RoomClosed { room: room.id });
             if self.rooms.is_empty() && self.seats.is_empty() {

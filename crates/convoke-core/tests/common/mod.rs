@@ -169,6 +169,26 @@ impl World {
         peer
     }
 
+    /// Joins a peer that publishes nothing, both of whose offers were changed on their way.
+    pub fn join_with_offer(&mut self, id: u32, edit: impl Fn(&str) -> String) -> usize {
+        let (mut media, offers, local) = self.media(|_| {});
+        let edited = Offers {
+            send: offers.send.as_deref().map(&edit),
+            receive: offers.receive.as_deref().map(&edit),
+            ..offers.clone()
+        };
+        let request = self.request(id, &edited, Vec::new());
+        let Reply::Joined { send_answer, receive_answer, .. } =
+            self.command(Action::Join(request)).expect("joins")
+        else {
+            panic!("joined")
+        };
+        media
+            .accept_answers(self.now, send_answer.as_deref(), receive_answer.as_deref())
+            .expect("answers");
+        self.add(id, media, local, offers)
+    }
+
     /// A peer whose answers were accepted.
     pub fn add(
         &mut self,

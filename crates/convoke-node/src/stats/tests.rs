@@ -67,6 +67,17 @@ fn turns_are_published_as_they_are() {
 }
 
 #[test]
+fn what_is_forwarded_is_counted_with_the_time_that_it_took() {
+    let (block, mut meter, now) = setup();
+    meter.forwarded(now, now + Duration::from_micros(300), 5);
+    meter.forwarded(now, now + Duration::from_secs(1), 2);
+    let stats = block.read(now);
+    assert_eq!(stats.forward_buckets, [0, 0, 5, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(stats.forwarded, 7);
+    assert_eq!(stats.forward_time, Duration::from_micros(5 * 300 + 2_000_000));
+}
+
+#[test]
 fn load_is_of_people_work_and_new_rooms() {
     let (block, mut meter, now) = setup();
     assert_eq!(block.load(), 0);

@@ -71,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) drain: Duration,
     /// What is logged, and how.
     pub(crate) log: RawLog,
+    /// The collector of traces, if there is one.
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// One configured TURN server.
@@ -221,8 +223,25 @@ impl Config {
             keys: keys(&raw.tokens.keys, source)?,
             drain: raw.shutdown.drain,
             log: raw.log,
+            otlp_endpoint: otlp_endpoint(raw.telemetry.otlp_endpoint, source)?,
         })
     }
+}
+
+/// A collector's base URL, where this binary can speak to one.
+fn otlp_endpoint(endpoint: Option<String>, source: &Source) -> Result<Option<String>, ConfigError> {
+    let Some(endpoint) = endpoint else { return Ok(None) };
+    let expected = if cfg!(not(feature = "otlp")) {
+        "nothing: this binary was built without the feature `otlp` \
+         (cargo build --package convoke --features otlp)"
+    } else if !endpoint.starts_with("http://") || endpoint.len() == "http://".len() {
+        "the base URL of a collector such as \"http://127.0.0.1:4318\"; TLS to elsewhere is \
+         the collector's part"
+    } else {
+        return Ok(Some(endpoint));
+    };
+    let key = "telemetry.otlp_endpoint";
+    Err(wrong(source, key, format!("{endpoint:?}"), expected))
 }
 
 fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {
@@ -409,6 +428,7 @@ fn check_ranges(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> {
         ("media.socket_buffer", media.socket_buffer, 64 << 10, 1 << 30),
         ("limits.message", limits.message, 16 << 10, 16 << 20),
         ("services.request_body", services.request_body, 4 << 10, 16 << 20),
+        ("services.capture_size", services.capture_size, 64 << 10, 1 << 30),
         ("limits.sdp", limits.sdp, 4 << 10, 16 << 20),
         ("limits.queue", limits.queue, 64 << 10, 1 << 30),
         ("limits.data_payload", limits.data_payload, 1, DATA_PAYLOAD_BYTES_MAX),
@@ -450,6 +470,7 @@ fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> 
         ("calling.callback_retry_for", calling.callback_retry_for, Duration::ZERO, DAY),
         ("calling.callback_timeout", calling.callback_timeout, Duration::from_millis(100), DAY),
         ("services.clock_window", services.clock_window, Duration::from_secs(10), DAY),
+        ("services.capture_time", services.capture_time, Duration::ZERO, DAY),
         ("calls.resume_grace", calls.resume_grace, Duration::ZERO, DAY),
         ("calls.lobby_timeout", calls.lobby_timeout, Duration::from_secs(1), DAY),
         ("calls.lobby_hold", calls.lobby_hold, Duration::ZERO, Duration::from_secs(3600)),

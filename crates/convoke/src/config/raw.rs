@@ -53,6 +53,7 @@ pub(crate) struct RawConfig {
     pub(crate) limits: RawLimits,
     pub(crate) shutdown: RawShutdown,
     pub(crate) log: RawLog,
+    pub(crate) telemetry: RawTelemetry,
 }
 
 section! {
@@ -219,6 +220,11 @@ section! {
         request_body: Size = Size(256 << 10),
         room_participants: usize = 1_000,
         page: usize = 100,
+        #[serde(with = "units::text")]
+        capture_time: Duration = Duration::from_secs(300),
+        #[serde(with = "units::text")]
+        capture_size: Size = Size(16 << 20),
+        capture_payloads: bool = false,
     }
 }
 
@@ -364,6 +370,15 @@ section! {
         format: LogFormat = LogFormat::Human,
         #[serde(with = "units::text")]
         level: LogLevel = LogLevel("info".to_owned()),
+        recent_lines: usize = 2_000,
+    }
+}
+
+section! {
+    /// `[telemetry]`
+    RawTelemetry {
+        #[serde(with = "units::text")]
+        otlp_endpoint: Option<String> = None,
     }
 }
 

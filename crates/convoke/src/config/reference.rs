@@ -10,7 +10,7 @@ use std::path::Path;
 use super::EXAMPLE;
 use super::raw::{
     RawCalling, RawCalls, RawConfig, RawHttp, RawLimits, RawLog, RawMedia, RawServices,
-    RawShutdown, RawStore, RawTokens, RawTurn, RawWebhooks,
+    RawShutdown, RawStore, RawTelemetry, RawTokens, RawTurn, RawWebhooks,
 };
 use crate::reload::{RESTART, THERE_OR_NOT};
 
@@ -36,7 +36,7 @@ of them at their defaults; `convoke config check FILE` says what is wrong with y
 ";
 
 /// Each section with its keys and their types.
-const SECTIONS: [(&str, &[(&str, &str)]); 12] = [
+const SECTIONS: [(&str, &[(&str, &str)]); 13] = [
     ("http", RawHttp::KEYS),
     ("media", RawMedia::KEYS),
     ("tokens", RawTokens::KEYS),
@@ -49,6 +49,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 12] = [
     ("limits", RawLimits::KEYS),
     ("shutdown", RawShutdown::KEYS),
     ("log", RawLog::KEYS),
+    ("telemetry", RawTelemetry::KEYS),
 ];
 
 /// What a reader is told of a type.

@@ -123,6 +123,7 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
             toml::Value::String(size) if size.ends_with("iB") => text("768KiB"),
             toml::Value::String(name) if name.is_empty() => text("a name"),
             toml::Value::String(_) => text("47s"),
+            toml::Value::Boolean(value) => toml::Value::Boolean(!value),
             other => panic!("{key}: say another value than {other}"),
         },
     }
@@ -130,12 +131,13 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
 
 #[test]
 fn every_key_is_read() {
-    let tls = ["http.tls_certificate_file", "http.tls_key_file"];
+    // Read together below, and not in every build.
+    let apart = ["http.tls_certificate_file", "http.tls_key_file", "telemetry.otlp_endpoint"];
     let before = format!("{:?}", load("").expect("defaults"));
     for (section, table) in defaults() {
         for (key, value) in table.as_table().expect("a section") {
             let name = format!("{section}.{key}");
-            if tls.contains(&name.as_str()) {
+            if apart.contains(&name.as_str()) {
                 continue;
             }
             let mut one = toml::Table::new();
@@ -240,6 +242,8 @@ fn wrong_values_name_key_value_and_expectation() {
         ("[media]\ntimeout = \"2days\"", ["`media.timeout`", "2days", "to 1day"]),
         ("[media]\ncommand_queue = 0", ["command_queue", "0", "from 2"]),
         ("[limits]\ndata_payload = \"61KiB\"", ["`limits.data_payload`", "61KiB", "to 60KiB"]),
+        ("[services]\ncapture_size = \"1KiB\"", ["`services.capture_size`", "1KiB", "from 64KiB"]),
+        ("[services]\ncapture_time = \"2days\"", ["`services.capture_time`", "2days", "1day"]),
         ("[limits]\ndata_queue = \"1KiB\"", ["`limits.data_queue`", "1KiB", "from 64KiB"]),
         ("[calls]\naudio_slots = 17", ["calls.audio_slots", "17", "`limits.audio_slots`"]),
         ("[log]\nformat = \"xml\"", ["`log.format`", "xml", "\"human\", \"json\""]),
@@ -297,4 +301,18 @@ fn it_is_waited_for_agents_where_a_webhook_is_told() {
     assert!(error.contains("calls.agent_wait") && error.contains("2m"), "{error}");
     let error = load(&format!("{hook}format = \"xml\"")).expect_err("no format").to_string();
     assert!(error.contains("eventGrid"), "{error}");
+}
+
+#[test]
+fn a_collector_is_refused_where_it_cannot_be_spoken_to() {
+    let text = |url: &str| format!("[telemetry]\notlp_endpoint = {url:?}");
+    if cfg!(feature = "otlp") {
+        let config = load(&text("http://127.0.0.1:4318")).expect("good");
+        assert_eq!(config.otlp_endpoint.as_deref(), Some("http://127.0.0.1:4318"));
+        refused(&text("127.0.0.1:4318"), &["`telemetry.otlp_endpoint`", "http://127.0.0.1:4318"]);
+    } else {
+        let words = ["`telemetry.otlp_endpoint`", "feature `otlp`", "test.toml:2: "];
+        refused(&text("http://127.0.0.1:4318"), &words);
+    }
+    assert_eq!(load("").expect("good").otlp_endpoint, None);
 }
