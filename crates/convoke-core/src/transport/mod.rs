@@ -20,6 +20,7 @@ mod negotiate;
 mod opened;
 mod paths;
 mod red;
+mod requests;
 mod tally;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -197,6 +198,8 @@ pub(crate) struct Transport {
     dead: bool,
     data: data::Channels,
     tally: tally::Tally,
+    /// What it asked for again.
+    requests: requests::Requests,
 }
 
 impl std::fmt::Debug for Transport {
@@ -252,6 +255,11 @@ impl Transport {
             return Health::Dead;
         }
         let (sent, heard, before) = (out.datagrams(), received.len(), opened::opened());
+        let is_rtcp = classify(bytes) == Class::Rtp && rtp_ssrc(bytes).is_none();
+        if is_rtcp {
+            self.requests.begin(now, bytes);
+            opened::sift(std::mem::take(&mut self.requests));
+        }
         let handled = catch_unwind(AssertUnwindSafe(|| {
             let Ok(receive) = Receive::new(protocol(pair), pair.source, pair.local, bytes) else {
                 return Health::Refused;
@@ -272,12 +280,15 @@ impl Transport {
                 Ok(()) => self.drain(now, out, received),
             }
         }));
+        if is_rtcp && let Some(requests) = opened::sifted() {
+            self.requests = requests;
+        }
         // Only what was authenticated shows that the peer lives: a STUN request that was answered
         // (RFC 7675 consent), RTCP that was decrypted, or what media and data came of it. Some of what
         // is heard comes of time alone.
         let shows = match classify(bytes) {
             Class::Stun => out.datagrams() > sent,
-            Class::Rtp if rtp_ssrc(bytes).is_none() => opened::opened() != before,
+            Class::Rtp if is_rtcp => opened::opened() != before,
             _ => received.iter().skip(heard).any(Received::is_of_the_peer),
         };
         if shows {
@@ -340,7 +351,12 @@ impl Transport {
                 received.push(Received::Connected);
             }
             Event::IceConnectionStateChange(state) => self.tally.ice(state),
-            Event::MediaEgressStats(stats) => self.tally.stats(&stats),
+            Event::MediaEgressStats(stats) => {
+                self.tally.stats(&stats);
+                if let Some(rtt) = stats.rtt {
+                    self.requests.set_rtt(rtt);
+                }
+            }
             Event::ChannelOpen(id, label) => self.channel_opened(id, &label, received),
             Event::ChannelClose(id) => self.channel_closed(id, received),
             Event::ChannelBufferedAmountLow(id) => self.channel_drained(id, received),

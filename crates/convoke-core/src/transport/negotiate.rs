@@ -81,6 +81,7 @@ impl Transport {
             dead: false,
             data: super::data::Channels::default(),
             tally: super::tally::Tally::default(),
+            requests: super::requests::Requests::default(),
         };
         let answer = transport.accept_in_str0m(offer)?;
         transport.undeclare_streams();

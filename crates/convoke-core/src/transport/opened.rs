@@ -1,23 +1,37 @@
 //! Whether a datagram was truly the peer's: SRTP ciphers that count what they opened.
 //!
-//! Owns: the wrapping of str0m's ciphers.
-//! Never: sees what is in a packet; changes what a cipher does.
+//! Owns: the wrapping of str0m's ciphers; that what they opened of RTCP is sifted ([`super::requests`]).
+//! Never: changes what a cipher does.
 //!
 //! str0m does not say whether an RTCP packet was authenticated, and a peer may send nothing else for as long
 //! as it only watches: libnice, which GStreamer uses, checks no consent (RFC 7675) unless told to. What a
 //! cipher opened was authenticated: by its tag, or by the HMAC that str0m verifies before it decrypts.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use str0m::crypto::{
     AeadAes128GcmCipher, AeadAes256GcmCipher, Aes128CmSha1_80Cipher, CryptoError, SrtpProvider,
     SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80,
 };
 
+use super::requests::Requests;
+
 thread_local! {
     /// What was opened on this thread. A transport is handled on one thread at a time, and opens what it
     /// is handed before it returns.
     static OPENED: Cell<u64> = const { Cell::new(0) };
+    /// By whom RTCP is sifted that is opened on this thread now.
+    static SIFTER: RefCell<Option<Requests>> = const { RefCell::new(None) };
+}
+
+/// What is opened until [`sifted`] is RTCP of the peer that made these requests.
+pub(super) fn sift(requests: Requests) {
+    SIFTER.set(Some(requests));
+}
+
+/// Ends what [`sift`] began.
+pub(super) fn sifted() -> Option<Requests> {
+    SIFTER.take()
 }
 
 /// How many packets were opened on this thread.
@@ -25,9 +39,14 @@ pub(super) fn opened() -> u64 {
     OPENED.get()
 }
 
-fn note<T>(result: Result<T, CryptoError>) -> Result<T, CryptoError> {
+fn note<T>(result: Result<T, CryptoError>, opened: &mut [u8]) -> Result<T, CryptoError> {
     if result.is_ok() {
         OPENED.set(OPENED.get().wrapping_add(1));
+        SIFTER.with_borrow_mut(|requests| {
+            if let Some(requests) = requests {
+                requests.sift(opened);
+            }
+        });
     }
     result
 }
@@ -89,7 +108,8 @@ macro_rules! counting {
                 $($open_name: $open_type,)*
                 output: &mut [u8],
             ) -> Result<$opened, CryptoError> {
-                note(self.0.decrypt($($open_name,)* output))
+                let result = self.0.decrypt($($open_name,)* &mut *output);
+                note(result, output)
             }
         }
     };
