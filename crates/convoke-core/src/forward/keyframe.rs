@@ -12,11 +12,10 @@ const DOUBLINGS_MAX: u32 = 3;
 const UNANSWERED: u32 = 2;
 /// In this time
 const BUSY_SPAN: Duration = Duration::from_secs(10);
-/// so many requests may be answered before the interval is doubled,
-const BUSY_AFTER: usize = 2;
-/// and so many before it is so again: each viewer that loses packets is served at the cost of all, and
-/// on a path that is full every keyframe makes the next loss.
-const ANSWERED_MAX: usize = 10;
+/// so many requests may go before the interval is doubled, and twice as many before it is so again:
+/// where many viewers lose packets, each would be served at the cost of all.
+const BUSY_AFTER: usize = 5;
+const SENT_MAX: usize = 2 * BUSY_AFTER;
 
 /// Whom requests go to, and how often at most.
 #[derive(Debug, Clone, Copy)]
@@ -31,12 +30,9 @@ pub(crate) enum Pace {
 /// One source's budget.
 #[derive(Debug, Default)]
 pub(crate) struct Keyframes {
-    /// When the last request went.
-    sent: Option<Instant>,
-    /// When the latest answers came, newest first.
-    answered: [Option<Instant>; ANSWERED_MAX],
+    /// When the latest requests went, newest first.
+    sent: [Option<Instant>; SENT_MAX],
     wanted: bool,
-    /// Requests that went since the last keyframe began.
     unanswered: u32,
 }
 
@@ -52,20 +48,17 @@ impl Keyframes {
         if !(self.wanted || waiting) || self.next(now, pace).is_some_and(|at| at > now) {
             return false;
         }
-        self.unanswered = self.unanswered.saturating_add(1);
-        self.sent = Some(now);
+        self.unanswered = if self.last_sent().is_some() { self.unanswered + 1 } else { 0 };
+        self.sent.rotate_right(1);
+        if let Some(newest) = self.sent.first_mut() {
+            *newest = Some(now);
+        }
         self.wanted = false;
         true
     }
 
     /// A keyframe began.
-    pub(crate) fn arrived(&mut self, now: Instant) {
-        if self.unanswered > 0 {
-            self.answered.rotate_right(1);
-            if let Some(newest) = self.answered.first_mut() {
-                *newest = Some(now);
-            }
-        }
+    pub(crate) fn arrived(&mut self) {
         self.wanted = false;
         self.unanswered = 0;
     }
@@ -80,18 +73,17 @@ impl Keyframes {
     pub(crate) fn next(&self, now: Instant, pace: Pace) -> Option<Instant> {
         let interval = match pace {
             Pace::Publisher(interval) => interval,
-            Pace::Home(interval) => return self.sent.map(|at| at + interval),
+            Pace::Home(interval) => return self.last_sent().map(|at| at + interval),
         };
-        let recent = |at: &&Instant| now.saturating_duration_since(**at) < BUSY_SPAN;
-        let answered = || self.answered.iter().flatten().filter(recent).count();
-        let busy =
-            |answered| u32::from(answered >= BUSY_AFTER) + u32::from(answered >= ANSWERED_MAX);
-        let doublings = match self.unanswered {
-            0 => busy(answered()),
-            unanswered => unanswered,
-        };
-        let wait = interval * (1 << doublings.min(DOUBLINGS_MAX));
-        self.sent.map(|at| at + wait)
+        let recent = |sent: &&Instant| now.saturating_duration_since(**sent) < BUSY_SPAN;
+        let busy = self.sent.iter().flatten().filter(recent).count() / BUSY_AFTER;
+        let busy = u32::try_from(busy).unwrap_or(0);
+        let wait = interval * (1 << self.unanswered.max(busy).min(DOUBLINGS_MAX));
+        self.last_sent().map(|at| at + wait)
+    }
+
+    fn last_sent(&self) -> Option<Instant> {
+        self.sent.first().copied().flatten()
     }
 
     /// Whether several requests on end brought no keyframe.

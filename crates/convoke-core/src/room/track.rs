@@ -343,7 +343,7 @@ impl Track {
         }
         let keyframe = info.starts_keyframe() && newest;
         if keyframe {
-            encoding.keyframes.arrived(now);
+            encoding.keyframes.arrived();
         }
         let reordered = keyframe && !mirrored && self.sort_encodings();
         Some(heard(Some(info), reordered))
