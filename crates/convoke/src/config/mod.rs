@@ -47,9 +47,9 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// The files of its certificate and key, if it speaks TLS.
     tls: Option<[PathBuf; 2]>,
-    /// Where metrics are.
     /// Whether another server may listen there too, and take over.
     pub(crate) reuse_port: bool,
+    /// Where metrics are.
     pub(crate) metrics_listen: Option<SocketAddr>,
     /// For the media node.
     pub(crate) node: NodeConfig,
