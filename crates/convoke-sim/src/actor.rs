@@ -35,6 +35,8 @@ pub(crate) struct Watched {
     pub(crate) ssrc: Option<u32>,
     /// When the layer changed while the track stayed.
     pub(crate) layer_changes: Vec<Instant>,
+    /// Those of size: a frame rate that changes is hardly noticed.
+    pub(crate) size_changes: Vec<Instant>,
     layer: Option<Layer>,
     /// Which layer was told when.
     told: Vec<(Instant, Layer)>,
@@ -110,6 +112,9 @@ impl Watched {
         let stays = is.assigned == was.assigned && is.assigned.is_some();
         if stays && is.layer.is_some() && self.layer.is_some() && is.layer != self.layer {
             self.layer_changes.push(now);
+            if is.layer.map(|layer| layer.spatial) != self.layer.map(|layer| layer.spatial) {
+                self.size_changes.push(now);
+            }
         }
         if self.layer != is.layer {
             self.told.extend(is.layer.map(|layer| (now, layer)));
@@ -123,10 +128,10 @@ impl Watched {
         self.told.iter().skip(first).filter(move |(at, _)| *at <= to).map(|(_, layer)| *layer)
     }
 
-    /// The most changes of layer in any minute after `from`.
-    pub(crate) fn layer_changes_a_minute(&self, from: Instant) -> usize {
+    /// The most changes of size in any minute after `from`.
+    pub(crate) fn size_changes_a_minute(&self, from: Instant) -> usize {
         let late: Vec<Instant> =
-            self.layer_changes.iter().copied().filter(|at| *at >= from).collect();
+            self.size_changes.iter().copied().filter(|at| *at >= from).collect();
         let within = |start: &Instant| {
             let end = *start + Duration::from_secs(60);
             late.iter().filter(|at| (*start..end).contains(*at)).count()
@@ -204,6 +209,7 @@ impl Live {
                     changed: now,
                     ssrc: None,
                     layer_changes: Vec::new(),
+                    size_changes: Vec::new(),
                     layer: slot.layer,
                     told: slot.layer.map(|layer| (now, layer)).into_iter().collect(),
                     keyframe_asked: None,

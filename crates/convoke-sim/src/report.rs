@@ -70,8 +70,8 @@ pub struct Report {
     pub freezes: u64,
     /// Changes of layer in all slots while the track stayed.
     pub layer_changes: u64,
-    /// The most of one slot in any minute, once the call had settled.
-    pub layer_changes_a_minute: usize,
+    /// The most changes of size of one slot in any minute, once the call had settled.
+    pub size_changes_a_minute: usize,
     /// The share of the narrowest downlink's capacity that was used since then: the least.
     pub utilisation: Option<f64>,
     /// The greatest distance of a participant's sound and picture, in milliseconds.
@@ -129,7 +129,7 @@ impl Report {
             self.utilisation.map_or("   -".to_owned(), |used| format!("{:3.0}%", used * 100.0));
         format!(
             "{:<28} seed {:<6} {:>5.1}s {:>6} in {:>7} out {:>6} lost {:>5.1} fps {:>3} freezes \
-             {:>2} layers/min {used} used {:>5.1} ms skew {:>4} keys delay {:>5.1}/{:>6.1} ms \
+             {:>2} sizes/min {used} used {:>5.1} ms skew {:>4} keys delay {:>5.1}/{:>6.1} ms \
              first {:>6.0} ms {}",
             self.scenario,
             self.seed,
@@ -139,7 +139,7 @@ impl Report {
             self.link_lost,
             self.frame_rate,
             self.freezes,
-            self.layer_changes_a_minute,
+            self.size_changes_a_minute,
             self.skew_ms,
             self.keyframe_requests,
             self.delay_ms_p50,

@@ -317,7 +317,7 @@ pub struct Bounds {
     pub freezes: Option<u64>,
     /// The longest of them.
     pub longest_freeze: Option<Duration>,
-    /// Changes of one slot's layer in any minute, from `settled` on.
+    /// Changes of one slot's size in any minute, from `settled` on (see `allocate.md`, 3).
     pub switches: usize,
     /// The share of audio packets of each slot that must come, from `settled` on.
     pub audio: Option<f64>,
@@ -343,7 +343,7 @@ impl Default for Bounds {
             settled: Duration::from_secs(8),
             freezes: None,
             longest_freeze: None,
-            switches: 6,
+            switches: 8,
             audio: None,
             skew: Duration::from_millis(40),
             utilisation: None,

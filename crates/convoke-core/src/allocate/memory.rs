@@ -28,8 +28,10 @@ const DWELL: Duration = Duration::from_secs(2);
 const MINUTE: Duration = Duration::from_secs(60);
 /// A climb may follow this many switches in a minute,
 const CLIMB_AFTER_MAX: usize = 3;
-/// or one more, if it shows a picture where there was none, or the path is clearly another.
-const RELIEF_AFTER_MAX: usize = 4;
+/// or one more, if it shows a picture where there was none,
+const RESUME_AFTER_MAX: usize = 4;
+/// or this many, if the path is clearly another.
+const RELIEF_AFTER_MAX: usize = 6;
 /// A fall that follows this many switches in a minute goes to the lowest rung at once.
 const FALL_FAR_AFTER: usize = 4;
 
@@ -125,7 +127,7 @@ impl Memory {
             waits.into_iter().flatten().fold(now, Instant::max)
         };
         let hold = self.hold(resumes);
-        let switches = if resumes { RELIEF_AFTER_MAX } else { CLIMB_AFTER_MAX };
+        let switches = if resumes { RESUME_AFTER_MAX } else { CLIMB_AFTER_MAX };
         let normally = after(held_since(needed_bps)?, hold, switches);
         // Half as much again as what once was too much: it is no longer the same path.
         let relief_bps = needed_bps.max(self.overload_bps.saturating_add(self.overload_bps / 2));

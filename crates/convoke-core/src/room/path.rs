@@ -9,10 +9,14 @@
 //! sent counts only if packets are lost or delayed. If they are not, for long enough to have shown it,
 //! the estimator is told to begin anew from what is carried.
 //!
+//! What is carried is all that was sent, padding included: where an estimator stays below what windows
+//! of probing showed to do no harm, what they showed is believed for some seconds.
+//!
 //! The other way round: an estimator that hears nothing, or nothing that matches what it still
 //! remembers to have sent, keeps its last estimate however bad the path has become. So silence about
 //! packets that were sent is read as congestion: half is believed, and half of it again each second.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Loss above this, in the last second, is congestion.
@@ -39,6 +43,10 @@ const FEEDBACK_AFTER: Duration = Duration::from_millis(400);
 const HALVED_EVERY: Duration = Duration::from_secs(1);
 /// And not to less than this, in bit/s: sound, and something to be answered.
 const DEAF_BPS: u64 = 100_000;
+/// What was carried, padding included, is measured over so long.
+const CARRIED_OVER: Duration = Duration::from_millis(900);
+/// And is believed for so long, while the path stays clean.
+const CARRIED_FOR: Duration = Duration::from_secs(4);
 /// In bytes: less than this between two reports leaves nothing to be said about.
 const SENT_MIN: u64 = 1_500;
 
@@ -60,6 +68,10 @@ pub(super) struct Path {
     unanswered: Option<Duration>,
     /// What is believed at most, in bit/s, and how long nothing was heard when it was halved last.
     deaf: Option<(u64, Duration)>,
+    /// When so many bytes had been sent, since the path became clean: the last [`CARRIED_OVER`].
+    marks: VecDeque<(Instant, u64)>,
+    /// In bit/s, the most that was carried without harm, and when that was.
+    carried: Option<(u64, Instant)>,
 }
 
 impl Path {
@@ -93,6 +105,37 @@ impl Path {
         {
             self.least = Some((rtt, now));
         }
+        self.carry(now);
+    }
+
+    /// Measures what the path carries, by what was sent in all: padding that did no harm shows as
+    /// well as media what there is room for.
+    fn carry(&mut self, now: Instant) {
+        if !self.is_clean(now) {
+            self.marks.clear();
+            self.carried = None;
+            return;
+        }
+        while self.marks.len() >= 2
+            && self
+                .marks
+                .get(1)
+                .is_some_and(|(at, _)| now.saturating_duration_since(*at) >= CARRIED_OVER)
+        {
+            self.marks.pop_front();
+        }
+        self.marks.push_back((now, self.sent_bytes));
+        let Some((at, bytes)) = self.marks.front() else { return };
+        let over = now.saturating_duration_since(*at);
+        if over < CARRIED_OVER {
+            return;
+        }
+        let bits = u128::from(self.sent_bytes.saturating_sub(*bytes)) * 8_000;
+        let bps = u64::try_from(bits / over.as_millis().max(1)).unwrap_or(u64::MAX);
+        let holds = |(most, at): &(u64, Instant)| {
+            *most > bps && now.saturating_duration_since(*at) < CARRIED_FOR
+        };
+        self.carried = self.carried.filter(holds).or(Some((bps, now)));
     }
 
     /// Whether what is sent now is carried without loss or queue.
@@ -130,7 +173,8 @@ impl Path {
         } else {
             self.harmless_since.get_or_insert(now);
         }
-        estimate_bps.max(spent_bps * FLUCTUATION / 100)
+        let carried = self.carried.map_or(0, |(bps, _)| bps);
+        estimate_bps.max(spent_bps * FLUCTUATION / 100).max(carried)
     }
 
     /// What is believed at most while nothing is heard of what is sent at `spent_bps`.
@@ -184,6 +228,35 @@ mod tests {
         path.report(start + 1_100 * MS, (Some(20 * MS), Some(0.0)), 0);
         assert!(path.is_to_reset(start + 1_100 * MS));
         assert!(!path.is_to_reset(start + 1_200 * MS), "once");
+    }
+
+    /// Reports each 300 ms of a path that carries `bps`; what is believed of an estimate of 230 kbit/s.
+    fn carries(path: &mut Path, from: Instant, reports: u32, bps: u64, rtt: Duration) -> u64 {
+        let mut sent = path.sent_bytes;
+        let mut believed = 0;
+        for at in 1..=reports {
+            let now = from + 300 * MS * at;
+            sent += bps * 3 / 80;
+            path.report(now, (Some(rtt), Some(0.0)), sent);
+            believed = path.believe(now, 230 * K, 200 * K);
+        }
+        believed
+    }
+
+    #[test]
+    fn padding_that_did_no_harm_is_believed_until_there_is_a_queue() {
+        let start = Instant::now();
+        let mut path = Path::default();
+        path.report(start, (Some(20 * MS), Some(0.0)), 0);
+        assert_eq!(carries(&mut path, start, 3, 280 * K, 25 * MS), 280 * K);
+        let quiet = start + 900 * MS;
+        assert_eq!(carries(&mut path, quiet, 12, 200 * K, 20 * MS), 280 * K, "for some seconds");
+        let later = quiet + Duration::from_millis(3_600);
+        assert_eq!(carries(&mut path, later, 6, 200 * K, 20 * MS), 230 * K, "not for ever");
+        let again = later + Duration::from_secs(2);
+        assert_eq!(carries(&mut path, again, 6, 280 * K, 20 * MS), 280 * K);
+        let queue = again + Duration::from_secs(2);
+        assert_eq!(carries(&mut path, queue, 2, 280 * K, 90 * MS), 230 * K, "a queue");
     }
 
     #[test]

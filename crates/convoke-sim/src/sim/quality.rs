@@ -208,8 +208,8 @@ impl Sim {
             let mark = self.quality.marks.get(&(who, generation, index)).copied();
             let mut seen = Seen::of(slot, mark.unwrap_or_default(), settled);
             seen.freezes.retain(|(at, lasted)| !self.is_as_told(live, index, *at, *lasted));
-            self.report.layer_changes_a_minute =
-                self.report.layer_changes_a_minute.max(seen.layer_changes);
+            self.report.size_changes_a_minute =
+                self.report.size_changes_a_minute.max(seen.size_changes);
             let name = format!("actor {who}, {:?} slot {}", slot.kind, slot.index);
             faults.extend(seen.faults(&bounds, slot.kind).map(|fault| format!("{name}: {fault}")));
         }
@@ -289,7 +289,7 @@ struct Seen {
     early_markers: u64,
     /// When each was over, and how long it lasted.
     freezes: Vec<(Instant, Duration)>,
-    layer_changes: usize,
+    size_changes: usize,
     /// The share of packets that came.
     came: Option<f64>,
 }
@@ -303,7 +303,7 @@ impl Seen {
         Self {
             early_markers: report.early_markers.saturating_sub(2 * (report.shown.resizes + 1)),
             freezes: log.filter(|(at, _)| *at >= settled).copied().collect(),
-            layer_changes: slot.layer_changes_a_minute(settled),
+            size_changes: slot.size_changes_a_minute(settled),
             came: (came > 0).then(|| came as f64 / (came + missing) as f64),
         }
     }
@@ -331,8 +331,8 @@ impl Seen {
                 format!("it froze for {longest:?}"),
             ),
             (
-                self.layer_changes > bounds.switches,
-                format!("its layer changed {} times in a minute", self.layer_changes),
+                self.size_changes > bounds.switches,
+                format!("its size changed {} times in a minute", self.size_changes),
             ),
             (
                 audio.is_some_and(|came| bounds.audio.is_some_and(|least| came < least)),
