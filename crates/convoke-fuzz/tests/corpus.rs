@@ -1,7 +1,26 @@
 //! The committed corpus, replayed. A crash that was found once stays found.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+thread_local! {
+    /// Panics on this thread, those that the core survives among them.
+    static PANICS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Lets panics be counted as they are under libFuzzer: there each one counts.
+fn count_panics() {
+    static COUNTED: Once = Once::new();
+    COUNTED.call_once(|| {
+        let shown = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICS.set(PANICS.get() + 1);
+            shown(panic);
+        }));
+    });
+}
 
 /// The seeds of a target: name and bytes.
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -16,6 +35,11 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
 
 /// Each seed; and as many mutations of each as `FUZZ_MUTATIONS` says, none if it says nothing.
 fn replay(target: &str, body: impl Fn(&[u8])) {
+    count_panics();
+    let body = |bytes: &[u8]| {
+        body(bytes);
+        assert_eq!(PANICS.get(), 0, "a panic that was survived");
+    };
     let mutations = std::env::var("FUZZ_MUTATIONS").map_or(0, |text| text.parse().unwrap());
     for (name, bytes) in corpus(target) {
         // Shown only if the body panics.

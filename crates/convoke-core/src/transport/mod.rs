@@ -19,6 +19,7 @@ mod egress;
 mod negotiate;
 mod opened;
 mod paths;
+mod payload_types;
 mod red;
 mod requests;
 mod tally;
@@ -200,6 +201,7 @@ pub(crate) struct Transport {
     tally: tally::Tally,
     /// What it asked for again.
     requests: requests::Requests,
+    payload_types: payload_types::PayloadTypes,
 }
 
 impl std::fmt::Debug for Transport {

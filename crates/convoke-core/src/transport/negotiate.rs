@@ -59,7 +59,10 @@ impl Transport {
         credentials: (String, String),
         settings: Settings<'_>,
     ) -> Result<(Self, String), NegotiateError> {
-        let offer = CheckedOffer::new(offer, settings)?;
+        let text = offer;
+        let offer = CheckedOffer::new(text, settings)?;
+        let payload_types =
+            read_payload_types(super::payload_types::PayloadTypes::default(), text)?;
         let rtc =
             catch_unwind(AssertUnwindSafe(|| build(now, role, &offer, &credentials, settings)))
                 .map_err(|_| NegotiateError::Internal("building a transport panicked".into()))??;
@@ -82,6 +85,7 @@ impl Transport {
             data: super::data::Channels::default(),
             tally: super::tally::Tally::default(),
             requests: super::requests::Requests::default(),
+            payload_types,
         };
         let answer = transport.accept_in_str0m(offer)?;
         transport.undeclare_streams();
@@ -100,12 +104,15 @@ impl Transport {
         if self.dead {
             return Err(offer_error("this transport is closed; join again"));
         }
-        let offer = CheckedOffer::new(offer, settings)?;
+        let text = offer;
+        let offer = CheckedOffer::new(text, settings)?;
+        let payload_types = read_payload_types(self.payload_types.clone(), text)?;
         let before = self.rtc.direct_api().local_ice_credentials();
         self.declare_streams();
         let answer = self.accept_in_str0m(offer);
         self.undeclare_streams();
         let answer = answer?;
+        self.payload_types = payload_types;
         let after = self.rtc.direct_api().local_ice_credentials();
         if after == before {
             return Ok(self.rewrite(&answer, None));
@@ -432,8 +439,22 @@ fn read_mids(text: &str) -> Result<Vec<(Mid, MediaKind)>, NegotiateError> {
     Ok(mids)
 }
 
+/// What the payload types of an offer mean, beside those of earlier ones.
+fn read_payload_types(
+    mut types: super::payload_types::PayloadTypes,
+    offer: &str,
+) -> Result<super::payload_types::PayloadTypes, NegotiateError> {
+    types.read(offer).map_err(|number| {
+        offer_error(format!(
+            "payload type {number} means two things: give each codec one number, in all m-lines and \
+             for as long as the connection lives (RFC 9143 §9.1)"
+        ))
+    })?;
+    Ok(types)
+}
+
 /// The lines of each media section.
-fn sections(text: &str) -> impl Iterator<Item = impl Iterator<Item = &str>> {
+pub(super) fn sections(text: &str) -> impl Iterator<Item = impl Iterator<Item = &str>> {
     text.split("\nm=").skip(1).map(|section| section.lines().map(str::trim_end))
 }
 
