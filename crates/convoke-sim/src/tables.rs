@@ -83,7 +83,15 @@ const ROW: Network = Network {
 /// Two simulcast cameras, a viewer behind this network, and one on a clean network beside it.
 pub static NETWORKS: [Network; 20] = [
     Network { name: "net-clean", estimate: Some(1_500_000), ..ROW },
-    Network { name: "net-loss-1", link: lossy(0.01), audio: Some(0.98), ..ROW },
+    // A packet that is lost with its first repetition costs a moment.
+    Network {
+        name: "net-loss-1",
+        link: lossy(0.01),
+        audio: Some(0.98),
+        freezes: Some(1),
+        longest_freeze_ms: Some(400),
+        ..ROW
+    },
     Network { name: "net-loss-5", link: lossy(0.05), audio: Some(0.93), freezes: None, ..ROW },
     Network {
         name: "net-loss-20",
@@ -93,7 +101,8 @@ pub static NETWORKS: [Network; 20] = [
         heights: None,
         ..ROW
     },
-    Network { name: "net-burst-1", link: bursty(6_000), audio: Some(0.97), freezes: None, ..ROW },
+    // One burst more than the mean is a hundredth of all sound.
+    Network { name: "net-burst-1", link: bursty(6_000), audio: Some(0.95), freezes: None, ..ROW },
     Network {
         name: "net-burst-5",
         link: bursty(1_200),

@@ -33,22 +33,26 @@ pub(crate) struct Keyframes {
     /// When the latest requests went, newest first.
     sent: [Option<Instant>; SENT_MAX],
     wanted: bool,
+    /// Whether the latest was not answered yet.
+    open: bool,
+    /// Repetitions since the last answer.
     unanswered: u32,
 }
 
 impl Keyframes {
     /// Someone needs a keyframe. True if the request is to be sent now.
-    pub(crate) fn request(&mut self, now: Instant, pace: Pace) -> bool {
+    pub(crate) fn request(&mut self, now: Instant, pace: Pace, waiting: bool) -> bool {
         self.wanted = true;
-        self.poll(now, pace, false)
+        self.poll(now, pace, waiting)
     }
 
-    /// Whether a request is to be sent now; `waiting` says that someone waits for a keyframe.
+    /// Whether a request is to be sent now; `waiting` says that someone has no picture without.
     pub(crate) fn poll(&mut self, now: Instant, pace: Pace, waiting: bool) -> bool {
-        if !(self.wanted || waiting) || self.next(now, pace).is_some_and(|at| at > now) {
+        if !(self.wanted || waiting) || self.next(now, pace, waiting).is_some_and(|at| at > now) {
             return false;
         }
-        self.unanswered = if self.last_sent().is_some() { self.unanswered + 1 } else { 0 };
+        self.unanswered += u32::from(self.open);
+        self.open = true;
         self.sent.rotate_right(1);
         if let Some(newest) = self.sent.first_mut() {
             *newest = Some(now);
@@ -60,6 +64,7 @@ impl Keyframes {
     /// A keyframe began.
     pub(crate) fn arrived(&mut self) {
         self.wanted = false;
+        self.open = false;
         self.unanswered = 0;
     }
 
@@ -69,15 +74,16 @@ impl Keyframes {
         self.unanswered = 0;
     }
 
-    /// When a request may be sent again; `None` if at once.
-    pub(crate) fn next(&self, now: Instant, pace: Pace) -> Option<Instant> {
+    /// When a request may be sent again; `None` if at once. That many ask makes nobody wait who has
+    /// no picture at all.
+    pub(crate) fn next(&self, now: Instant, pace: Pace, waiting: bool) -> Option<Instant> {
         let interval = match pace {
             Pace::Publisher(interval) => interval,
             Pace::Home(interval) => return self.last_sent().map(|at| at + interval),
         };
         let recent = |sent: &&Instant| now.saturating_duration_since(**sent) < BUSY_SPAN;
         let busy = self.sent.iter().flatten().filter(recent).count() / BUSY_AFTER;
-        let busy = u32::try_from(busy).unwrap_or(0);
+        let busy = u32::try_from(busy).unwrap_or(0) * u32::from(!waiting);
         let wait = interval * (1 << self.unanswered.max(busy).min(DOUBLINGS_MAX));
         self.last_sent().map(|at| at + wait)
     }

@@ -341,14 +341,14 @@ fn the_budget_keeps_what_it_cannot_send_yet() {
     let pace = Pace::Publisher(500 * MS);
     let start = Instant::now();
     let mut budget = Keyframes::default();
-    assert!(budget.request(start, pace), "A's");
+    assert!(budget.request(start, pace, false), "A's");
     budget.arrived();
-    assert!(!budget.request(start + 100 * MS, pace), "B's, inside the interval");
+    assert!(!budget.request(start + 100 * MS, pace, false), "B's, inside the interval");
     assert!(!budget.poll(start + 499 * MS, pace, false));
     assert!(budget.poll(start + 500 * MS, pace, false), "kept, and sent when it ends");
     // One that begins after the request satisfies it.
     budget.arrived();
-    assert!(!budget.request(start + 600 * MS, pace));
+    assert!(!budget.request(start + 600 * MS, pace, false));
     budget.arrived();
     assert!(!budget.poll(start + 2_000 * MS, pace, false));
 }
@@ -358,12 +358,49 @@ fn unanswered_requests_are_repeated_ever_less_often() {
     let pace = Pace::Publisher(500 * MS);
     let start = Instant::now();
     let mut budget = Keyframes::default();
-    assert!(budget.request(start, pace));
+    assert!(budget.request(start, pace, false));
     let sent: Vec<u32> =
         (1..20_000).filter(|ms| budget.poll(start + *ms * MS, pace, true)).collect();
     assert_eq!(sent, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500]);
     budget.arrived();
     assert!(budget.poll(start + 20_001 * MS, pace, true), "answered: the interval is short again");
+}
+
+/// What was answered before does not make a request's first repetition wait longer.
+#[test]
+fn the_first_repetition_follows_after_the_interval_each_time() {
+    let pace = Pace::Publisher(500 * MS);
+    let start = Instant::now();
+    let mut budget = Keyframes::default();
+    for round in 0..4 {
+        let start = start + round * 20_000 * MS;
+        assert!(budget.request(start, pace, false));
+        let sent: Vec<u32> =
+            (1..3_000).filter(|ms| budget.poll(start + *ms * MS, pace, true)).collect();
+        assert_eq!(sent, [500, 1_500]);
+        budget.arrived();
+    }
+}
+
+/// Viewers who lose packets ask all the time; who has no picture does not wait for them.
+#[test]
+fn who_has_no_picture_does_not_wait_because_many_ask() {
+    let pace = Pace::Publisher(500 * MS);
+    let mut now = Instant::now();
+    let mut budget = Keyframes::default();
+    for _ in 0..10_000 {
+        if budget.request(now, pace, false) {
+            budget.arrived();
+        }
+        now += MS;
+    }
+    while !budget.request(now, pace, false) {
+        now += MS;
+    }
+    budget.arrived();
+    assert!(!budget.poll(now + 1_000 * MS, pace, false), "who asks waits");
+    assert!(!budget.poll(now + 499 * MS, pace, true));
+    assert!(budget.poll(now + 500 * MS, pace, true), "who has nothing does not");
 }
 
 /// The budget is kept where the publisher is: a request that is not repeated to there is forgotten
@@ -384,7 +421,7 @@ fn requests_that_a_silent_source_could_not_hear_do_not_count_as_refused() {
     let pace = Pace::Publisher(500 * MS);
     let start = Instant::now();
     let mut budget = Keyframes::default();
-    assert!(budget.request(start, pace));
+    assert!(budget.request(start, pace, false));
     let sent = (1..4_000).filter(|ms| budget.poll(start + *ms * MS, pace, true)).count();
     assert_eq!(sent, 3, "the last at 3.5 s: the next would be at 7.5 s");
     budget.returned();
@@ -399,7 +436,7 @@ fn a_source_that_is_asked_all_the_time_is_asked_less_often() {
     let mut budget = Keyframes::default();
     let mut sent = Vec::new();
     for ms in 0..30_000 {
-        if budget.request(start + ms * MS, pace) {
+        if budget.request(start + ms * MS, pace, false) {
             sent.push(ms);
             budget.arrived();
         }
@@ -409,9 +446,9 @@ fn a_source_that_is_asked_all_the_time_is_asked_less_often() {
     assert!(longest <= Some(2_000), "{longest:?}");
     // After a quiet time it is as it was.
     let later = start + 60_000 * MS;
-    assert!(budget.request(later, pace));
+    assert!(budget.request(later, pace, false));
     budget.arrived();
-    assert!(!budget.request(later + 499 * MS, pace));
+    assert!(!budget.request(later + 499 * MS, pace, false));
     assert!(budget.poll(later + 500 * MS, pace, false));
 }
 

@@ -17,11 +17,18 @@ impl Room {
         let Some(slot) = participant.slots.iter().find(|slot| slot.line == line) else { return };
         let Some(track) = slot.forwarder.sending().or(slot.assigned) else { return };
         let layer = slot.forwarder.layer(track).or(slot.allocated);
-        self.request_keyframe(io, track, layer.map_or(0, |layer| layer.spatial));
+        self.request_keyframe(io, track, layer.map_or(0, |layer| layer.spatial), false);
     }
 
-    /// Asks a track's publisher for a keyframe of a spatial layer, within its encoding's budget.
-    pub(super) fn request_keyframe(&mut self, io: &mut Io<'_>, track: usize, spatial: u8) {
+    /// Asks a track's publisher for a keyframe of a spatial layer, within its encoding's budget;
+    /// `waiting` says that somebody waits for it to be switched to.
+    pub(super) fn request_keyframe(
+        &mut self,
+        io: &mut Io<'_>,
+        track: usize,
+        spatial: u8,
+        waiting: bool,
+    ) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         if state.source.kind() == MediaKind::Audio || state.muted {
             return;
@@ -34,9 +41,9 @@ impl Room {
         let index = state.encoding_of(spatial);
         let pace = state.keyframe_pace(io.keyframe_interval);
         let Some(encoding) = state.encodings.get_mut(index) else { return };
-        let send = encoding.keyframes.request(io.now, pace);
+        let send = encoding.keyframes.request(io.now, pace, waiting);
         // Sent or kept, it is looked at again when the interval ends.
-        let again = encoding.keyframes.next(io.now, pace).unwrap_or(io.now);
+        let again = encoding.keyframes.next(io.now, pace, waiting).unwrap_or(io.now);
         self.poll_keyframes_at(again);
         if send {
             self.send_keyframe_request(io, track, index);
@@ -81,7 +88,7 @@ impl Room {
                     continue;
                 }
                 let send = encoding.keyframes.poll(io.now, pace, waiting);
-                let again = encoding.keyframes.next(io.now, pace);
+                let again = encoding.keyframes.next(io.now, pace, waiting);
                 self.poll_keyframes_at(again.unwrap_or(io.now));
                 if send {
                     self.send_keyframe_request(io, key, at);
@@ -136,7 +143,7 @@ impl Room {
             }
         };
         for (track, spatial) in waits {
-            self.request_keyframe(io, track, spatial);
+            self.request_keyframe(io, track, spatial, true);
         }
     }
 }

@@ -556,7 +556,7 @@ impl Room {
             let slot = self.slot(subscription.participant, subscription.slot);
             let waits = slot.and_then(|slot| slot.forwarder.waits_for_keyframe(track));
             if let Some(spatial) = waits {
-                self.request_keyframe(io, track, spatial);
+                self.request_keyframe(io, track, spatial, true);
             }
             let unallocated = self
                 .slot(subscription.participant, subscription.slot)

@@ -281,7 +281,7 @@ impl Room {
             self.raise_demand(io, track, upstream);
         }
         for (track, spatial) in waits {
-            self.request_keyframe(io, track, spatial);
+            self.request_keyframe(io, track, spatial, true);
         }
         if let Some(due) = due {
             self.poll_quality_at(due);

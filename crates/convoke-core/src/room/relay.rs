@@ -312,7 +312,7 @@ impl Room {
     /// Someone on another shard needs a keyframe.
     pub(super) fn keyframe_wanted_by(&mut self, io: &mut Io<'_>, track: TrackId, spatial: u8) {
         if let Some(key) = self.own_track(io, track) {
-            self.request_keyframe(io, key, spatial);
+            self.request_keyframe(io, key, spatial, false);
         }
     }
 
