@@ -12,6 +12,7 @@ mod media;
 mod paths;
 mod peer;
 mod span;
+mod stun;
 mod tcp;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

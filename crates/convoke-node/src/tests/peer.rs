@@ -149,7 +149,8 @@ impl Peer {
                 frames[index].send(&transmit.contents);
                 continue;
             }
-            socket.send_to(&transmit.contents, self.nat.unwrap_or(transmit.destination)).unwrap();
+            // From loopback no way leads elsewhere: such candidates are tried in vain.
+            let _ = socket.send_to(&transmit.contents, self.nat.unwrap_or(transmit.destination));
         }
         while let Some(event) = self.media.poll_event() {
             match event {
