@@ -144,14 +144,18 @@ fn every_key_is_read() {
             let mut one = toml::Table::new();
             let mut inner = toml::Table::new();
             inner.insert(key.clone(), another(&name, value));
-            // Of no use without the port.
-            let with_tcp = name.starts_with("media.tcp_");
-            let tcp = with_tcp.then_some("[media]\ntcp = \"127.0.0.1:7882\"");
-            if with_tcp {
-                inner.insert("tcp".to_owned(), toml::Value::String("127.0.0.1:7882".to_owned()));
+            // Of no use without the port, or the server.
+            let with = match name.as_str() {
+                "media.stun_interval" => Some(("stun_server", "203.0.113.9:3478")),
+                of_tcp if of_tcp.starts_with("media.tcp_") => Some(("tcp", "127.0.0.1:7882")),
+                _ => None,
+            };
+            let mut before = before.clone();
+            if let Some((key, value)) = with {
+                inner.insert(key.to_owned(), toml::Value::String(value.to_owned()));
+                let alone = format!("[media]\n{key} = \"{value}\"");
+                before = format!("{:?}", load(&alone).expect("valid"));
             }
-            let before =
-                tcp.map_or(before.clone(), |tcp| format!("{:?}", load(tcp).expect("valid")));
             one.insert(section.clone(), toml::Value::Table(inner));
             let after = load(&one.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_ne!(format!("{after:?}"), before, "{name} changes nothing");

@@ -116,7 +116,10 @@ impl Text for StunServer {
     fn parse(text: &str) -> Option<Self> {
         let port = |text: &str| text.parse().ok().filter(|port| *port != 0);
         if let Ok(SocketAddr::V6(address)) = text.parse() {
-            return Some(Self { host: address.ip().to_string(), port: port(&address.port().to_string())? });
+            return Some(Self {
+                host: address.ip().to_string(),
+                port: port(&address.port().to_string())?,
+            });
         }
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         if let Ok(ip) = bare.parse::<IpAddr>() {
