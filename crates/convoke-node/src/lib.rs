@@ -47,6 +47,8 @@ pub use handle::{Handle, Joined, Place};
 pub use node::Node;
 pub use stats::{FORWARD_BUCKETS, TURN_BUCKETS, WorkerStats};
 pub use stun::{StunOutcome, StunStats};
+#[doc(hidden)] // For fuzzing.
+pub use tcp::Framing;
 pub use tcp::{TcpEnd, TcpStats};
 
 #[cfg(test)]

@@ -46,6 +46,16 @@ impl Peer {
         slots: usize,
     ) -> (Self, JoinRequest) {
         let sockets = [socket(bind.parse().unwrap()), socket(bind.parse().unwrap())];
+        Self::with_sockets(sockets, participant, publish, slots)
+    }
+
+    /// One that sends from these.
+    pub(super) fn with_sockets(
+        sockets: [UdpSocket; 2],
+        participant: ParticipantId,
+        publish: bool,
+        slots: usize,
+    ) -> (Self, JoinRequest) {
         let now = Instant::now();
         let locals = sockets.each_ref().map(|s| s.local_addr().unwrap());
         let [send, receive] = locals;
@@ -167,7 +177,7 @@ impl Peer {
     }
 }
 
-fn socket(bind: IpAddr) -> UdpSocket {
+pub(super) fn socket(bind: IpAddr) -> UdpSocket {
     let socket = UdpSocket::bind((bind, 0)).unwrap();
     socket.set_nonblocking(true).unwrap();
     socket
