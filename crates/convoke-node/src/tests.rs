@@ -15,6 +15,7 @@ mod peer;
 mod span;
 mod stun;
 mod tcp;
+mod tcp_paths;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Longer than anything here takes on a loaded machine.

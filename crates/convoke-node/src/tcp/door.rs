@@ -33,6 +33,8 @@ const BACKLOG: i32 = 1_024;
 const PAUSE: Duration = Duration::from_millis(200);
 /// A peer that is silent for so long is asked by the kernel whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// And again, three times in all: a connection whose client went on by another one is free after that.
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// So many bytes may wait in the kernel beside what is under way, so that what a slow peer does not take
 /// waits in the connection's own queue, where old media can be dropped.
 #[cfg(target_os = "linux")]
@@ -178,11 +180,15 @@ impl Greeting {
     }
 }
 
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_AGAIN).with_retries(3)
+}
+
 /// What they are for is said where they are named. A connection works without them.
 fn set_options(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    let _ = socket.set_tcp_keepalive(&keepalive());
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
 }
