@@ -11,6 +11,7 @@ mod data;
 mod families;
 mod operation;
 mod paths;
+mod stun;
 mod tcp;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

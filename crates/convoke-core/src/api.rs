@@ -695,6 +695,8 @@ pub struct WorkerConfig {
     /// Those that go into answers as passive TCP candidates (RFC 6544 §4.5), which clients prefer less.
     /// None: media comes by UDP only.
     pub tcp_candidates: Vec<SocketAddr>,
+    /// Further addresses of which peers are told; see [`Reflexive`].
+    pub reflexive: Reflexive,
     /// The worker's number among those of its node. It stands in every ICE user name fragment, so that a
     /// TCP port of all workers can tell whose a connection is: [`crate::addressed_worker`].
     pub index: u8,
@@ -705,6 +707,17 @@ pub struct WorkerConfig {
     pub media_timeout: Duration,
     /// The smallest time between two keyframe requests toward one publisher's track.
     pub keyframe_interval: Duration,
+}
+
+/// Addresses that a NAT before the node was seen to give its sockets. They go into answers as host
+/// candidates after the node's own, and nowhere else: what is sent to them arrives at one of
+/// [`WorkerConfig::candidates`] (or [`WorkerConfig::tcp_candidates`]), which must have one of the same family.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reflexive {
+    /// Those of the UDP socket.
+    pub udp: Vec<SocketAddr>,
+    /// Those of the TCP port.
+    pub tcp: Vec<SocketAddr>,
 }
 
 /// Bounds. At the bound a command is refused with [`CommandError::Limit`].
@@ -753,6 +766,7 @@ impl WorkerConfig {
         Self {
             candidates,
             tcp_candidates: Vec::new(),
+            reflexive: Reflexive::default(),
             index: 0,
             limits: Limits::default(),
             media_timeout: Duration::from_secs(30),

@@ -39,10 +39,11 @@ pub use api::{
     DataEvent, DataLimits, DataMessage, DataStats, DropReason, ESTIMATE_BUCKETS,
     EncodingDeclaration, EncodingDemand, EncodingExplanation, Event, Explanation, Input,
     JoinRequest, Ladder, LadderRung, Layer, LeaveReason, Limits, MediaKind, Outbox,
-    ParticipantView, Permissions, Relay, RelayDrop, RelayMessage, RelayPacket, Reliability, Reply,
-    RoomChange, SPATIAL_LAYERS_MAX, Show, SlotExplanation, SlotReason, SlotState, SlotView,
-    SlotWish, Snapshot, Source, Stats, TrackDeclaration, TrackExplanation, TrackView, Transmit,
-    TransportFailure, TransportRole, TransportState, WantedLayers, Withheld, WorkerConfig,
+    ParticipantView, Permissions, Reflexive, Relay, RelayDrop, RelayMessage, RelayPacket,
+    Reliability, Reply, RoomChange, SPATIAL_LAYERS_MAX, Show, SlotExplanation, SlotReason,
+    SlotState, SlotView, SlotWish, Snapshot, Source, Stats, TrackDeclaration, TrackExplanation,
+    TrackView, Transmit, TransportFailure, TransportRole, TransportState, WantedLayers, Withheld,
+    WorkerConfig,
 };
 pub use demux::is_spoken;
 pub use entropy::Entropy;

@@ -23,6 +23,9 @@ fn main() -> std::io::Result<()> {
     for (name, text) in http_sdp() {
         fs::write(corpus.join("http_sdp").join(name), text)?;
     }
+    for (name, bytes) in tcp_frames() {
+        fs::write(corpus.join("tcp_frames").join(name), bytes)?;
+    }
     for (name, flags, sdp) in offers() {
         let bytes = [&[flags], sdp.as_bytes()].concat();
         fs::write(corpus.join("sdp_offer").join(name), bytes)?;
@@ -515,5 +518,41 @@ fn http_sdp() -> Vec<(&'static str, String)> {
         ("bad-fragment-candidate", "Fa=candidate:1 1 udp 0 x 9 typ host\r\n".to_owned()),
         ("bad-fragment-two-ufrags", format!("F{FRAGMENT}a=ice-ufrag:EsAx\r\n")),
         ("bad-fragment-text", "Fhello".to_owned()),
+    ]
+}
+
+/// A frame (RFC 4571 §2).
+fn frame(datagram: &[u8]) -> Vec<u8> {
+    [&(datagram.len() as u16).to_be_bytes(), datagram].concat()
+}
+
+/// The first byte says in which pieces the rest comes.
+fn tcp_frames() -> Vec<(&'static str, Vec<u8>)> {
+    let check = |user: &str| stun(1, &[(6, user.as_bytes()), (0x24, &[1, 2, 3, 4]), (8, &[7; 20])]);
+    let first = frame(&check("AAxxxxxxxx:peer"));
+    let media = frame(&rtp(96, 7, &[9; 1_100]));
+    let whole = [&first[..], &frame(&[22, 254, 253]), &media, &frame(&[]), &media].concat();
+    let in_pieces = |how: u8, stream: &[u8]| [&[how], stream].concat();
+    let large = |bytes: usize| frame(&[&[128][..], &vec![0; bytes - 1]].concat());
+    vec![
+        ("good-check", in_pieces(0, &first)),
+        ("good-call", in_pieces(255, &whole)),
+        ("good-call-byte-by-byte", in_pieces(0, &whole)),
+        ("good-null-packets-first", in_pieces(3, &[&[0; 64][..], &whole].concat())),
+        ("good-half-a-frame-behind", in_pieces(7, &whole[..whole.len() - 500])),
+        ("good-half-a-length-behind", in_pieces(2, &[&first[..], &[4]].concat())),
+        ("good-last-worker", in_pieces(9, &frame(&check("D/xxxxxxxx:peer")))),
+        ("good-largest", in_pieces(64, &[&first[..], &large(2_000)].concat())),
+        ("bad-empty", Vec::new()),
+        ("bad-null-packets-alone", in_pieces(1, &[0; 300])),
+        ("bad-half-a-check", in_pieces(4, &first[..first.len() - 1])),
+        ("bad-http", in_pieces(16, b"GET / HTTP/1.1\r\nHost: sfu.example.com\r\n\r\n")),
+        ("bad-tls", in_pieces(16, &[&[22, 3, 1, 2, 0, 1][..], &[0; 512]].concat())),
+        ("bad-media-first", in_pieces(8, &[&media[..], &first].concat())),
+        ("bad-no-user-name", in_pieces(8, &frame(&stun(1, &[(0x24, &[1, 2, 3, 4])])))),
+        ("bad-short-user-name", in_pieces(8, &frame(&check("A:b")))),
+        ("bad-too-large", in_pieces(64, &[&first[..], &large(2_001)].concat())),
+        ("bad-largest-length", in_pieces(5, &[&first[..], &[255; 300]].concat())),
+        ("bad-nothing-that-is-spoken", in_pieces(6, &[&first[..], &frame(&[255; 40])].concat())),
     ]
 }

@@ -13,6 +13,7 @@ mod datagrams;
 mod http_sdp;
 mod offer;
 mod signalling;
+mod tcp_frames;
 mod world;
 
 pub use data::data;
@@ -20,3 +21,4 @@ pub use datagrams::{Record, datagrams, write_records};
 pub use http_sdp::{http_sdp, http_sdp_taken};
 pub use offer::{offers_joined, sdp_offer};
 pub use signalling::signalling;
+pub use tcp_frames::{tcp_frames, tcp_frames_taken};

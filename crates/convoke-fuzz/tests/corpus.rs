@@ -105,6 +105,16 @@ fn http_sdp() {
     }
 }
 
+#[test]
+fn tcp_frames() {
+    replay("tcp_frames", convoke_fuzz::tcp_frames);
+    for (name, bytes) in corpus("tcp_frames") {
+        let taken = convoke_fuzz::tcp_frames_taken(&bytes);
+        assert!(!name.starts_with("good-") || taken, "{name} is refused");
+        assert!(!name.starts_with("bad-") || !taken, "{name} is taken");
+    }
+}
+
 /// Seeds that are worth something: what browsers offer is accepted, what is wrong is not.
 #[test]
 fn offers_are_judged_rightly() {

@@ -1,14 +1,15 @@
 //! Which advertised address a datagram was meant for, and which address an answer leaves from.
 //!
 //! Owns: the mapping between the bound socket and the candidates, both ways.
-//! Never: tells an address that was not configured; guesses interfaces.
+//! Never: tells an address that was not configured, but for that of the route outwards where that is asked
+//! for.
 //!
 //! The core thinks in advertised addresses (candidates) only. Behind NAT those are not this host's
 //! own, so an answer's source is then the address that the peer's datagrams came to (learned per
 //! peer). Called by `port` for every batch and every send.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use crate::error::StartError;
 
@@ -38,8 +39,29 @@ pub(crate) fn advertised(bind: IpAddr, advertise: &[IpAddr]) -> Result<Vec<IpAdd
     Ok(told)
 }
 
+/// The addresses that a wildcard socket's datagrams toward `far`, or anywhere, leave from, by the routing
+/// table. Nothing is sent.
+pub(crate) fn outward(bind: IpAddr, far: Option<IpAddr>) -> Vec<IpAddr> {
+    let anywhere: [IpAddr; 2] =
+        [Ipv4Addr::new(192, 0, 2, 1).into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()];
+    let families = anywhere.into_iter().filter(|ip| serves(bind, *ip));
+    let source = |any: IpAddr| {
+        let far = far.filter(|far| far.is_ipv4() == any.is_ipv4()).unwrap_or(any);
+        let own: IpAddr = match far {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((own, 0)).ok()?;
+        socket.connect((far, 9)).ok()?;
+        let ip = socket.local_addr().ok()?.ip();
+        let is_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        (!ip.is_unspecified() && !is_local).then_some(ip)
+    };
+    families.filter_map(source).collect()
+}
+
 /// `::` hears both families, everything else its own.
-fn serves(bind: IpAddr, ip: IpAddr) -> bool {
+pub(crate) fn serves(bind: IpAddr, ip: IpAddr) -> bool {
     bind.is_ipv4() == ip.is_ipv4() || (bind.is_ipv6() && bind.is_unspecified())
 }
 
@@ -78,6 +100,19 @@ impl AddressMap {
     /// The candidates, in the order of configuration.
     pub(crate) fn candidates(&self) -> Vec<SocketAddr> {
         self.candidates.iter().map(|c| c.addr).collect()
+    }
+
+    /// What a NAT before this host is asked about: each address of this host that is told, or else, for each
+    /// family, the one that the kernel sends from.
+    pub(crate) fn asks(&self) -> Vec<SocketAddr> {
+        let mut asks = Vec::new();
+        for is_ipv4 in [true, false] {
+            let of_family = || self.candidates.iter().filter(|c| c.addr.is_ipv4() == is_ipv4);
+            let own: Vec<SocketAddr> = of_family().filter(|c| c.own).map(|c| c.addr).collect();
+            let any = of_family().next().map(|c| c.addr).filter(|_| own.is_empty());
+            asks.extend(own.into_iter().chain(any));
+        }
+        asks
     }
 
     /// The candidate that a datagram from `source` to `destination` was sent to. `None`: it cannot

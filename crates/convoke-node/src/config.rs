@@ -22,7 +22,8 @@ pub struct NodeConfig {
     /// The first worker's UDP port; worker `n` takes `port + n`. 0 = any free ports.
     pub port: u16,
     /// The addresses that clients are told (candidates), instead of `bind`; needed behind NAT or
-    /// in Docker, and when `bind` is a wildcard.
+    /// in Docker, and when `bind` is a wildcard, unless there is a STUN server: then it is the address that
+    /// this host's packets leave from, beside what the server says.
     pub advertise: Vec<IpAddr>,
     /// Limits of each worker.
     pub limits: Limits,
@@ -51,6 +52,28 @@ pub struct NodeConfig {
     pub send_queue: usize,
     /// Media over TCP, for clients whose networks let no UDP through; `None` = by UDP only.
     pub tcp: Option<TcpConfig>,
+    /// Who is asked for the address that a NAT gives the media sockets; `None` = nobody.
+    pub stun: Option<StunConfig>,
+}
+
+/// A STUN server (RFC 8489). What it says is told to clients beside the other addresses, with the port of the
+/// socket that asked. [`StunConfig::new`] has the default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StunConfig {
+    /// A name or an IP address.
+    pub host: String,
+    /// Its UDP port.
+    pub port: u16,
+    /// How often it is asked, once it answered.
+    pub interval: Duration,
+}
+
+impl StunConfig {
+    /// Asks every 5 minutes.
+    #[must_use]
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port, interval: Duration::from_secs(300) }
+    }
 }
 
 /// Settings of media over TCP: one port for all workers. [`TcpConfig::new`] has the defaults.
@@ -89,8 +112,8 @@ impl TcpConfig {
 impl NodeConfig {
     /// The defaults: one worker per core, nothing advertised but `bind`, an inbox of 1,024
     /// commands, 65,536 events, 256 datagrams per turn, socket buffers of 4 MiB, 200 participants
-    /// per shard, relay queues of 4,096 messages, a send queue of 4,096 datagrams, no TCP; the core's own
-    /// defaults for the rest.
+    /// per shard, relay queues of 4,096 messages, a send queue of 4,096 datagrams, no TCP, no STUN server; the core's
+    /// own defaults for the rest.
     #[must_use]
     pub fn new(bind: IpAddr, port: u16) -> Self {
         let core = WorkerConfig::new(Vec::new());
@@ -110,6 +133,7 @@ impl NodeConfig {
             relay_queue: 4_096,
             send_queue: 4_096,
             tcp: None,
+            stun: None,
         }
     }
 

@@ -38,7 +38,10 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// `bind` is a wildcard and nothing is advertised, or what is advertised is no host's address.
-    #[error("{0} cannot be told to clients: set the advertised address")]
+    #[error(
+        "{0} cannot be told to clients: set the advertised address (`media.advertise`), or a STUN server \
+         (`media.stun_server`) on a host with a route outwards"
+    )]
     NothingToAdvertise(IpAddr),
     /// An advertised address is of a family that the bound socket does not speak.
     #[error("{advertised} is advertised, but a socket bound to {bind} does not hear it")]

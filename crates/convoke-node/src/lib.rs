@@ -36,15 +36,19 @@ mod receive;
 mod send;
 mod shards;
 mod stats;
+mod stun;
 mod tcp;
 mod worker_loop;
 
-pub use config::{NodeConfig, TcpConfig};
+pub use config::{NodeConfig, StunConfig, TcpConfig};
 pub use error::{HandleError, StartError};
 pub use events::{Events, NodeEvent};
 pub use handle::{Handle, Joined, Place};
 pub use node::Node;
 pub use stats::{FORWARD_BUCKETS, TURN_BUCKETS, WorkerStats};
+pub use stun::{StunOutcome, StunStats};
+#[doc(hidden)] // For fuzzing.
+pub use tcp::Framing;
 pub use tcp::{TcpEnd, TcpStats};
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use convoke_core::WorkerConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
 
-use crate::addresses::advertised;
+use crate::addresses::{advertised, outward};
 use crate::config::{NodeConfig, TcpConfig};
 use crate::desk::Desk;
 use crate::error::StartError;
@@ -23,6 +23,7 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::port::BoundPort;
 use crate::shards::Shards;
 use crate::stats::{Meter, StatsBlock};
+use crate::stun::Asker;
 use crate::tcp::{BoundDoor, Links, Tcp};
 use crate::worker_loop::{LoopConfig, Stop, WorkerLoop};
 
@@ -46,9 +47,10 @@ impl Node {
     /// When a socket or thread cannot be had, or no address can be told to clients.
     pub async fn start(config: NodeConfig) -> Result<(Self, Events), StartError> {
         let config = config.bounded();
-        let told = advertised(config.bind, &config.advertise)?;
+        let advertise = advertise(&config);
+        let told = advertised(config.bind, &advertise)?;
         let ports = bind_all(&config, &told)?;
-        let door = config.tcp.as_ref().map(|tcp| bind_door(tcp, &config.advertise)).transpose()?;
+        let door = config.tcp.as_ref().map(|tcp| bind_door(tcp, &advertise)).transpose()?;
         let tcp = door.as_ref().map(BoundDoor::tcp).unwrap_or_default();
         let node = tracing::info_span!("node", bind = %config.bind);
         let (sink, events) = events::channel(config.events);
@@ -59,10 +61,16 @@ impl Node {
         let mut links = Vec::new();
         let mut started = Vec::new();
         let mut inlets = Vec::new();
+        let mut asked = Vec::new();
         for (index, port) in ports.into_iter().enumerate() {
             let addresses = port.candidates();
             let (tcp_links, inlet) = Links::new(&tcp);
             inlets.push(inlet);
+            let stun = config.stun.clone().map(|stun| {
+                let (asker, over) = Asker::new(stun, port.asks(), &addresses, index == 0);
+                asked.push(over);
+                asker
+            });
             let seat = Seat {
                 span: tracing::info_span!(parent: &node, "worker", index),
                 events: EventSender::new(index, sink.clone()),
@@ -72,6 +80,7 @@ impl Node {
                 index,
                 tcp: tcp.clone(),
                 links: tcp_links,
+                stun,
             };
             let (link, ready) = seat.start(&config, port, addresses, &mut threads.running)?;
             links.push(link);
@@ -87,6 +96,10 @@ impl Node {
         for ready in started {
             let outcome = ready.await.unwrap_or_else(|_| Err(io::Error::other("ended at once")));
             outcome.map_err(StartError::Thread)?;
+        }
+        for first in asked {
+            // Not for long; a worker that is gone is told elsewhere.
+            let _ = first.await;
         }
         let (workers, by_tcp) = (links.len(), &tcp.candidates);
         node.in_scope(|| tracing::info!(workers, ?told, ?by_tcp, "media workers run"));
@@ -107,6 +120,17 @@ impl Node {
             // Ends when the thread drops its side.
             let _ = (&mut thread.ended).await;
         }
+    }
+}
+
+/// What clients are told. A wildcard with a STUN server and nothing configured: where this host's packets
+/// leave from, which people on the same network can reach.
+fn advertise(config: &NodeConfig) -> Vec<IpAddr> {
+    match &config.stun {
+        Some(stun) if config.bind.is_unspecified() && config.advertise.is_empty() => {
+            outward(config.bind, stun.host.parse().ok())
+        }
+        _ => config.advertise.clone(),
     }
 }
 
@@ -145,11 +169,20 @@ fn bind_door(tcp: &TcpConfig, advertise: &[IpAddr]) -> Result<BoundDoor, StartEr
     BoundDoor::bind(tcp.clone(), &told).map_err(bind_error)
 }
 
+/// Where the TCP port listens, if it is at the same address as the media sockets, as far as is known.
+fn tcp_behind_nat(config: &NodeConfig, tcp: &Tcp) -> Option<SocketAddr> {
+    let listen = config.tcp.as_ref()?.listen.ip();
+    let port = tcp.candidates.first()?.port();
+    let is_same = listen == config.bind || listen.is_unspecified();
+    is_same.then_some(SocketAddr::new(listen, port))
+}
+
 /// What a worker gets from its node.
 struct Seat {
     index: usize,
     tcp: Tcp,
     links: Links,
+    stun: Option<Asker>,
     span: Span,
     events: EventSender,
     stop: watch::Receiver<Stop>,
@@ -174,7 +207,11 @@ impl Seat {
         core.limits = config.limits;
         core.media_timeout = config.media_timeout;
         core.keyframe_interval = config.keyframe_interval;
-        let loop_config = LoopConfig { core, datagrams_per_turn: config.datagrams_per_turn };
+        let loop_config = LoopConfig {
+            core,
+            datagrams_per_turn: config.datagrams_per_turn,
+            tcp_behind_nat: tcp_behind_nat(config, &self.tcp),
+        };
         let send_queue = config.send_queue;
         let now = Instant::now();
         let stats = Arc::new(StatsBlock::new(now));
@@ -191,7 +228,7 @@ impl Seat {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let opened = runtime.and_then(|runtime| {
                 let guard = runtime.enter();
-                let wires = (port.open(send_queue)?, self.links);
+                let wires = (port.open(send_queue)?, self.links, self.stun);
                 let worker = WorkerLoop::new(loop_config, wires, (desk, mail), self.stop, meter);
                 drop(guard);
                 Ok((runtime, worker))

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use crate::addresses::AddressMap;
 use crate::receive::ReceiveBatch;
 use crate::send::{SendCounts, SendQueue, Sink};
+use crate::stun::Asker;
 
 /// A bound socket that is not yet in a runtime.
 #[derive(Debug)]
@@ -63,6 +64,11 @@ impl BoundPort {
         self.addresses.candidates()
     }
 
+    /// What a NAT is asked about: see [`AddressMap::asks`].
+    pub(crate) fn asks(&self) -> Vec<SocketAddr> {
+        self.addresses.asks()
+    }
+
     /// Enters the current runtime.
     pub(crate) fn open(self, send_queue: usize) -> io::Result<Port> {
         let state = UdpSocketState::new(UdpSockRef::from(&self.socket))?;
@@ -107,11 +113,13 @@ impl Port {
         self.queue.waits()
     }
 
-    /// Hands received datagrams to the core, at most `limit`. `true` when those were all.
+    /// Hands received datagrams to the core, at most `limit`, but for the answers that `stun` waits for. `true`
+    /// when those were all.
     pub(crate) fn receive(
         &mut self,
         now: Instant,
         limit: usize,
+        stun: &mut Option<Asker>,
         core: &mut Worker,
         out: &mut Outbox,
     ) -> bool {
@@ -124,12 +132,16 @@ impl Port {
                 continue;
             };
             handled += 1;
-            let arrived = self.wire.addresses.arrived(datagram.source, datagram.destination);
+            let (source, bytes) = (datagram.source, datagram.bytes);
+            if stun.as_mut().is_some_and(|stun| stun.answered(now, source, bytes)) {
+                continue;
+            }
+            let arrived = self.wire.addresses.arrived(source, datagram.destination);
             let Some(local) = arrived else {
                 self.receive_drops += 1;
                 continue;
             };
-            let input = Input::Datagram { source: datagram.source, local, bytes: datagram.bytes };
+            let input = Input::Datagram { source, local, bytes };
             core.handle(now, input, out);
         }
         false

@@ -18,6 +18,7 @@ use convoke_core::{
 
 use crate::mailbox::MailCounts;
 use crate::send::SendCounts;
+use crate::stun::{StunOutcome, StunStats};
 
 /// The upper bounds of [`WorkerStats::turn_buckets`], in seconds.
 pub const TURN_BUCKETS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1];
@@ -73,6 +74,8 @@ pub struct WorkerStats {
     pub commands_refused: u64,
     /// Times that the worker panicked and was restarted empty.
     pub failures: u64,
+    /// Of the NAT before its socket; all 0 without a STUN server.
+    pub stun: StunStats,
 }
 
 /// Gauges, the first of [`encode`]'s values.
@@ -220,6 +223,8 @@ pub(crate) struct StatsBlock {
     events_dropped: AtomicU64,
     mail: [AtomicU64; 2],
     data_dropped: AtomicU64,
+    stun_outcomes: [AtomicU64; StunOutcome::ALL.len()],
+    stun_gauges: [AtomicU64; 2],
     failures: AtomicU64,
     busy_permille: AtomicU64,
     /// Written by the handles, so on lines of its own.
@@ -251,6 +256,8 @@ impl StatsBlock {
             events_dropped: AtomicU64::default(),
             mail: array::from_fn(|_| AtomicU64::default()),
             data_dropped: AtomicU64::default(),
+            stun_outcomes: array::from_fn(|_| AtomicU64::default()),
+            stun_gauges: array::from_fn(|_| AtomicU64::default()),
             failures: AtomicU64::default(),
             busy_permille: AtomicU64::default(),
             demand: Demand::default(),
@@ -261,6 +268,7 @@ impl StatsBlock {
         let [send_calls, gso_calls, gso_datagrams, send_drops] = load(&self.sends);
         let [receive_calls, receive_drops] = load(&self.receives);
         let [relay_overflows, relay_resyncs] = load(&self.mail);
+        let [addresses, remapped] = load(&self.stun_gauges);
         let last_turn = self.epoch + Duration::from_nanos(self.last_turn_ns.load(Relaxed));
         WorkerStats {
             core: decode(load(&self.core)),
@@ -284,6 +292,7 @@ impl StatsBlock {
             data_dropped: self.data_dropped.load(Relaxed),
             commands_refused: self.demand.commands_refused.load(Relaxed),
             failures: self.failures.load(Relaxed),
+            stun: StunStats { outcomes: load(&self.stun_outcomes), addresses, remapped },
         }
     }
 
@@ -340,6 +349,7 @@ pub(crate) struct ShellCounts {
     pub(crate) events_dropped: u64,
     pub(crate) mail: MailCounts,
     pub(crate) data_dropped: u64,
+    pub(crate) stun: StunStats,
 }
 
 /// The worker's side of a [`StatsBlock`].
@@ -405,6 +415,9 @@ impl Meter {
         store(&block.receives, shell.receive.into());
         let MailCounts { media_dropped, resyncs } = shell.mail;
         store(&block.mail, [media_dropped, resyncs]);
+        let StunStats { outcomes, addresses, remapped } = shell.stun;
+        store(&block.stun_outcomes, outcomes);
+        store(&block.stun_gauges, [addresses, remapped]);
         block.turns.store(self.turns, Relaxed);
         block.busy_ns.store(nanoseconds(self.busy), Relaxed);
         block.events_dropped.store(shell.events_dropped, Relaxed);

@@ -17,19 +17,19 @@
 mod connection;
 mod counters;
 mod door;
+mod framing;
 mod links;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use convoke_core::DATAGRAM_BYTES_MAX;
 use tokio::time::Instant;
-use tokio_util::codec::LengthDelimitedCodec;
 
 pub(crate) use counters::Counters;
 pub use counters::{TcpEnd, TcpStats};
 pub(crate) use door::BoundDoor;
+pub use framing::Framing;
 pub(crate) use links::Links;
 
 use crate::config::TcpConfig;
@@ -38,9 +38,6 @@ use door::Place;
 /// What waits for a worker's turn at most, of all its connections; beyond that datagrams are dropped, as
 /// by a full socket buffer.
 const INLET: usize = 1_024;
-
-/// The bytes that are read from a connection at once.
-const READ_BYTES: usize = 16 * 1024;
 
 /// The TCP port, as all parts of a node know it.
 #[derive(Debug, Clone, Default)]
@@ -91,11 +88,4 @@ pub(crate) enum Incoming {
     Datagram(Ends, BytesMut),
     /// A connection ended; the number is that of its task.
     Ended(Ends, u64),
-}
-
-fn codec() -> LengthDelimitedCodec {
-    LengthDelimitedCodec::builder()
-        .length_field_type::<u16>()
-        .max_frame_length(DATAGRAM_BYTES_MAX)
-        .new_codec()
 }

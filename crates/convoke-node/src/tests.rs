@@ -7,12 +7,15 @@ use convoke_core::{JoinRequest, ParticipantId, Permissions};
 
 use crate::{Handle, NodeConfig};
 
+mod interfaces;
 mod lifecycle;
 mod media;
 mod paths;
 mod peer;
 mod span;
+mod stun;
 mod tcp;
+mod tcp_paths;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Longer than anything here takes on a loaded machine.

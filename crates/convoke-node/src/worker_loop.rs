@@ -11,18 +11,21 @@
 //!       -> send -> publish counters
 //! ```
 
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use convoke_core::{Entropy, Input, Outbox, Shed, Worker, WorkerConfig};
+use convoke_core::{Entropy, Input, Outbox, Reflexive, Shed, Worker, WorkerConfig};
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
+use crate::addresses::serves;
 use crate::desk::Desk;
 use crate::mailbox::Mail;
 use crate::port::Port;
 use crate::stats::{Meter, ShellCounts};
+use crate::stun::Asker;
 use crate::tcp::Links;
 
 /// Messages in one turn at most.
@@ -62,6 +65,8 @@ pub(crate) enum Stop {
 pub(crate) struct LoopConfig {
     pub(crate) core: WorkerConfig,
     pub(crate) datagrams_per_turn: usize,
+    /// Where the TCP port listens, if what a NAT gives the UDP socket is told for it too.
+    pub(crate) tcp_behind_nat: Option<SocketAddr>,
 }
 
 /// See the module.
@@ -72,6 +77,7 @@ pub(crate) struct WorkerLoop {
     outbox: Outbox,
     port: Port,
     tcp: Links,
+    stun: Option<Asker>,
     desk: Desk,
     mail: Mail,
     stop: watch::Receiver<Stop>,
@@ -102,7 +108,7 @@ impl WorkerLoop {
     /// Must be called within the worker's runtime.
     pub(crate) fn new(
         config: LoopConfig,
-        (port, tcp): (Port, Links),
+        (port, tcp, stun): (Port, Links, Option<Asker>),
         (desk, mail): (Desk, Mail),
         stop: watch::Receiver<Stop>,
         meter: Meter,
@@ -114,6 +120,7 @@ impl WorkerLoop {
             outbox: Outbox::default(),
             port,
             tcp,
+            stun,
             desk,
             mail,
             stop,
@@ -165,6 +172,7 @@ impl WorkerLoop {
             biased;
             _ = self.port.ready() => {}
             () = self.tcp.ready() => {}
+            () = found(&mut self.stun) => {}
             () = self.desk.ready() => {}
             () = self.mail.ready() => {}
             _ = self.stop.changed() => self.stop.mark_changed(),
@@ -188,6 +196,7 @@ impl WorkerLoop {
             events_dropped: self.desk.events_dropped(),
             mail: self.mail.counts(),
             data_dropped: self.desk.data_dropped(),
+            stun: self.stun.as_ref().map(Asker::stats).unwrap_or_default(),
         };
         if self.meter.is_core_due(self.start) {
             self.meter.core(self.start, &self.core.stats());
@@ -220,9 +229,11 @@ impl WorkerLoop {
     fn turn(&mut self) {
         let limit = self.config.datagrams_per_turn;
         self.core.set_shed(shed(self.behind_since, self.start));
-        let all = self.port.receive(self.now, limit, &mut self.core, &mut self.outbox)
-            & self.tcp.receive(self.now, limit, &mut self.core, &mut self.outbox);
+        let all =
+            self.port.receive(self.now, limit, &mut self.stun, &mut self.core, &mut self.outbox)
+                & self.tcp.receive(self.now, limit, &mut self.core, &mut self.outbox);
         self.behind_since = if all { None } else { self.behind_since.or(Some(self.start)) };
+        self.look_at_nat();
         self.mail.receive(self.now, &mut self.core, &mut self.outbox);
         self.handle_messages();
         self.drive();
@@ -236,6 +247,21 @@ impl WorkerLoop {
         self.mail.send(&mut self.outbox.relays);
         self.port.flush(&mut self.outbox.transmits);
         self.tcp.flush(&mut self.outbox);
+    }
+
+    /// Before commands: a join is told what was heard in the same turn.
+    fn look_at_nat(&mut self) {
+        let Some(stun) = &mut self.stun else { return };
+        stun.turn(self.start, &mut self.outbox.transmits);
+        let Some(ips) = stun.news() else { return };
+        let core = &mut self.config.core;
+        let port = core.candidates.first().map_or(0, SocketAddr::port);
+        let of_tcp = self.config.tcp_behind_nat.into_iter();
+        core.reflexive = Reflexive {
+            udp: ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
+            tcp: of_tcp.flat_map(|tcp| told_for_tcp(tcp, &ips)).collect(),
+        };
+        self.core.set_reflexive(core.reflexive.clone());
     }
 
     fn handle_messages(&mut self) {
@@ -303,6 +329,19 @@ impl WorkerLoop {
             }
         }
     }
+}
+
+/// For ever where nothing is looked up.
+async fn found(stun: &mut Option<Asker>) {
+    match stun {
+        Some(stun) => stun.ready().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn told_for_tcp(listen: SocketAddr, ips: &[IpAddr]) -> impl Iterator<Item = SocketAddr> {
+    let heard = ips.iter().filter(move |ip| serves(listen.ip(), **ip));
+    heard.map(move |ip| SocketAddr::new(*ip, listen.port()))
 }
 
 /// What is dropped, of a worker that has been behind since then.

@@ -72,7 +72,8 @@ impl Dev {
 /// What differs from a server in production where nothing else was asked for: media on loopback,
 /// and metrics on any free port so that several servers can run.
 pub(crate) fn adapt(config: &mut Config) {
-    if config.node.bind.is_unspecified() && config.node.advertise.is_empty() {
+    let is_said = !config.node.advertise.is_empty() || config.node.stun.is_some();
+    if config.node.bind.is_unspecified() && !is_said {
         config.node.bind = IpAddr::V4(Ipv4Addr::LOCALHOST);
         if let Some(tcp) = &mut config.node.tcp {
             tcp.listen.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));

@@ -258,7 +258,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("convoke-store", &[]),
     ("convoke-control", &["convoke-node", "convoke-protocol", "convoke-store"]),
     ("convoke-client", &["convoke-protocol"]),
-    ("convoke-fuzz", &["convoke-core", "convoke-client", "convoke-protocol"]),
+    ("convoke-fuzz", &["convoke-core", "convoke-client", "convoke-node", "convoke-protocol"]),
     ("convoke-sim", &["convoke-core", "convoke-client", "convoke-protocol"]),
     ("convoke", &["convoke-control", "convoke-node", "convoke-protocol"]),
 ];

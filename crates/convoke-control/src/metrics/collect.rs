@@ -79,6 +79,7 @@ impl<S: Source> Collector for Collect<S> {
         super::operation::collect(&mut families, &self.source, &workers);
         shell(&mut families, &workers);
         super::tcp::collect(&mut families, &self.source.tcp());
+        super::stun::collect(&mut families, &workers);
         families.all
     }
 }

@@ -10,10 +10,13 @@
 //! - Chromium keeps to its pair of before an ICE restart for as long as that ranks highest, which is until
 //!   nothing came by it for 3.5 s. A pair ranks by the lower priority of its two ends first (RFC 8445
 //!   §6.1.2.3): ours is lower than those of clients, and higher after each restart.
+//! - Addresses that a NAT gives us are told, but no datagram names them when it comes here, so that str0m
+//!   has no use for them as candidates.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
-use crate::api::MediaKind;
+use crate::api::{MediaKind, Reflexive};
 
 /// A slot's place in the answer.
 pub(crate) struct SlotLine<'a> {
@@ -29,25 +32,37 @@ pub(crate) struct Rewrite<'a> {
     pub(crate) credentials: Option<(&'a str, &'a str)>,
     /// ICE restarts so far.
     pub(crate) restarts: u32,
+    /// What is told beside the candidates that str0m knows.
+    pub(crate) reflexive: &'a Reflexive,
 }
 
 /// Restarts that count.
 const RESTARTS_MAX: u32 = 99;
 
+/// The highest local preference of what a NAT gives us: less than str0m's of our own by UDP (from 65,535
+/// down), more than its of TCP (RFC 6544 §4.2, below 40,960 for passive ones); and so for TCP.
+const REFLEXIVE_UDP: u16 = 0xc000;
+const REFLEXIVE_TCP: u16 = 0x1000;
+
 /// Below 2^23, where clients' own begin: relayed ones have a type preference of 0, and use its bits from
 /// the highest down. The order among ours is that of their local preferences.
 fn priority(of_str0m: u32, restarts: u32) -> u32 {
-    ((restarts.min(RESTARTS_MAX) + 1) << 16) | ((of_str0m >> 8) & 0xffff)
+    from_preference((of_str0m >> 8) & 0xffff, restarts)
 }
+
+fn from_preference(local: u32, restarts: u32) -> u32 {
+    ((restarts.min(RESTARTS_MAX) + 1) << 16) | local
+}
+
+/// An address, the highest preference of its kind, its protocol, and how its line ends.
+type Told<'a> = (&'a SocketAddr, u16, &'static str, &'static str);
 
 impl Rewrite<'_> {
     /// The answer with the changes made.
     pub(crate) fn apply(&self, answer: &str) -> String {
-        let candidates: Vec<String> = answer
-            .lines()
-            .filter(|line| line.starts_with("a=candidate:"))
-            .map(|line| self.candidate(line))
-            .collect();
+        let known = answer.lines().filter(|line| line.starts_with("a=candidate:"));
+        let known = known.map(|line| self.candidate(line));
+        let candidates: Vec<String> = known.chain(self.reflexive()).collect();
         let mut out = String::with_capacity(answer.len() + answer.len() / 4);
         let mut sections = split_sections(answer).into_iter();
         if let Some(session) = sections.next() {
@@ -64,18 +79,36 @@ impl Rewrite<'_> {
     fn section(&self, out: &mut String, section: &[&str], candidates: &[String]) {
         let mid = section.iter().find_map(|line| line.strip_prefix("a=mid:"));
         let slot = self.slots.iter().find(|slot| Some(slot.mid) == mid);
+        let of_candidates = ["a=candidate:", "a=end-of-candidates"];
         for line in section {
-            self.line(out, slot, line);
+            if !of_candidates.iter().any(|start| line.starts_with(start)) {
+                self.line(out, slot, line);
+            }
         }
         let rejected =
             section.first().and_then(|m| m.split(' ').nth(1)).is_none_or(|port| port == "0");
-        let has_candidates = section.iter().any(|line| line.starts_with("a=candidate:"));
-        if !rejected && !has_candidates {
+        if !rejected {
             for candidate in candidates {
                 push_line(out, candidate);
             }
             push_line(out, "a=end-of-candidates");
         }
+    }
+
+    /// The lines of what a NAT gives us, as host candidates: clients need no base (RFC 8839 §5.1) to send
+    /// there.
+    fn reflexive(&self) -> impl Iterator<Item = String> {
+        let line = |(number, (address, first, protocol, end)): (usize, Told<'_>)| {
+            let behind = u16::try_from(number).unwrap_or(u16::MAX);
+            let preference = first.saturating_sub(behind);
+            let priority = from_preference(preference.into(), self.restarts);
+            let (ip, port) = (address.ip(), address.port());
+            format!("a=candidate:nat{number} 1 {protocol} {priority} {ip} {port} typ host{end}")
+        };
+        let Reflexive { udp, tcp } = self.reflexive;
+        let udp = udp.iter().map(|address| (address, REFLEXIVE_UDP, "udp", ""));
+        let tcp = tcp.iter().map(|address| (address, REFLEXIVE_TCP, "tcp", " tcptype passive"));
+        udp.chain(tcp).enumerate().map(line)
     }
 
     /// With its priority, and the user name fragment that it may name (RFC 8839 §5.1).
@@ -103,9 +136,6 @@ impl Rewrite<'_> {
             if line.starts_with("a=ice-pwd:") {
                 return push_line(out, &format!("a=ice-pwd:{pwd}"));
             }
-        }
-        if line.starts_with("a=candidate:") {
-            return push_line(out, &self.candidate(line));
         }
         if line.starts_with("a=msid-semantic:") {
             return push_line(out, "a=msid-semantic: WMS *");
@@ -156,6 +186,8 @@ fn split_sections(sdp: &str) -> Vec<Vec<&str>> {
 mod tests {
     use super::*;
 
+    const NONE: Reflexive = Reflexive { udp: Vec::new(), tcp: Vec::new() };
+
     const ANSWER: &str = "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
         a=group:BUNDLE 0 1\r\na=msid-semantic: WMS x y\r\na=ice-lite\r\n\
         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=candidate:1 1 udp 1 127.0.0.1 5 typ host ufrag old\r\n\
@@ -170,8 +202,13 @@ mod tests {
             SlotLine { mid: "0", kind: MediaKind::Audio, index: 0 },
             SlotLine { mid: "1", kind: MediaKind::Video, index: 0 },
         ];
-        let out = Rewrite { slots: &slots, credentials: Some(("new", "newpwd")), restarts: 0 }
-            .apply(ANSWER);
+        let out = Rewrite {
+            slots: &slots,
+            credentials: Some(("new", "newpwd")),
+            restarts: 0,
+            reflexive: &NONE,
+        }
+        .apply(ANSWER);
         assert!(out.contains("a=msid:slot-0 audio-0\r\n"));
         assert!(out.contains("a=ssrc:7 msid:slot-0 audio-0\r\n"));
         assert!(out.contains("a=msid:slot-0 video-0\r\n"));
@@ -183,8 +220,33 @@ mod tests {
 
     #[test]
     fn nothing_to_change_changes_only_the_semantic_line_and_candidates() {
-        let out = Rewrite { slots: &[], credentials: None, restarts: 0 }.apply(ANSWER);
+        let out =
+            Rewrite { slots: &[], credentials: None, restarts: 0, reflexive: &NONE }.apply(ANSWER);
         assert!(out.contains("a=msid:rand om\r\n") && out.contains("a=ice-ufrag:old\r\n"));
+    }
+
+    #[test]
+    fn what_a_nat_gives_us_is_told_in_every_section_after_our_own() {
+        let reflexive = Reflexive {
+            udp: vec!["203.0.113.7:40000".parse().unwrap(), "[2001:db8::7]:40000".parse().unwrap()],
+            tcp: vec!["203.0.113.7:7882".parse().unwrap()],
+        };
+        let rewrite = Rewrite { slots: &[], credentials: None, restarts: 0, reflexive: &reflexive };
+        let out = rewrite.apply(ANSWER);
+        let candidates: Vec<_> = out.lines().filter(|l| l.starts_with("a=candidate:")).collect();
+        let want = [
+            "a=candidate:nat0 1 udp 114688 203.0.113.7 40000 typ host",
+            "a=candidate:nat1 1 udp 114687 2001:db8::7 40000 typ host",
+            "a=candidate:nat2 1 tcp 69630 203.0.113.7 7882 typ host tcptype passive",
+        ];
+        assert_eq!(candidates.len(), 8, "twice, and not in the rejected section: {out}");
+        assert_eq!((&candidates[1..4], &candidates[5..8]), (&want[..], &want[..]));
+        assert_eq!(out.matches("a=end-of-candidates").count(), 2);
+        for line in want {
+            assert!(str0m::Candidate::from_sdp_string(line).is_ok(), "{line}");
+        }
+        let of_str0m = |local: u32| priority((126 << 24) | (local << 8) | 255, 0);
+        assert!(of_str0m(0xfffe) > 114_688 && 114_687 > of_str0m(0x9fff));
     }
 
     #[test]
@@ -197,7 +259,7 @@ mod tests {
         let most = priority(u32::MAX, u32::MAX);
         assert!(most < 1 << 23, "{most}");
         assert_eq!(most, priority(u32::MAX, RESTARTS_MAX));
-        let rewrite = Rewrite { slots: &[], credentials: None, restarts: 1 };
+        let rewrite = Rewrite { slots: &[], credentials: None, restarts: 1, reflexive: &NONE };
         let line = "a=candidate:1 1 udp 2130706175 10.0.0.1 9 typ host ufrag abcd";
         let want =
             format!("a=candidate:1 1 udp {} 10.0.0.1 9 typ host ufrag abcd", priority(first, 1));

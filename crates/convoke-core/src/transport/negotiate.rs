@@ -20,7 +20,7 @@ use super::drive::Timing;
 use super::egress::begin_retransmission;
 use super::paths::Paths;
 use super::{Codec, Crypto, Line, SendStream, Transport, descriptor};
-use crate::api::{MediaKind, TransportRole};
+use crate::api::{MediaKind, Reflexive, TransportRole};
 use crate::ids::{Mid, Rid};
 
 /// Sender and receiver reports: often enough for lip-sync after a switch, seldom enough that
@@ -33,6 +33,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) crypto: &'a Crypto,
     pub(crate) candidates: &'a [SocketAddr],
     pub(crate) tcp_candidates: &'a [SocketAddr],
+    pub(crate) reflexive: &'a Reflexive,
     pub(crate) sdp_bytes: usize,
     pub(crate) sdp_sections: usize,
 }
@@ -89,7 +90,7 @@ impl Transport {
         };
         let answer = transport.accept_in_str0m(offer)?;
         transport.undeclare_streams();
-        let answer = transport.rewrite(&answer, None);
+        let answer = transport.rewrite(&answer, None, settings.reflexive);
         Ok((transport, answer))
     }
 
@@ -115,7 +116,7 @@ impl Transport {
         self.payload_types = payload_types;
         let after = self.rtc.direct_api().local_ice_credentials();
         if after == before {
-            return Ok(self.rewrite(&answer, None));
+            return Ok(self.rewrite(&answer, None, settings.reflexive));
         }
         // An ICE restart: str0m drew the new credentials itself, from a generator not ours.
         let (ufrag, pass) = credentials;
@@ -123,7 +124,7 @@ impl Transport {
         self.paths.restart();
         let new = IceCreds { ufrag: ufrag.clone(), pass: pass.clone() };
         self.rtc.direct_api().set_local_ice_credentials(new);
-        Ok(self.rewrite(&answer, Some((&ufrag, &pass))))
+        Ok(self.rewrite(&answer, Some((&ufrag, &pass)), settings.reflexive))
     }
 
     fn accept_in_str0m(&mut self, offer: CheckedOffer) -> Result<String, NegotiateError> {
@@ -145,7 +146,12 @@ impl Transport {
         Ok(answer)
     }
 
-    fn rewrite(&self, answer: &str, credentials: Option<(&str, &str)>) -> String {
+    fn rewrite(
+        &self,
+        answer: &str,
+        credentials: Option<(&str, &str)>,
+        reflexive: &Reflexive,
+    ) -> String {
         let mut counts = [0; 2];
         let slots: Vec<SlotLine<'_>> = self
             .lines
@@ -162,7 +168,7 @@ impl Transport {
             })
             .collect();
         let restarts = self.paths.restarts();
-        Rewrite { slots: &slots, credentials, restarts }.apply(answer)
+        Rewrite { slots: &slots, credentials, restarts, reflexive }.apply(answer)
     }
 
     /// Reads the negotiated m-lines out of str0m. A line keeps its place as long as it lives.

@@ -10,7 +10,7 @@ use convoke_protocol::{Source, TransportRole as WireRole};
 use str0m::rtp::ExtensionValues;
 
 use super::*;
-use crate::api::Outbox;
+use crate::api::{Outbox, Reflexive};
 
 mod contract;
 
@@ -32,8 +32,17 @@ struct Pair {
     crypto: Crypto,
 }
 
+static NO_REFLEXIVE: Reflexive = Reflexive { udp: Vec::new(), tcp: Vec::new() };
+
 fn settings<'a>(crypto: &'a Crypto, candidates: &'a [SocketAddr]) -> Settings<'a> {
-    Settings { crypto, candidates, tcp_candidates: &[], sdp_bytes: 100_000, sdp_sections: 100 }
+    Settings {
+        crypto,
+        candidates,
+        tcp_candidates: &[],
+        reflexive: &NO_REFLEXIVE,
+        sdp_bytes: 100_000,
+        sdp_sections: 100,
+    }
 }
 
 fn udp(source: SocketAddr, local: SocketAddr) -> demux::Pair {

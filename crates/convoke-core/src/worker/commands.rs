@@ -333,6 +333,7 @@ impl Worker {
             crypto: crypto.ok_or_else(|| CommandError::Internal("no DTLS certificate".into()))?,
             candidates: &self.config.candidates,
             tcp_candidates: &self.config.tcp_candidates,
+            reflexive: &self.config.reflexive,
             sdp_bytes: self.config.limits.sdp_bytes,
             sdp_sections: self.config.limits.sdp_sections,
         })
@@ -359,6 +360,7 @@ impl Worker {
             crypto: crypto.ok_or_else(|| CommandError::Internal("no DTLS certificate".into()))?,
             candidates: &self.config.candidates,
             tcp_candidates: &self.config.tcp_candidates,
+            reflexive: &self.config.reflexive,
             sdp_bytes: self.config.limits.sdp_bytes,
             sdp_sections: self.config.limits.sdp_sections,
         };

@@ -32,8 +32,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{
-    Again, Capture, DataStats, DropReason, Event, Input, LeaveReason, MediaKind, Outbox, Relay,
-    RelayDrop, Stats, TransportRole, TransportState, WorkerConfig,
+    Again, Capture, DataStats, DropReason, Event, Input, LeaveReason, MediaKind, Outbox, Reflexive,
+    Relay, RelayDrop, Stats, TransportRole, TransportState, WorkerConfig,
 };
 use crate::demux::{Class, Demux, Pair, Protocol, classify};
 use crate::entropy::{Entropy, Random};
@@ -109,6 +109,11 @@ impl Worker {
     /// ([`DropReason::LateVideo`], [`DropReason::LateAudio`]).
     pub fn set_shed(&mut self, shed: Shed) {
         self.shed = shed;
+    }
+
+    /// The addresses that answers tell from now on beside the candidates.
+    pub fn set_reflexive(&mut self, reflexive: Reflexive) {
+        self.config.reflexive = reflexive;
     }
 
     /// Handles one input. `now` must not go back.

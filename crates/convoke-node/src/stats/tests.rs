@@ -25,6 +25,7 @@ const NOTHING: ShellCounts = ShellCounts {
     events_dropped: 0,
     mail: MailCounts { media_dropped: 0, resyncs: 0 },
     data_dropped: 0,
+    stun: StunStats { outcomes: [0; StunOutcome::ALL.len()], addresses: 0, remapped: 0 },
 };
 
 #[test]
@@ -52,6 +53,7 @@ fn turns_are_published_as_they_are() {
         events_dropped: 7,
         data_dropped: 8,
         mail: MailCounts { media_dropped: 9, resyncs: 10 },
+        stun: StunStats { outcomes: [11, 12, 13, 14], addresses: 15, remapped: 16 },
     };
     let end = now + Duration::from_millis(2);
     meter.turn(now, end, shell);
@@ -64,6 +66,7 @@ fn turns_are_published_as_they_are() {
     assert_eq!((stats.receive_calls, stats.receive_drops, stats.events_dropped), (5, 6, 7));
     assert_eq!(stats.data_dropped, 8);
     assert_eq!((stats.relay_overflows, stats.relay_resyncs), (9, 10));
+    assert_eq!(stats.stun, shell.stun);
 }
 
 #[test]

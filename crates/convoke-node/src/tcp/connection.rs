@@ -7,17 +7,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use convoke_core::is_spoken;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use super::counters::IN;
-use super::{Ends, Incoming, READ_BYTES, Shared, TcpEnd, codec};
+use super::{Ends, Framing, Incoming, Shared, TcpEnd};
 
 /// Datagrams that one connection brings before all others and the worker have had their turn.
 const RECEIVE_BATCH: u64 = 32;
@@ -66,20 +64,20 @@ async fn receive(
     inlet: &mpsc::Sender<Incoming>,
     shared: &Shared,
 ) -> TcpEnd {
-    let mut codec = codec();
+    let mut framing = Framing::default();
     loop {
         let (mut all, mut drops) = (0, 0);
         let ended = loop {
-            match codec.decode(&mut buffer) {
+            match framing.next(&mut buffer) {
                 Ok(None) => break None,
                 // A null packet (RFC 4571 §2).
                 Ok(Some(frame)) if frame.is_empty() => all += 1,
-                Ok(Some(frame)) if is_spoken(&frame) => {
+                Ok(Some(frame)) => {
                     all += 1;
                     // What finds no place is dropped, as by a full socket buffer.
                     drops += u64::from(inlet.try_send(Incoming::Datagram(ends, frame)).is_err());
                 }
-                Ok(Some(_)) | Err(_) => break Some(TcpEnd::Malformed),
+                Err(why) => break Some(why),
             }
             if all >= RECEIVE_BATCH {
                 shared.counters.passed(IN, all, drops);
@@ -91,7 +89,7 @@ async fn receive(
         if let Some(why) = ended {
             return why;
         }
-        buffer.reserve(READ_BYTES);
+        Framing::reserve(&mut buffer);
         match read.read_buf(&mut buffer).await {
             Ok(0) | Err(_) => return TcpEnd::Peer,
             Ok(_) => {}
@@ -105,7 +103,7 @@ async fn send(
     shared: &Shared,
 ) -> TcpEnd {
     let patience = shared.config.send_timeout;
-    let mut codec = codec();
+    let mut framing = Framing::default();
     let mut batch = Vec::with_capacity(SEND_BATCH);
     let mut buffer = BytesMut::new();
     loop {
@@ -114,8 +112,7 @@ async fn send(
             return TcpEnd::Left;
         }
         for datagram in batch.drain(..) {
-            // None is longer than what a frame may have.
-            let _ = codec.encode(Bytes::from(datagram), &mut buffer);
+            framing.write(datagram, &mut buffer);
         }
         while buffer.has_remaining() {
             match timeout(patience, write.write_buf(&mut buffer)).await {

@@ -13,17 +13,15 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use convoke_core::addressed_worker;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::codec::Decoder as _;
 use tracing::{Instrument as _, Span};
 
-use super::{Accepted, Ends, Incoming, READ_BYTES, Shared, Tcp, TcpEnd, codec};
+use super::{Accepted, Ends, Framing, Incoming, Shared, Tcp, TcpEnd};
 use crate::addresses::{AddressMap, from_socket};
 use crate::config::TcpConfig;
 use crate::node::{Ready, RunningThread};
@@ -35,6 +33,8 @@ const BACKLOG: i32 = 1_024;
 const PAUSE: Duration = Duration::from_millis(200);
 /// A peer that is silent for so long is asked by the kernel whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// And again, three times in all: a connection whose client went on by another one is free after that.
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// So many bytes may wait in the kernel beside what is under way, so that what a slow peer does not take
 /// waits in the connection's own queue, where old media can be dropped.
 #[cfg(target_os = "linux")]
@@ -165,8 +165,7 @@ impl Greeting {
     async fn hear(self, mut stream: TcpStream, deadline: Instant) -> Result<(), TcpEnd> {
         let mut rest = BytesMut::new();
         let first = timeout_at(deadline, first_frame(&mut stream, &mut rest)).await;
-        let first = first.map_err(|_| TcpEnd::Silent)??;
-        let worker = addressed_worker(&first).ok_or(TcpEnd::Stranger)?;
+        let (worker, first) = first.map_err(|_| TcpEnd::Silent)??;
         let inlet = self.inlets.get(usize::from(worker)).ok_or(TcpEnd::Stranger)?;
         set_options(&stream);
         let stream = stream.into_std().map_err(|_| TcpEnd::Peer)?;
@@ -181,26 +180,29 @@ impl Greeting {
     }
 }
 
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_AGAIN).with_retries(3)
+}
+
 /// What they are for is said where they are named. A connection works without them.
 fn set_options(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    let _ = socket.set_tcp_keepalive(&keepalive());
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
-async fn first_frame(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<BytesMut, TcpEnd> {
-    let mut codec = codec();
+async fn first_frame(
+    stream: &mut TcpStream,
+    buffer: &mut BytesMut,
+) -> Result<(u8, BytesMut), TcpEnd> {
+    let mut framing = Framing::default();
     loop {
-        match codec.decode(buffer) {
-            // A null packet (RFC 4571 §2).
-            Ok(Some(frame)) if frame.is_empty() => continue,
-            Ok(Some(frame)) => return Ok(frame),
-            Ok(None) => {}
-            Err(_) => return Err(TcpEnd::Malformed),
+        if let Some(first) = framing.first(buffer)? {
+            return Ok(first);
         }
-        buffer.reserve(READ_BYTES);
+        Framing::reserve(buffer);
         match stream.read_buf(buffer).await {
             Ok(0) | Err(_) => return Err(TcpEnd::Peer),
             Ok(_) => {}

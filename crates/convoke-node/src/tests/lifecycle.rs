@@ -173,8 +173,11 @@ async fn what_waits_at_a_panicking_worker_is_gone() {
     for _ in 0..50 {
         handle.fail_worker(room);
         let mut join = Box::pin(handle.join(room, viewer(handle.new_participant())));
-        let _ = poll_once(&mut join);
-        match join.await {
+        let joined = match poll_once(&mut join) {
+            std::task::Poll::Ready(joined) => joined,
+            std::task::Poll::Pending => join.await,
+        };
+        match joined {
             Err(HandleError::Gone) => gone += 1,
             Ok(_) => {}
             Err(other) => panic!("{other}"),

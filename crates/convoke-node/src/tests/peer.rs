@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use convoke_client::media::{
     Codec, Input, MediaConfig, MediaEvent, MediaPeer, Offers, Received, SendLine,
 };
-use convoke_client::source::{MediaSource, Stamp, VideoConfig, VideoSource};
+use convoke_client::source::{
+    AudioConfig, AudioSource, MediaSource, Stamp, VideoConfig, VideoSource,
+};
 use convoke_core::{JoinRequest, Mid, ParticipantId, RoomId, Source, TrackDeclaration};
 use convoke_protocol::{Source as WireSource, TransportRole};
 
@@ -24,6 +26,9 @@ pub(super) struct Peer {
     /// The addresses that it takes for its own.
     locals: [SocketAddr; 2],
     video: Option<VideoSource>,
+    audio: Option<AudioSource>,
+    /// Zero of the time in its packets.
+    pub(super) epoch: Instant,
     /// Where datagrams really go, for a candidate behind NAT.
     pub(super) nat: Option<SocketAddr>,
     candidate: Option<SocketAddr>,
@@ -36,6 +41,15 @@ pub(super) struct Peer {
     pub(super) closed: usize,
 }
 
+/// What a peer sends, and how many slots it has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lines {
+    pub(super) camera: bool,
+    pub(super) microphone: bool,
+    pub(super) audio: usize,
+    pub(super) video: usize,
+}
+
 const ROLES: [TransportRole; 2] = [TransportRole::Send, TransportRole::Receive];
 
 impl Peer {
@@ -46,13 +60,36 @@ impl Peer {
         slots: usize,
     ) -> (Self, JoinRequest) {
         let sockets = [socket(bind.parse().unwrap()), socket(bind.parse().unwrap())];
+        Self::with_sockets(sockets, participant, publish, slots)
+    }
+
+    /// One that sends from these.
+    pub(super) fn with_sockets(
+        sockets: [UdpSocket; 2],
+        participant: ParticipantId,
+        publish: bool,
+        slots: usize,
+    ) -> (Self, JoinRequest) {
+        let lines = Lines { camera: publish, microphone: false, audio: 0, video: slots };
+        Self::with(sockets, participant, lines)
+    }
+
+    /// One with these lines.
+    pub(super) fn with(
+        sockets: [UdpSocket; 2],
+        participant: ParticipantId,
+        lines: Lines,
+    ) -> (Self, JoinRequest) {
         let now = Instant::now();
         let locals = sockets.each_ref().map(|s| s.local_addr().unwrap());
         let [send, receive] = locals;
         let mut config = MediaConfig::new(send, receive);
-        config.send = Vec::from_iter(publish.then(|| SendLine::new(WireSource::Camera)));
-        config.audio_slots = 0;
-        config.video_slots = slots;
+        let sends =
+            [(lines.camera, WireSource::Camera), (lines.microphone, WireSource::Microphone)];
+        let sends = sends.into_iter().filter_map(|(is, source)| is.then_some(source));
+        config.send = sends.map(SendLine::new).collect();
+        config.audio_slots = lines.audio;
+        config.video_slots = lines.video;
         let (media, offers) = MediaPeer::new(config, 1, now).unwrap();
         let mut video = VideoConfig::new(Codec::Vp8, participant.0, now, now);
         video.bps = 1_500_000;
@@ -61,7 +98,11 @@ impl Peer {
             sockets,
             by_tcp: None,
             locals,
-            video: publish.then(|| VideoSource::new(video, 1)),
+            video: lines.camera.then(|| VideoSource::new(video, 1)),
+            audio: lines
+                .microphone
+                .then(|| AudioSource::new(AudioConfig::new(participant.0, now, now), 2)),
+            epoch: now,
             nat: None,
             candidate: None,
             participant,
@@ -70,7 +111,7 @@ impl Peer {
             heard_from: BTreeSet::new(),
             closed: 0,
         };
-        let request = request(participant, offers);
+        let request = request(participant, offers, lines);
         (peer, request)
     }
 
@@ -140,16 +181,23 @@ impl Peer {
                 self.media.write(now, 0, packet).unwrap();
             }
         }
+        if let (Some(audio), true) = (&mut self.audio, self.media.connected(TransportRole::Send)) {
+            let line = usize::from(self.video.is_some());
+            for packet in audio.take(now) {
+                self.media.write(now, line, packet).unwrap();
+            }
+        }
         self.media.handle(now, Input::Timeout);
         while let Some(transmit) = self.media.poll_transmit() {
             let index = usize::from(transmit.transport == TransportRole::Receive);
             let socket = &self.sockets[index];
             self.candidate = Some(transmit.destination);
             if let Some(frames) = &mut self.by_tcp {
-                frames[index].send(&transmit.contents);
+                frames[index].send_datagram(&transmit.contents);
                 continue;
             }
-            socket.send_to(&transmit.contents, self.nat.unwrap_or(transmit.destination)).unwrap();
+            // From loopback no way leads elsewhere: such candidates are tried in vain.
+            let _ = socket.send_to(&transmit.contents, self.nat.unwrap_or(transmit.destination));
         }
         while let Some(event) = self.media.poll_event() {
             match event {
@@ -166,23 +214,25 @@ impl Peer {
     }
 }
 
-fn socket(bind: IpAddr) -> UdpSocket {
+pub(super) fn socket(bind: IpAddr) -> UdpSocket {
     let socket = UdpSocket::bind((bind, 0)).unwrap();
     socket.set_nonblocking(true).unwrap();
     socket
 }
 
-fn request(participant: ParticipantId, offers: Offers) -> JoinRequest {
-    let camera = |mid: &String| TrackDeclaration {
-        client_id: "camera".into(),
-        source: Source::Camera,
+fn request(participant: ParticipantId, offers: Offers, lines: Lines) -> JoinRequest {
+    let sources = [(lines.camera, Source::Camera), (lines.microphone, Source::Microphone)];
+    let sources = sources.into_iter().filter_map(|(is, source)| is.then_some(source));
+    let track = |(mid, source): (&String, Source)| TrackDeclaration {
+        client_id: format!("{source:?}").into(),
+        source,
         mid: Mid::new(mid).unwrap(),
         muted: false,
         encodings: Vec::new(),
         encrypted: false,
     };
     JoinRequest {
-        tracks: offers.send_mids.iter().map(camera).collect(),
+        tracks: offers.send_mids.iter().zip(sources).map(track).collect(),
         send_offer: offers.send,
         receive_offer: offers.receive,
         ..viewer(participant)

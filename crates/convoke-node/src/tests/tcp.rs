@@ -22,24 +22,34 @@ pub(super) struct Frames {
     pub(super) ended: bool,
     /// Nothing is read.
     pub(super) stalls: bool,
+    /// A check was sent.
+    checked: bool,
 }
 
 impl Frames {
-    fn connect(to: SocketAddr) -> Self {
+    pub(super) fn connect(to: SocketAddr) -> Self {
         Self::with(to, |_| {})
     }
 
-    fn with(to: SocketAddr, set: impl FnOnce(&Socket)) -> Self {
+    pub(super) fn with(to: SocketAddr, set: impl FnOnce(&Socket)) -> Self {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
         set(&socket);
         socket.connect(&to.into()).unwrap();
         let stream = TcpStream::from(socket);
         stream.set_nonblocking(true).unwrap();
         let (received, unsent) = (Vec::new(), Vec::new());
-        Self { stream, received, unsent, ended: false, stalls: false }
+        Self { stream, received, unsent, ended: false, stalls: false, checked: false }
     }
 
-    pub(super) fn send(&mut self, datagram: &[u8]) {
+    /// As an ICE agent does: the first thing that it says in a connection is a check.
+    pub(super) fn send_datagram(&mut self, datagram: &[u8]) {
+        self.checked |= matches!(datagram.first(), Some(0..=3));
+        if self.checked {
+            self.send(datagram);
+        }
+    }
+
+    fn send(&mut self, datagram: &[u8]) {
         self.unsent.extend(u16::try_from(datagram.len()).unwrap().to_be_bytes());
         self.unsent.extend(datagram);
         self.write();
@@ -94,13 +104,13 @@ impl Frames {
     }
 }
 
-fn with_tcp(workers: usize, set: impl FnOnce(&mut TcpConfig)) -> NodeConfig {
+pub(super) fn with_tcp(workers: usize, set: impl FnOnce(&mut TcpConfig)) -> NodeConfig {
     let mut tcp = TcpConfig::new(SocketAddr::new(LOOPBACK, 0));
     set(&mut tcp);
     NodeConfig { tcp: Some(tcp), ..config(workers) }
 }
 
-fn port(handle: &Handle) -> SocketAddr {
+pub(super) fn port(handle: &Handle) -> SocketAddr {
     handle.tcp_addresses()[0]
 }
 
@@ -109,7 +119,7 @@ async fn call(handle: &Handle) -> Vec<Peer> {
     call_in(handle, handle.new_room()).await
 }
 
-async fn call_in(handle: &Handle, room: RoomId) -> Vec<Peer> {
+pub(super) async fn call_in(handle: &Handle, room: RoomId) -> Vec<Peer> {
     let mut peers = Vec::new();
     for _ in 0..2 {
         let (mut peer, request) = Peer::new("127.0.0.1", handle.new_participant(), true, 1);
@@ -122,7 +132,7 @@ async fn call_in(handle: &Handle, room: RoomId) -> Vec<Peer> {
 }
 
 /// Media goes on in this call.
-async fn goes_on(peers: &mut [Peer]) {
+pub(super) async fn goes_on(peers: &mut [Peer]) {
     let before: Vec<usize> = peers.iter().map(|peer| peer.received.len()).collect();
     drive(peers, "media goes on", |peers| {
         peers.iter().zip(&before).all(|(peer, before)| peer.received.len() > before + 20)
@@ -130,11 +140,11 @@ async fn goes_on(peers: &mut [Peer]) {
     .await;
 }
 
-async fn counted(handle: &Handle, what: &str, holds: impl Fn(&TcpStats) -> bool) {
+pub(super) async fn counted(handle: &Handle, what: &str, holds: impl Fn(&TcpStats) -> bool) {
     eventually(handle, what, |_| holds(&handle.tcp_stats())).await;
 }
 
-fn ended(stats: &TcpStats, why: TcpEnd) -> u64 {
+pub(super) fn ended(stats: &TcpStats, why: TcpEnd) -> u64 {
     stats.ended[why as usize]
 }
 

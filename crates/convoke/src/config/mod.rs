@@ -25,7 +25,7 @@ use convoke_control::{
     Origins, Proxies, Slots, Times, Tls, TokenRules, Turn,
 };
 use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
-use convoke_node::{NodeConfig, TcpConfig};
+use convoke_node::{NodeConfig, StunConfig, TcpConfig};
 use convoke_protocol::LobbyPolicy;
 
 pub(crate) use error::ConfigError;
@@ -250,6 +250,11 @@ fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {
         bind: media.bind,
         port: media.port,
         advertise: media.advertise.clone(),
+        stun: media.stun_server.as_ref().map(|server| StunConfig {
+            host: server.host.clone(),
+            port: server.port,
+            interval: media.stun_interval,
+        }),
         limits: Limits {
             rooms: limits.calls,
             participants: limits.worker_participants,
@@ -455,6 +460,7 @@ fn check_durations(raw: &RawConfig, source: &Source) -> Result<(), ConfigError> 
         ("http.hello_timeout", http.hello_timeout, Duration::from_millis(100), DAY),
         ("http.ping_interval", http.ping_interval, Duration::from_millis(100), DAY),
         ("http.retry_after", http.retry_after, Duration::ZERO, DAY),
+        ("media.stun_interval", media.stun_interval, Duration::from_secs(10), DAY),
         ("media.timeout", media.timeout, Duration::from_secs(1), DAY),
         ("media.keyframe_interval", media.keyframe_interval, Duration::from_millis(50), DAY),
         ("media.tcp_hello_timeout", media.tcp_hello_timeout, Duration::from_millis(100), DAY),
@@ -583,6 +589,13 @@ fn check_addresses(
             let expected = format!("addresses that a socket bound to {} hears", media.bind);
             return Err(wrong(source, key, ip, expected));
         }
+    }
+    let stun = media.stun_server.as_ref();
+    if let Some(ip) = stun.and_then(|server| server.host.parse::<IpAddr>().ok())
+        && (ip.is_unspecified() || ip.is_multicast() || !hears(media.bind, ip))
+    {
+        let expected = format!("a server that a socket bound to {} can ask", media.bind);
+        return Err(wrong(source, "media.stun_server", ip, expected));
     }
     let Some(tcp) = media.tcp else { return Ok(()) };
     if let Some(ip) = media.advertise.iter().find(|ip| !hears(tcp.ip(), **ip)) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use convoke_protocol::LobbyPolicy;
 use serde::{Deserialize, Serialize};
 
-use super::units::{self, Size};
+use super::units::{self, Size, StunServer};
 
 /// Declares a section: its keys with their defaults.
 macro_rules! section {
@@ -98,6 +98,10 @@ section! {
         workers: usize = 0,
         #[serde(with = "units::list")]
         advertise: Vec<IpAddr> = Vec::new(),
+        #[serde(with = "units::text")]
+        stun_server: Option<StunServer> = None,
+        #[serde(with = "units::text")]
+        stun_interval: Duration = Duration::from_secs(300),
         #[serde(with = "units::text")]
         timeout: Duration = Duration::from_secs(30),
         #[serde(with = "units::text")]

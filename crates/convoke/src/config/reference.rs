@@ -57,6 +57,7 @@ fn in_words(rust: &str) -> &'static str {
     match rust.replace(' ', "").as_str() {
         "SocketAddr" => "address and port",
         "Option<SocketAddr>" => "address and port, or `\"\"`",
+        "Option<StunServer>" => "name or address, and port, or `\"\"`",
         "IpAddr" => "IP address",
         "Vec<IpAddr>" => "list of IP addresses",
         "String" | "Option<String>" => "text",

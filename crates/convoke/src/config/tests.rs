@@ -86,6 +86,7 @@ fn another(key: &str, value: &toml::Value) -> toml::Value {
         "calling.callback_hosts" => toml::Value::Array(vec![text("app.example.com")]),
         "media.bind" => text("127.0.0.1"),
         "media.tcp" => text("0.0.0.0:7882"),
+        "media.stun_server" => text("stun.example.com:3478"),
         "media.advertise" => toml::Value::Array(vec![text("203.0.113.7")]),
         "limits.data_payload" => text("8KiB"),
         "calls.lobby" => text("guests"),
@@ -143,14 +144,18 @@ fn every_key_is_read() {
             let mut one = toml::Table::new();
             let mut inner = toml::Table::new();
             inner.insert(key.clone(), another(&name, value));
-            // Of no use without the port.
-            let with_tcp = name.starts_with("media.tcp_");
-            let tcp = with_tcp.then_some("[media]\ntcp = \"127.0.0.1:7882\"");
-            if with_tcp {
-                inner.insert("tcp".to_owned(), toml::Value::String("127.0.0.1:7882".to_owned()));
+            // Of no use without the port, or the server.
+            let with = match name.as_str() {
+                "media.stun_interval" => Some(("stun_server", "203.0.113.9:3478")),
+                of_tcp if of_tcp.starts_with("media.tcp_") => Some(("tcp", "127.0.0.1:7882")),
+                _ => None,
+            };
+            let mut before = before.clone();
+            if let Some((key, value)) = with {
+                inner.insert(key.to_owned(), toml::Value::String(value.to_owned()));
+                let alone = format!("[media]\n{key} = \"{value}\"");
+                before = format!("{:?}", load(&alone).expect("valid"));
             }
-            let before =
-                tcp.map_or(before.clone(), |tcp| format!("{:?}", load(tcp).expect("valid")));
             one.insert(section.clone(), toml::Value::Table(inner));
             let after = load(&one.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_ne!(format!("{after:?}"), before, "{name} changes nothing");
@@ -234,6 +239,17 @@ fn wrong_values_name_key_value_and_expectation() {
             "[media]\ntcp = \"127.0.0.1:8080\"",
             ["media.tcp", "127.0.0.1:8080", "shared with nothing"],
         ),
+        (
+            "[media]\nstun_server = \"stun:stun.example.com\"",
+            ["`media.stun_server`", "stun:stun.example.com", "such as \"stun.example.com\""],
+        ),
+        ("[media]\nstun_server = \"a:0\"", ["`media.stun_server`", "a:0", "with its port"]),
+        (
+            "[media]\nstun_server = \"2001:db8::9\"",
+            ["`media.stun_server`", "2001:db8::9", "bound to 0.0.0.0 can ask"],
+        ),
+        ("[media]\nstun_server = \"0.0.0.0\"", ["`media.stun_server`", "0.0.0.0", "can ask"]),
+        ("[media]\nstun_interval = \"1s\"", ["`media.stun_interval`", "1s", "from 10s"]),
         ("[media]\ntcp = \"7882\"", ["`media.tcp`", "7882", "port"]),
         ("[media]\ntcp_send_queue = 15", ["tcp_send_queue", "15", "from 16"]),
         ("[media]\ntcp_hello_timeout = \"0s\"", ["tcp_hello_timeout", "0s", "from 100ms"]),

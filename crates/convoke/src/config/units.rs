@@ -99,6 +99,59 @@ as_written!(
     "an IP address (names are not looked up), such as \"203.0.113.7\" or \"2001:db8::7\""
 );
 
+/// A STUN server: a name or an IP address, and its port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StunServer {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// RFC 8489 §18.6.
+const STUN_PORT: u16 = 3478;
+
+impl Text for StunServer {
+    const EXPECTED: &'static str = "a STUN server's name or IP address, with its port where that is not \
+        3478, such as \"stun.example.com\", \"203.0.113.9:3478\" or \"[2001:db8::9]:3478\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let port = |text: &str| text.parse().ok().filter(|port| *port != 0);
+        if let Ok(SocketAddr::V6(address)) = text.parse() {
+            return Some(Self {
+                host: address.ip().to_string(),
+                port: port(&address.port().to_string())?,
+            });
+        }
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        if let Ok(ip) = bare.parse::<IpAddr>() {
+            return Some(Self { host: ip.to_string(), port: STUN_PORT });
+        }
+        let (host, port) = match text.split_once(':') {
+            Some((host, number)) => (host, port(number)?),
+            None => (text, STUN_PORT),
+        };
+        is_host(host).then(|| Self { host: host.to_owned(), port })
+    }
+
+    fn spell(&self) -> String {
+        match self.host.parse() {
+            Ok(IpAddr::V6(ip)) => SocketAddr::from((ip, self.port)).to_string(),
+            _ => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Whether it is a host name (RFC 1123 §2.1) or an IPv4 address.
+fn is_host(text: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(letter);
+    let numeric = |text: &str| text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let name = text.strip_suffix('.').unwrap_or(text);
+    name.len() <= 253
+        && name.split('.').all(label)
+        // Neither half an address nor a port alone.
+        && (!numeric(name) || text.parse::<IpAddr>().is_ok())
+}
+
 /// The empty text stands for "none".
 impl<T: Text> Text for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED;
@@ -217,6 +270,40 @@ mod tests {
         }
         assert_eq!(Option::<SocketAddr>::parse(""), Some(None));
         assert_eq!(Option::<SocketAddr>::parse("nowhere"), None);
+    }
+
+    #[test]
+    fn stun_servers() {
+        let check = |text: &str, host: &str, port: u16, spelled: &str| {
+            let server = StunServer::parse(text).expect(text);
+            assert_eq!((server.host.as_str(), server.port), (host, port), "{text}");
+            assert_eq!(server.spell(), spelled);
+            assert_eq!(StunServer::parse(spelled), Some(server));
+        };
+        check("stun.example.com", "stun.example.com", 3478, "stun.example.com:3478");
+        check("stun.example.com:19302", "stun.example.com", 19302, "stun.example.com:19302");
+        check("203.0.113.9", "203.0.113.9", 3478, "203.0.113.9:3478");
+        check("2001:db8::9", "2001:db8::9", 3478, "[2001:db8::9]:3478");
+        check("[2001:db8::9]", "2001:db8::9", 3478, "[2001:db8::9]:3478");
+        check("[2001:db8::9]:9", "2001:db8::9", 9, "[2001:db8::9]:9");
+        for wrong in [
+            "",
+            "3478",
+            ":3478",
+            "stun:stun.example.com",
+            "stun:stun.example.com:3478",
+            "https://stun.example.com",
+            "stun.example.com:0",
+            "stun.example.com:70000",
+            "203.0.113.9:0",
+            "[2001:db8::9]:0",
+            "203.0.113",
+            "a..b",
+            "two names",
+        ] {
+            assert_eq!(StunServer::parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(StunServer::parse(&"a".repeat(64)), None);
     }
 
     #[test]
