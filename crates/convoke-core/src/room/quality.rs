@@ -5,12 +5,14 @@
 //! Never: divides bandwidth itself.
 //!
 //! A receiver without transport-wide feedback (on TCP, or an old client) has no estimate: it gets what
-//! `allocate.md` says of that. One that sends REMB has its last REMB as estimate, and is not probed.
+//! `allocate.md` says of that. One that sends REMB has its last REMB as estimate, and is not probed; `remb.rs`
+//! says for how long.
 
 use std::time::{Duration, Instant};
 
 use super::path::Path;
 use super::probe::Prober;
+use super::remb::Remb;
 use super::{Io, Room, Slot};
 use crate::allocate::{self, Allocation, Demand, Kind, Reason, SlotId, State, Want, Wish};
 use crate::api::{Event, MediaKind, SlotReason, SlotState, Source};
@@ -37,6 +39,7 @@ pub(super) struct Quality {
     /// As it is believed.
     pub(super) estimate_bps: Option<u64>,
     can_probe: bool,
+    remb: Remb,
     pub(super) path: Path,
     pub(super) allocated_bps: u64,
     pub(super) desired_bps: u64,
@@ -54,9 +57,20 @@ impl Quality {
         let spent = self.spent();
         // What is averaged falls late, and meanwhile a queue grows before the pacer.
         let paced = self.paced_bps.unwrap_or(u64::MAX);
-        let estimated = self.estimated_bps.map(|estimated| estimated.min(paced));
+        // REMB is of the streams that the receiver measures, among which sound need not be.
+        let unmeasured = if self.can_probe { 0 } else { self.audio_bps };
+        let estimated = self.estimated_bps.map(|estimated| (estimated + unmeasured).min(paced));
         self.estimate_bps = estimated.map(|estimated| self.path.believe(now, estimated, spent));
         self.estimate_bps
+    }
+
+    /// Forgets a REMB that nothing will renew.
+    fn forget_remb(&mut self, now: Instant) {
+        let is_remb = self.estimated_bps.is_some() && !self.can_probe;
+        let flows = self.allocated_bps > 0 || self.desired_bps == 0;
+        if is_remb && self.remb.is_stale(now, flows) {
+            self.estimated_bps = None;
+        }
     }
 
     /// What is sent as far as is known, in bit/s.
@@ -70,6 +84,7 @@ impl Room {
     pub(crate) fn estimated(&mut self, io: &mut Io<'_>, key: usize, bps: Option<u64>, probe: bool) {
         let Some(participant) = self.participants.get_mut(key) else { return };
         (participant.quality.estimated_bps, participant.quality.can_probe) = (bps, probe);
+        participant.quality.remb.heard(io.now);
         self.believe(io, key);
     }
 
@@ -170,6 +185,7 @@ impl Room {
         participant.quality.due = None;
         participant.quality.audio_bps = audio_bps;
         participant.quality.allocated_bps = video_bps;
+        participant.quality.forget_remb(io.now);
         // Bitrates were measured anew: what is carried now is what they say.
         participant.quality.believe(io.now);
         let mut state = std::mem::take(&mut participant.quality.state);
