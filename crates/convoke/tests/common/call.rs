@@ -151,6 +151,17 @@ impl Watched {
         self.slots.iter().flat_map(of).collect()
     }
 
+    /// Of a call of two: nothing is missing but what the network lost, and sound and picture of the
+    /// other were there, each for so many frames.
+    #[track_caller]
+    pub fn is_undisturbed(&self, lost: Lost, frames: u64) {
+        assert_eq!(self.violations(), Vec::<String>::new());
+        assert!(self.missing() <= lost.excused(2), "{} missing, {lost:?}", self.missing());
+        let decoded = self.decoded();
+        assert_eq!(decoded.len(), 2, "audio and video of the other: {decoded:?}");
+        assert!(decoded.values().all(|decoded| *decoded >= frames), "{decoded:?}");
+    }
+
     /// Frames (audio packets, too) that a decoder could show, by the participant they came from.
     pub fn decoded(&self) -> BTreeMap<(u32, u16), u64> {
         let mut decoded = BTreeMap::new();
