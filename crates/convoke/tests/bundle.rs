@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use common::call::{GROUP, connect};
-use common::{Folder, Running, convoke, run, site};
+use common::{Folder, Running, convoke, site};
 use convoke::control::{Minter, Secret, TokenRequest};
 use convoke_client::JoinOptions;
 
