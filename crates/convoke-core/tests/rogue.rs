@@ -375,13 +375,14 @@ fn pair_of_ssrcs(sdp: &str) -> (u32, u32) {
     (main.parse().unwrap(), rtx.parse().unwrap())
 }
 
-/// A receiver's estimate (draft-alvestrand-rmcat-remb-03 §2.2) of less than 2^18 bit/s.
+/// A receiver's estimate (draft-alvestrand-rmcat-remb-03 §2.2).
 fn remb(media_ssrc: u32, bps: u32) -> Vec<u8> {
     let mut bytes = vec![0x8f, 206, 0, 5];
     bytes.extend(SENDER.to_be_bytes());
     bytes.extend([0; 4]);
     bytes.extend(b"REMB");
-    bytes.extend((1 << 24 | bps).to_be_bytes());
+    // One SSRC, and a mantissa of 18 bits times 2^6.
+    bytes.extend((1 << 24 | 6 << 18 | bps >> 6).to_be_bytes());
     bytes.extend(media_ssrc.to_be_bytes());
     bytes
 }
@@ -401,6 +402,12 @@ fn a_remb_that_is_not_renewed_is_forgotten() {
         world.run(time);
         world.got(1, 1, Codec::Vp8).len()
     };
+    // As much payload as came is no bad news.
+    world.peers[1].received.clear();
+    world.run(SECOND * 2);
+    let got: usize = world.got(1, 1, Codec::Vp8).iter().map(|packet| packet.payload.len()).sum();
+    viewer.forger.rtcp(&mut world, &remb(viewer.video, u32::try_from(got * 4).unwrap()));
+    assert!(pictures_in(&mut world, SECOND * 4) > 40, "nothing stops");
     for quiet in [4, 9] {
         viewer.forger.rtcp(&mut world, &remb(viewer.video, 10_000));
         world.run(MS * 500);

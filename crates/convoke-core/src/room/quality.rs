@@ -40,6 +40,8 @@ pub(super) struct Quality {
     pub(super) estimate_bps: Option<u64>,
     can_probe: bool,
     remb: Remb,
+    /// Pictures a second in all slots together.
+    video_fps: u32,
     pub(super) path: Path,
     pub(super) allocated_bps: u64,
     pub(super) desired_bps: u64,
@@ -57,9 +59,11 @@ impl Quality {
         let spent = self.spent();
         // What is averaged falls late, and meanwhile a queue grows before the pacer.
         let paced = self.paced_bps.unwrap_or(u64::MAX);
-        // REMB is of the streams that the receiver measures, among which sound need not be.
-        let unmeasured = if self.can_probe { 0 } else { self.audio_bps };
-        let estimated = self.estimated_bps.map(|estimated| (estimated + unmeasured).min(paced));
+        let on_wire = |estimated: u64| match self.can_probe {
+            true => estimated,
+            false => super::remb::on_wire(estimated, self.video_fps) + self.audio_bps,
+        };
+        let estimated = self.estimated_bps.map(|estimated| on_wire(estimated).min(paced));
         self.estimate_bps = estimated.map(|estimated| self.path.believe(now, estimated, spent));
         self.estimate_bps
     }
@@ -180,11 +184,12 @@ impl Room {
     /// Divides what a participant's path carries among its video slots.
     pub(super) fn allocate(&mut self, io: &mut Io<'_>, key: usize) {
         let audio_bps = self.audio_bps(io.now, key);
-        let video_bps = self.video_bps(key);
+        let (video_bps, video_fps) = self.video_rate(key);
         let Some(participant) = self.participants.get_mut(key) else { return };
         participant.quality.due = None;
         participant.quality.audio_bps = audio_bps;
         participant.quality.allocated_bps = video_bps;
+        participant.quality.video_fps = video_fps;
         participant.quality.forget_remb(io.now);
         // Bitrates were measured anew: what is carried now is what they say.
         participant.quality.believe(io.now);
@@ -212,15 +217,15 @@ impl Room {
         bps.sum()
     }
 
-    /// What the layers that are given now take, as it was measured last.
-    fn video_bps(&self, key: usize) -> u64 {
-        let Some(participant) = self.participants.get(key) else { return 0 };
-        let bps = participant.slots.iter().filter_map(|slot| {
+    /// What the layers that are given now take, in bit/s, and their pictures a second, as measured last.
+    fn video_rate(&self, key: usize) -> (u64, u32) {
+        let Some(participant) = self.participants.get(key) else { return (0, 0) };
+        let rungs = participant.slots.iter().filter_map(|slot| {
             let track = self.tracks.get(slot.assigned?)?;
             let layer = slot.allocated?;
-            track.rungs.iter().find(|rung| rung.layer == layer).map(|rung| rung.bitrate_bps)
+            track.rungs.iter().find(|rung| rung.layer == layer)
         });
-        bps.sum()
+        rungs.fold((0, 0), |(bps, fps), rung| (bps + rung.bitrate_bps, fps + rung.fps))
     }
 
     /// What the video slots want, the most deserving first.

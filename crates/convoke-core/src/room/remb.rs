@@ -1,6 +1,6 @@
-//! How long a receiver's REMB counts (draft-alvestrand-rmcat-remb-03).
+//! How much a receiver's REMB is, and how long it counts (draft-alvestrand-rmcat-remb-03).
 //!
-//! Owns: when the last one is forgotten.
+//! Owns: when the last one is forgotten, and what it comes to on the wire.
 //! Never: judges what it says.
 //!
 //! A receiver measures the video that comes. While all of it is paused nothing is measured, and no further
@@ -14,6 +14,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE_MAX: Duration = Duration::from_secs(40);
 /// Who was sent video for so long since the last was forgotten can take it.
 const GOOD_FOR: Duration = Duration::from_secs(30);
+
+/// Headers of IP, UDP, RTP with its extensions, and SRTP's tag, in bits: what each packet takes beside its
+/// payload.
+const HEADERS: u64 = 8 * 81;
+/// A packet's payload, in bits, where a picture takes several.
+const FULL: u64 = 8 * 1_100;
+
+/// In bit/s on the wire, of video in so many pictures a second. Receivers (libwebrtc, aiortc) measure payloads,
+/// and say as much as they got when nothing is wrong: it must not look like less than is sent.
+pub(super) fn on_wire(bps: u64, fps: u32) -> u64 {
+    bps + bps * HEADERS / FULL + HEADERS * u64::from(fps)
+}
 
 #[derive(Debug)]
 pub(super) struct Remb {
@@ -59,6 +71,21 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn as_much_as_was_got_is_no_less_than_was_sent() {
+        for (fps, payload_bytes) in [(30, 60_u64), (30, 500), (30, 4_000), (15, 1_100), (60, 9_000)]
+        {
+            let packets = payload_bytes.div_ceil(1_100);
+            let got = 8 * payload_bytes * fps;
+            let sent = got + HEADERS * packets * fps;
+            let estimate = on_wire(got, u32::try_from(fps).unwrap());
+            assert!(estimate >= sent, "{estimate} of {sent}");
+            // Congestion is said as 85 % of what was got.
+            let less = on_wire(got * 85 / 100, u32::try_from(fps).unwrap());
+            assert!(less < sent || payload_bytes < 200, "{less} of {sent}");
+        }
+    }
 
     /// After how many seconds without video the last word is forgotten.
     fn forgotten_after(remb: &mut Remb, now: &mut Instant) -> u32 {
