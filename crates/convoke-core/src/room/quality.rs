@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::path::Path;
 use super::probe::Prober;
-use super::remb::Remb;
+use super::remb::{self, Remb};
 use super::{Io, Room, Slot};
 use crate::allocate::{self, Allocation, Demand, Kind, Reason, SlotId, State, Want, Wish};
 use crate::api::{Event, MediaKind, SlotReason, SlotState, Source};
@@ -59,9 +59,11 @@ impl Quality {
         let spent = self.spent();
         // What is averaged falls late, and meanwhile a queue grows before the pacer.
         let paced = self.paced_bps.unwrap_or(u64::MAX);
-        let on_wire = |estimated: u64| match self.can_probe {
-            true => estimated,
-            false => super::remb::on_wire(estimated, self.video_fps) + self.audio_bps,
+        let on_wire = |estimated: u64| {
+            if self.can_probe {
+                return estimated;
+            }
+            remb::on_wire(estimated, self.video_fps).saturating_add(self.audio_bps)
         };
         let estimated = self.estimated_bps.map(|estimated| on_wire(estimated).min(paced));
         self.estimate_bps = estimated.map(|estimated| self.path.believe(now, estimated, spent));

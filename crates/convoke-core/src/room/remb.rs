@@ -24,7 +24,8 @@ const FULL: u64 = 8 * 1_100;
 /// In bit/s on the wire, of video in so many pictures a second. Receivers (libwebrtc, aiortc) measure payloads,
 /// and say as much as they got when nothing is wrong: it must not look like less than is sent.
 pub(super) fn on_wire(bps: u64, fps: u32) -> u64 {
-    bps + bps * HEADERS / FULL + HEADERS * u64::from(fps)
+    let headers = (bps / FULL).saturating_mul(HEADERS).saturating_add(HEADERS * u64::from(fps));
+    bps.saturating_add(headers)
 }
 
 #[derive(Debug)]
@@ -85,6 +86,12 @@ mod tests {
             let less = on_wire(got * 85 / 100, u32::try_from(fps).unwrap());
             assert!(less < sent || payload_bytes < 200, "{less} of {sent}");
         }
+    }
+
+    #[test]
+    fn any_number_can_be_said() {
+        assert_eq!(on_wire(u64::MAX, u32::MAX), u64::MAX);
+        assert_eq!(on_wire(0, 0), 0);
     }
 
     /// After how many seconds without video the last word is forgotten.
