@@ -29,7 +29,7 @@ SCENARIO ?= smoke
 
 .PHONY: help run test test-full features fuzz-replay simulate lint fmt web web-test rust-test acs whip-test \
   schema-test docs-test check-deploy check-licences e2e path-test server \
-  browser coturn curl gstreamer postgres bench bench-participants bench-join \
+  browser coturn curl gstreamer nftables postgres tshark bench bench-participants bench-join \
   valgrind bench-instructions bench-instructions-save bench-floor bench-flood loadtest
 
 help: ## lists the commands
@@ -82,7 +82,7 @@ $(WEB)/dist-demo/index.html: $(WEB)/node_modules/.package-lock.json $(WEB_SOURCE
 web-test: web ## lints, types and tests of the web SDK and the demo
 	cd $(WEB) && npm run lint && npm run typecheck && npm test
 
-rust-test: web postgres ## every Rust test, documentation examples included
+rust-test: web postgres tshark ## every Rust test, documentation examples included
 	@if command -v cargo-nextest >/dev/null; then \
 	  set -x; \
 	  cargo nextest run --locked --workspace; \
@@ -123,12 +123,12 @@ $(DEPLOY_VENV)/.installed: $(DEPLOY)/requirements.txt
 $(ACS_VENV)/.installed: $(ACS)/python/requirements.txt
 $(WHIP_VENV)/.installed: $(WHIP)/requirements.txt
 %/.installed:
-	@python3 -m venv $(@D) 2>/dev/null || { $(AS_ROOT)apt-get update -qq && \
-	  $(AS_ROOT)apt-get install --yes --no-install-recommends python3-venv && python3 -m venv $(@D); }
+	@python3 -m venv $(@D) 2>/dev/null || { $(INSTALL) 'tests in Python' \
+	  '/usr/lib/python3*/ensurepip=python3-venv' && python3 -m venv $(@D); }
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-e2e: server browser $(E2E)/node_modules/.package-lock.json ## real browsers in real calls
+e2e: server browser nftables $(E2E)/node_modules/.package-lock.json ## real browsers in real calls
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) npm test
 	cd $(E2E) && CONVOKE_BIN=$(BINARY) ./no-udp.sh npm run test:no-udp
 
@@ -175,27 +175,42 @@ loadtest: ## a short load test of a server of its own; SCENARIO=meeting for anot
 	CONVOKE_BIN=$(abspath $(TARGET_DIR)/release/convoke) $(TARGET_DIR)/release/convoke-loadtest \
 	  run $(SCENARIO) --report $(DATA_DIR)/loadtest
 
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo )
+# What tests need of Debian's packages, only where it is absent.
+INSTALL := tests/install.sh
+
 valgrind:
-	@command -v valgrind >/dev/null || { $(AS_ROOT)apt-get update -qq && \
-	  $(AS_ROOT)apt-get install --yes --no-install-recommends valgrind; }
+	@$(INSTALL) 'counting instructions' valgrind=valgrind
 
-# Debian's GStreamer with webrtcbin, only where it is absent.
 gstreamer:
-	@$(WHIP)/install-gstreamer.sh
+	@$(INSTALL) 'the tests of GStreamer' \
+	  '/usr/lib/python3/dist-packages/gi/overrides/Gst.py=python3-gst-1.0' \
+	  '/usr/lib/*/girepository-1.0/GstWebRTC-1.0.typelib=gir1.2-gst-plugins-bad-1.0' \
+	  '/usr/lib/*/gstreamer-1.0/libgstopus.so=gstreamer1.0-plugins-base' \
+	  '/usr/lib/*/gstreamer-1.0/libgstvpx.so=gstreamer1.0-plugins-good' \
+	  '/usr/lib/*/gstreamer-1.0/libgstwebrtc.so=gstreamer1.0-plugins-bad' \
+	  '/usr/lib/*/gstreamer-1.0/libgstnice.so=gstreamer1.0-nice' \
+	  openssl=openssl $(IPROUTE2)
 
-# Debian's coturn and the tools of namespaces, only where they are absent.
 coturn:
-	@$(E2E)/install-coturn.sh
+	@$(INSTALL) 'the tests of paths' turnserver=coturn $(NFTABLES) $(IPROUTE2)
+
+nftables:
+	@$(INSTALL) 'the tests without UDP' $(NFTABLES)
+
+# Directories of root are not in everybody's path.
+NFTABLES := 'nft|/usr/sbin/nft=nftables'
+IPROUTE2 := 'ip|/usr/sbin/ip=iproute2'
 
 curl:
-	@command -v curl >/dev/null || { $(AS_ROOT)apt-get update -qq && \
-	  $(AS_ROOT)apt-get install --yes --no-install-recommends curl; }
+	@$(INSTALL) 'the tests of documents' curl=curl
 
-# Debian's PostgreSQL, only where it is absent: tests start servers of their own with it.
+# Tests start servers of their own with it.
 postgres:
-	@crates/convoke-store/install-postgres.sh
+	@$(INSTALL) "the store's tests" '/usr/lib/postgresql/*/bin/initdb|initdb=postgresql'
 
-# Debian's Chromium, Firefox and a font, from Debian's own archive, only where they are absent.
+tshark:
+	@$(INSTALL) 'the tests of captures' tshark=tshark
+
 browser:
-	@$(E2E)/install-browser.sh
+	@$(INSTALL) 'the tests in browsers' "$${CHROMIUM:-/usr/bin/chromium}=chromium" \
+	  "$${FIREFOX:-/usr/bin/firefox-esr}=firefox-esr" '/usr/share/fonts/truetype/dejavu/*.ttf=fonts-dejavu-core'

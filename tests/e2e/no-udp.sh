@@ -1,13 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command in a network namespace that has loopback and nothing else, and where no UDP passes:
-# a network with a strict firewall. Nothing leaves it. Needs root or user namespaces, and nftables.
+# a network with a strict firewall. Nothing leaves it. Needs root or user namespaces, and nftables (`make nftables`).
 set -euo pipefail
 
-if ! command -v nft >/dev/null; then
-  as_root=(); [[ $(id -u) -eq 0 ]] || as_root=(sudo)
-  "${as_root[@]}" apt-get update -qq
-  "${as_root[@]}" apt-get install --yes --no-install-recommends nftables
-fi
 wanted=(--net)
 [[ $(id -u) -eq 0 ]] || wanted+=(--map-root-user)
 # nft is in a directory that users do not have in their path.

@@ -140,6 +140,12 @@ class ServerCase(unittest.IsolatedAsyncioTestCase):
         _, _, reply = request("POST", urljoin(self.url, "dev/token"), headers, body)
         return json.loads(reply)["token"]
 
+    async def publish(self, group):
+        session = Session(urljoin(self.url, f"whip/{group}"), self.token("camera"))
+        session.pc.addTransceiver(Tone(), direction="sendonly")
+        session.pc.addTransceiver(Picture(), direction="sendonly")
+        return await session.begin()
+
     async def watch(self, group, query=""):
         session = Session(urljoin(self.url, f"whep/{group}{query}"), self.token("viewer"))
         session.pc.addTransceiver("audio", direction="recvonly")

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 from uuid import uuid4
 
-from common import Picture, ServerCase, Session, Tone, wait_for
+from common import ServerCase, wait_for
 
 SCRIPT = Path(__file__).parent / "gstreamer.py"
 
@@ -53,10 +53,7 @@ class Others(ServerCase):
         """GStreamer and aiortc in one call: each publishes, and watches the other."""
         group = uuid4()
         whip, whep = (urljoin(self.url, f"{kind}/{group}") for kind in ("whip", "whep"))
-        camera = Session(whip, self.token("camera"))
-        camera.pc.addTransceiver(Tone(), direction="sendonly")
-        camera.pc.addTransceiver(Picture(), direction="sendonly")
-        await camera.begin()
+        camera = await self.publish(group)
         film = await GStreamer.start("publish", whip, self.token("film"), "--codec", codec)
         viewer = await self.watch(group, "?participant=film")
         token = self.token("gst")

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import imageio_ffmpeg
 
-from common import Picture, ServerCase, Session, Tone, wait_for
+from common import ServerCase, wait_for
 
 RELAY = Path(__file__).parent / "relay/relay.mjs"
 
@@ -21,10 +21,7 @@ RELAY = Path(__file__).parent / "relay/relay.mjs"
 class Tools(ServerCase):
     async def test_aiortc_publishes_and_watches(self):
         group = uuid4()
-        camera = Session(urljoin(self.url, f"whip/{group}"), self.token("camera"))
-        camera.pc.addTransceiver(Tone(), direction="sendonly")
-        camera.pc.addTransceiver(Picture(), direction="sendonly")
-        await camera.begin()
+        camera = await self.publish(group)
         viewer = await self.watch(group)
         frames = viewer.frames
         await wait_for("media", lambda: frames["audio"] > 50 and frames["video"] > 30)
@@ -59,10 +56,7 @@ class Tools(ServerCase):
         """What aiortc publishes, after a peer has watched it and published it again."""
         group = uuid4()
         whip, whep = (urljoin(self.url, f"{kind}/{group}") for kind in ("whip", "whep"))
-        camera = Session(whip, self.token("camera"))
-        camera.pc.addTransceiver(Tone(), direction="sendonly")
-        camera.pc.addTransceiver(Picture(), direction="sendonly")
-        await camera.begin()
+        camera = await self.publish(group)
         relay = await asyncio.create_subprocess_exec(
             *["node", RELAY, library, f"{whep}?participant=camera", whip],
             stdin=asyncio.subprocess.PIPE,

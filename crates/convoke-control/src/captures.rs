@@ -178,16 +178,18 @@ impl Inner {
             stop: Notify::new(),
         });
         self.captures.add(&recording)?;
-        tokio::spawn(run(Arc::clone(self), Arc::clone(call), Arc::clone(&recording)));
+        let run = run(Arc::clone(self), Arc::clone(call), Arc::clone(&recording), Instant::now());
+        tokio::spawn(run);
         Ok(recording)
     }
 }
 
-async fn run(inner: Arc<Inner>, call: Arc<Call>, recording: Arc<Recording>) {
+/// `began` is [`Recording::began`] by the clock of packets.
+async fn run(inner: Arc<Inner>, call: Arc<Call>, recording: Arc<Recording>, began: Instant) {
     let (to, mut from) = mpsc::channel(QUEUE);
     let sink = Arc::new(Sink { to, recording: Arc::clone(&recording) });
     let capture = Capture { sink, payloads: recording.payloads };
-    let (began, end) = (Instant::now(), tokio::time::Instant::now() + recording.limit.time);
+    let end = tokio::time::Instant::now() + recording.limit.time;
     let mut writer = writer();
     recording.keep(&mut writer);
     let mut told: Vec<RoomId> = Vec::new();

@@ -12,17 +12,11 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
-use common::{World, config};
+use common::{Datagrams, MS, SECOND, World, config};
 use convoke_client::media::Codec;
 use convoke_client::source::Stamp;
 use convoke_core::{Action, Input, ParticipantId, Reply, Show, SlotWish, Stats};
-
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
-
-type Datagrams = Rc<RefCell<Vec<(SocketAddr, SocketAddr, Vec<u8>)>>>;
 
 fn pair() -> World {
     let mut world = World::new(config(), 1);

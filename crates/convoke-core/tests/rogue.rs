@@ -12,18 +12,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use common::forger::{Forger, SENDER, feedback, nack, rtcp};
-use common::{World, config};
+use common::{Datagrams, MS, SECOND, World, config};
 use convoke_client::media::{Codec, keys};
 use convoke_client::source::VideoSource;
-use convoke_core::{Action, Input, Reply};
-
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
-
-type Datagrams = Rc<RefCell<Vec<(SocketAddr, SocketAddr, Vec<u8>)>>>;
+use convoke_core::Input;
 
 /// A publisher and a viewer, and the keys of all their transports.
 fn pair() -> (World, Vec<keys::ExportedKeys>) {
@@ -205,6 +199,12 @@ fn assert_whole_for(world: &World, viewer: usize) {
     assert!(holes == 0, "{holes} of {}", sequences.len());
 }
 
+/// An offer as of a client that has no transport-wide feedback.
+fn without_feedback(sdp: &str) -> String {
+    let kept = |line: &&str| !line.contains("transport-cc") && !line.contains("transport-wide-cc");
+    sdp.lines().filter(kept).flat_map(|line| [line, "\r\n"]).collect()
+}
+
 /// RW-07: where there is no pacer, one packet that names each number three hundred times over is
 /// answered with no more than what is kept, once.
 #[test]
@@ -212,23 +212,7 @@ fn rw_07_one_packet_of_requests_is_no_flood() {
     keys::record();
     let mut world = World::new(config(), 1);
     world.join(1, Some(Codec::Vp8));
-    let (mut media, offers, local) = world.media(|_| {});
-    let mut request = world.request(2, &offers, Vec::new());
-    let plain = |sdp: &str| -> String {
-        let kept =
-            |line: &&str| !line.contains("transport-cc") && !line.contains("transport-wide-cc");
-        sdp.lines().filter(kept).flat_map(|line| [line, "\r\n"]).collect()
-    };
-    request.receive_offer = request.receive_offer.as_deref().map(plain);
-    let Reply::Joined { send_answer, receive_answer, .. } =
-        world.command(Action::Join(request)).expect("joins")
-    else {
-        panic!("joined")
-    };
-    media
-        .accept_answers(world.now, send_answer.as_deref(), receive_answer.as_deref())
-        .expect("answers");
-    world.add(2, media, local, offers);
+    world.join_with_offer(2, without_feedback);
     world.run(SECOND * 2);
     let keys = keys::take();
     let mut viewer = viewer(&mut world, &keys);
@@ -389,6 +373,48 @@ fn pair_of_ssrcs(sdp: &str) -> (u32, u32) {
     let line = sdp.lines().find_map(|line| line.strip_prefix("a=ssrc-group:FID "));
     let (main, rtx) = line.expect("a group").split_once(' ').unwrap();
     (main.parse().unwrap(), rtx.parse().unwrap())
+}
+
+/// A receiver's estimate (draft-alvestrand-rmcat-remb-03 §2.2).
+fn remb(media_ssrc: u32, bps: u32) -> Vec<u8> {
+    let mut bytes = vec![0x8f, 206, 0, 5];
+    bytes.extend(SENDER.to_be_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(b"REMB");
+    // One SSRC, and a mantissa of 18 bits times 2^6.
+    bytes.extend((1 << 24 | 6 << 18 | bps >> 6).to_be_bytes());
+    bytes.extend(media_ssrc.to_be_bytes());
+    bytes
+}
+
+/// A REMB that stopped the pictures counts for a while, and for longer when it is said again.
+#[test]
+fn a_remb_that_is_not_renewed_is_forgotten() {
+    keys::record();
+    let mut world = World::new(config(), 1);
+    world.join(1, Some(Codec::Vp8));
+    world.join_with_offer(2, without_feedback);
+    world.run(SECOND * 2);
+    let keys = keys::take();
+    let mut viewer = viewer(&mut world, &keys);
+    let pictures_in = |world: &mut World, time| {
+        world.peers[1].received.clear();
+        world.run(time);
+        world.got(1, 1, Codec::Vp8).len()
+    };
+    // As much payload as came is no bad news.
+    world.peers[1].received.clear();
+    world.run(SECOND * 2);
+    let got: usize = world.got(1, 1, Codec::Vp8).iter().map(|packet| packet.payload.len()).sum();
+    viewer.forger.rtcp(&mut world, &remb(viewer.video, u32::try_from(got * 4).unwrap()));
+    assert!(pictures_in(&mut world, SECOND * 4) > 40, "nothing stops");
+    for quiet in [4, 9] {
+        viewer.forger.rtcp(&mut world, &remb(viewer.video, 10_000));
+        world.run(MS * 500);
+        assert_eq!(pictures_in(&mut world, SECOND * quiet), 0, "it was believed");
+        world.run(SECOND * 3);
+        assert!(pictures_in(&mut world, SECOND * 2) > 20, "and forgotten");
+    }
 }
 
 /// Feedback on transport-wide numbers (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).

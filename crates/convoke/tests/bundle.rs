@@ -11,32 +11,13 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use common::call::{GROUP, connect};
-use common::{Folder, Running, convoke, run};
+use common::{Folder, Running, convoke, site};
 use convoke::control::{Minter, Secret, TokenRequest};
 use convoke_client::JoinOptions;
 
-const CONFIG: &str = r#"
-[[tokens.keys]]
-kid = "main"
-algorithm = "hs256"
-secret_file = "tokens.key"
-[http]
-trusted_proxies = ["10.9.8.0/24", "2001:db8:7::/48"]
-[media]
-advertise = ["203.0.113.77", "127.0.0.1"]
-[store]
-directory = "kept"
-[services]
-issue_with = "main"
-[[services.keys]]
-name = "app"
-algorithm = "hs256"
-secret_file = "app.key"
-roles = ["admin"]
-[[webhooks.targets]]
-name = "hook"
-url = "http://127.0.0.1:9/hook?key=hidden-in-a-url"
-secret_file = "hook.key"
+const MORE: &str = r#"
+http.trusted_proxies = ["10.9.8.0/24", "2001:db8:7::/48"]
+media.advertise = ["203.0.113.77", "127.0.0.1"]
 "#;
 
 fn files(archive: &Path) -> BTreeMap<String, String> {
@@ -63,12 +44,9 @@ fn addresses(text: &str) -> Vec<&str> {
 async fn a_bundle_tells_how_the_server_is_and_no_secret() {
     let folder = Folder::new();
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
-    let keys = ["tokens.key", "app.key", "hook.key"].map(|name| {
-        let out = path(name);
-        assert_eq!(run(["token", "key", "--algorithm", "hs256", "--out", &out]).code, 0);
-        std::fs::read_to_string(out).expect("a key").trim().to_owned()
-    });
-    folder.file("convoke.toml", CONFIG);
+    let keys = site::keys(&folder);
+    let config = site::config("http://127.0.0.1:9/hook?key=hidden-in-a-url");
+    folder.file("convoke.toml", &(MORE.to_owned() + &config));
     // The bundle asks where the configuration says.
     let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
     let [http, private] = ports.map(|one| one.local_addr().expect("an address").to_string());

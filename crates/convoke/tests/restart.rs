@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Folder, Running, convoke, run};
+use common::{Folder, Running, site};
 use serde_json::{Value, json};
 
 const OPERATIONS: usize = 1_000;
@@ -94,13 +94,8 @@ struct Site {
 
 impl Site {
     fn start(folder: &Path) -> Self {
-        let config = folder.join("convoke.toml");
-        let mut command = convoke(["serve", "--config"]);
-        command.arg(config).args(["--http", "127.0.0.1:0", "--media", "127.0.0.1:0"]);
-        let mut process = Running::start(command);
-        let line = process.line("convoke is ready at ");
-        let url = line.rsplit(' ').next().expect("a URL");
-        let authority = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let (process, url) = site::start(folder);
+        let authority = url.trim_start_matches("http://").to_owned();
         let key = std::fs::read_to_string(folder.join("app.key")).expect("the key");
         Self { process, authority, key: key.trim().to_owned() }
     }
@@ -310,38 +305,9 @@ fn check_told(told: &Told, newest: i64) {
 }
 
 fn set_up(folder: &Folder, hook: &str) {
-    for name in ["tokens.key", "app.key", "hook.key"] {
-        let path = folder.path().join(name);
-        let path = path.to_str().expect("UTF-8");
-        assert_eq!(run(["token", "key", "--algorithm", "hs256", "--out", path]).code, 0);
-    }
-    let config = format!(
-        r#"
-[[tokens.keys]]
-kid = "main"
-algorithm = "hs256"
-secret_file = "tokens.key"
-[http]
-metrics_listen = ""
-[store]
-directory = "kept"
-[services]
-issue_with = "main"
-requests_per_second = 100000
-request_burst = 100000
-[[services.keys]]
-name = "app"
-algorithm = "hs256"
-secret_file = "app.key"
-roles = ["admin"]
-[webhooks]
-batch = 7
-[[webhooks.targets]]
-name = "hook"
-url = "{hook}"
-secret_file = "hook.key"
-"#
-    );
+    site::keys(folder);
+    let more = "services.requests_per_second = 100000\nservices.request_burst = 100000\n";
+    let config = format!("{more}webhooks.batch = 7\n{}", site::config(hook));
     folder.file("convoke.toml", &config);
 }
 

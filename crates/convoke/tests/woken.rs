@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::call::{connect, talking, until};
-use common::{Folder, Running, convoke, get, http, run};
+use common::{Folder, get, http, site};
 use convoke_client::{Incoming, StartCallOptions};
 use serde_json::{Value, json};
 
@@ -82,46 +82,9 @@ impl Hook {
 }
 
 fn set_up(folder: &Folder, hook: &str) {
-    for name in ["tokens.key", "app.key", "hook.key"] {
-        let path = folder.path().join(name);
-        let path = path.to_str().expect("UTF-8");
-        assert_eq!(run(["token", "key", "--algorithm", "hs256", "--out", path]).code, 0);
-    }
-    let config = format!(
-        r#"
-[[tokens.keys]]
-kid = "main"
-algorithm = "hs256"
-secret_file = "tokens.key"
-[http]
-metrics_listen = ""
-[store]
-directory = "kept"
-[services]
-issue_with = "main"
-[[services.keys]]
-name = "app"
-algorithm = "hs256"
-secret_file = "app.key"
-roles = ["admin"]
-[[webhooks.targets]]
-name = "hook"
-url = "{hook}"
-secret_file = "hook.key"
-format = "eventGrid"
-"#
-    );
+    site::keys(folder);
+    let config = site::config(hook) + "format = \"eventGrid\"\n";
     folder.file("convoke.toml", &config);
-}
-
-fn start(folder: &Folder) -> (Running, String) {
-    let mut command = convoke(["serve", "--config"]);
-    command.arg(folder.path().join("convoke.toml"));
-    command.args(["--http", "127.0.0.1:0", "--media", "127.0.0.1:0"]);
-    let mut process = Running::start(command);
-    let line = process.line("convoke is ready at ");
-    let url = line.rsplit(' ').next().expect("a URL").trim_end_matches('/').to_owned();
-    (process, url)
 }
 
 /// An identity with a token, made by the server.
@@ -143,7 +106,7 @@ async fn a_push_brings_the_callee_into_the_call_and_all_is_told_over_a_kill() {
     let folder = Folder::new();
     let (address, hook) = Hook::listen();
     set_up(&folder, &address);
-    let (process, url) = start(&folder);
+    let (process, url) = site::start(folder.path());
     assert_eq!(get(&format!("{url}/healthz")).0, 200);
     let (alice, alice_token) = identity(&folder, &url);
     let (bob, bob_token) = identity(&folder, &url);
@@ -187,7 +150,7 @@ async fn a_push_brings_the_callee_into_the_call_and_all_is_told_over_a_kill() {
     process.signal("KILL");
     drop(process);
     hook.refuses.store(false, Ordering::Release);
-    let (_process, _) = start(&folder);
+    let (_process, _) = site::start(folder.path());
     until("the rest", || hook.find("CallEnded").is_some()).await;
     let mut kinds = hook.kinds();
     // It is told while the caller's coming is: either may be first.

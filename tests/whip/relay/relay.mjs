@@ -22,6 +22,19 @@ async function session(url, token, offer) {
 
 const KINDS = ['audio', 'video'];
 
+/** Opens both sessions, and asks for a picture each second; what it gives ends that. */
+async function run(open, publisher, watcher, askForPicture) {
+  const asking = setInterval(askForPicture, 1_000);
+  const ends = [
+    await open(publisher, whip, process.env.PUBLISH_TOKEN),
+    await open(watcher, whep, process.env.WATCH_TOKEN),
+  ];
+  return async () => {
+    clearInterval(asking);
+    for (const end of ends) await end();
+  };
+}
+
 /** https://www.npmjs.com/package/werift */
 async function werift() {
   const { MediaStreamTrack, RTCPeerConnection, RTCRtpCodecParameters } = await import('werift');
@@ -60,15 +73,7 @@ async function werift() {
     }));
   }
   let last;
-  const keyframes = setInterval(() => last?.transceiver.receiver.sendRtcpPLI(last.ssrc), 1_000);
-  const ends = [
-    await open(publisher, whip, process.env.PUBLISH_TOKEN),
-    await open(watcher, whep, process.env.WATCH_TOKEN),
-  ];
-  return async () => {
-    clearInterval(keyframes);
-    for (const end of ends) await end();
-  };
+  return run(open, publisher, watcher, () => last?.transceiver.receiver.sendRtcpPLI(last.ssrc));
 }
 
 /** An RTP packet (RFC 3550) without header extensions, with another SSRC and payload type. */
@@ -133,14 +138,9 @@ async function nodeDatachannel() {
     if (kind === 'video') video = track;
     kept.push(handler, track);
   }
-  const keyframes = setInterval(() => video.isOpen() && video.requestKeyframe(), 1_000);
-  const ends = [
-    await open(publisher, whip, process.env.PUBLISH_TOKEN),
-    await open(watcher, whep, process.env.WATCH_TOKEN),
-  ];
+  const end = await run(open, publisher, watcher, () => video.isOpen() && video.requestKeyframe());
   return async () => {
-    clearInterval(keyframes);
-    for (const end of ends) await end();
+    await end();
     kept.length = 0;
     ndc.cleanup();
   };

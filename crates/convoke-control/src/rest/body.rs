@@ -4,6 +4,7 @@
 //! Never: takes more than the gate has let through.
 
 use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
@@ -11,6 +12,20 @@ use serde::de::DeserializeOwned;
 use super::error::{ApiError, Code};
 use super::time;
 use crate::token::check_name;
+
+/// A request's body, as [`read`] reads it. The gate has it already.
+pub(crate) struct Read<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Read<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let headers = request.headers().clone();
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|error| ApiError::new(Code::BadRequest, error.body_text()))?;
+        read(&headers, &body).map(Self)
+    }
+}
 
 /// Reads a JSON object; an absent body is an empty one.
 pub(crate) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, ApiError> {

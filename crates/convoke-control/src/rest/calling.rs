@@ -24,7 +24,7 @@ use axum::routing::{any, get, post};
 use serde::de::DeserializeOwned;
 
 use super::auth::Caller;
-use super::body;
+use super::body::{self, Read};
 use super::error::{ApiError, Code};
 use super::repeat::{self, Reply};
 use crate::calling::{CallingError, Connection};
@@ -228,10 +228,8 @@ async fn verb(Path(segment): Path<String>, ask: Ask) -> Result<Response, ApiErro
 
 async fn record(
     State(inner): State<Arc<Inner>>,
-    headers: HeaderMap,
-    bytes: Bytes,
+    Read(asked): Read<RecordBody>,
 ) -> Result<Response, ApiError> {
-    let asked: RecordBody = body::read(&headers, &bytes)?;
     match (&asked.call_locator, &asked.call_connection_id) {
         (_, Some(id)) => drop(find(&inner, id)?),
         (Some(locator), None) => drop(locate(&inner, locator)?),

@@ -9,16 +9,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::Caller;
-use super::body;
+use super::body::{self, Read};
 use super::error::{ApiError, Code};
 use super::live::find;
 use super::time::{format, to_ms};
@@ -110,10 +109,8 @@ pub(crate) async fn begin(
     Extension(caller): Extension<Caller>,
     State(inner): State<Arc<Inner>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Read(Begin { seconds, bytes, payloads }): Read<Begin>,
 ) -> Result<(StatusCode, Json<Capture>), ApiError> {
-    let Begin { seconds, bytes, payloads } = body::read(&headers, &body)?;
     let limits = caller.services.limits;
     if limits.capture_time.as_secs() == 0 {
         let text = "captures are not allowed here; see services.capture_time";

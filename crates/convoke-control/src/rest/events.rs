@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, OriginalUri, Path, State};
+use axum::extract::{Extension, FromRequestParts, OriginalUri, Path, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use axum::response::sse::{self, KeepAlive, Sse};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use convoke_store::{Event, Store, StoreError};
 use futures_util::stream;
 use serde::Serialize;
@@ -283,17 +284,36 @@ impl Source {
     }
 }
 
-async fn of(
-    caller: &Caller,
-    stream: Option<String>,
-    missing: Code,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
-    let format = EventFormat::default();
-    let source =
-        Source { store: caller.services.store.clone(), stream, missing, call: None, format };
-    source.answer(uri, headers, caller.services.limits.page).await
+/// Who reads, and how.
+pub(crate) struct Reader {
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl FromRequestParts<Arc<Inner>> for Reader {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, inner: &Arc<Inner>) -> Result<Self, Response> {
+        let caller = Extension::from_request_parts(parts, inner).await;
+        let Extension(caller) = caller.map_err(IntoResponse::into_response)?;
+        let Ok(OriginalUri(uri)) = OriginalUri::from_request_parts(parts, inner).await;
+        Ok(Self { caller, uri, headers: parts.headers.clone() })
+    }
+}
+
+impl Reader {
+    /// One stream by its name, or all.
+    async fn of(
+        self,
+        stream: Option<String>,
+        missing: Code,
+        call: Option<(Arc<Inner>, String)>,
+    ) -> Result<Response, ApiError> {
+        let (store, format) = (self.caller.services.store.clone(), EventFormat::default());
+        let source = Source { store, stream, missing, call, format };
+        source.answer(&self.uri, &self.headers, self.caller.services.limits.page).await
+    }
 }
 
 /// Everything that happened, numbered through in `id`.
@@ -307,12 +327,8 @@ async fn of(
     ),
     responses((status = 200, description = "A page; with `Accept: text/event-stream` a stream (SSE)", body = Events))
 )]
-pub(crate) async fn all(
-    Extension(caller): Extension<Caller>,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    of(&caller, None, Code::NotFound, &uri, &headers).await
+pub(crate) async fn all(reader: Reader) -> Result<Response, ApiError> {
+    reader.of(None, Code::NotFound, None).await
 }
 
 /// What happened to a room. As `/events`, numbered in `sequence`.
@@ -321,14 +337,9 @@ pub(crate) async fn all(
     params(("id" = String, Path, description = "The room's id")),
     responses((status = 200, description = "A page", body = Events))
 )]
-pub(crate) async fn of_room(
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
+pub(crate) async fn of_room(Path(id): Path<String>, reader: Reader) -> Result<Response, ApiError> {
     body::name(&id, "id")?;
-    of(&caller, Some(format!("rooms/{id}")), Code::RoomNotFound, &uri, &headers).await
+    reader.of(Some(format!("rooms/{id}")), Code::RoomNotFound, None).await
 }
 
 /// What happened in a call. As `/events`, numbered in `sequence`.
@@ -338,17 +349,12 @@ pub(crate) async fn of_room(
     responses((status = 200, description = "A page", body = Events))
 )]
 pub(crate) async fn of_call(
-    Extension(caller): Extension<Caller>,
     State(inner): State<Arc<Inner>>,
     Path(id): Path<String>,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
+    reader: Reader,
 ) -> Result<Response, ApiError> {
     body::name(&id, "id")?;
-    let (store, stream) = (caller.services.store.clone(), Some(format!("calls/{id}")));
-    let (missing, call) = (Code::CallNotFound, Some((inner, id)));
-    let source = Source { store, stream, missing, call, format: EventFormat::default() };
-    source.answer(&uri, &headers, caller.services.limits.page).await
+    reader.of(Some(format!("calls/{id}")), Code::CallNotFound, Some((inner, id))).await
 }
 
 /// What happened to an identity. As `/events`, numbered in `sequence`.
@@ -358,11 +364,9 @@ pub(crate) async fn of_call(
     responses((status = 200, description = "A page", body = Events))
 )]
 pub(crate) async fn of_identity(
-    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
+    reader: Reader,
 ) -> Result<Response, ApiError> {
     body::name(&id, "id")?;
-    of(&caller, Some(format!("identities/{id}")), Code::IdentityNotFound, &uri, &headers).await
+    reader.of(Some(format!("identities/{id}")), Code::IdentityNotFound, None).await
 }

@@ -7,17 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::body;
+use super::body::{self, Read};
 use super::error::{ApiError, Code};
 use super::time::{format, to_ms};
 use crate::control::Inner;
@@ -137,11 +136,9 @@ fn secret(status: StatusCode, reply: impl Serialize) -> Response {
 )]
 pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
+    Read(asked): Read<CreateIdentity>,
 ) -> Result<Response, ApiError> {
     let issuer = issuer(&caller)?;
-    let asked: CreateIdentity = body::read(&headers, &body)?;
     let scopes = asked.create_token_with_scopes;
     let wish = scopes
         .map(|scopes| wish(&scopes, asked.expires_in_minutes, "createTokenWithScopes"))
@@ -163,11 +160,9 @@ pub(crate) async fn create(
 pub(crate) async fn issue(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Read(asked): Read<IssueToken>,
 ) -> Result<Response, ApiError> {
     let issuer = issuer(&caller)?;
-    let asked: IssueToken = body::read(&headers, &body)?;
     let wish = wish(&asked.scopes.unwrap_or_default(), asked.expires_in_minutes, "scopes")?;
     body::name(&id, "id")?;
     let missing = |error| ApiError::store(error, Code::IdentityNotFound);

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Extension, OriginalUri, Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use convoke_node::HandleError;
 use convoke_node::core::{Action, Reply};
 use convoke_protocol::{EndReason, Explanation, Participant, Role, Source};
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::Caller;
-use super::body;
+use super::body::{self, Read};
 use super::error::{ApiError, Code};
 use super::paging::Page;
 use super::time::{format, to_ms};
@@ -326,10 +325,8 @@ pub(crate) async fn mute(
     Extension(caller): Extension<Caller>,
     State(inner): State<Arc<Inner>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Read(PerhapsWhom { identity }): Read<PerhapsWhom>,
 ) -> Result<Json<Muted>, ApiError> {
-    let PerhapsWhom { identity } = body::read(&headers, &body)?;
     let call = find(&inner, &id)?;
     let mut sessions = call.sessions();
     if let Some(identity) = &identity {
@@ -354,10 +351,8 @@ pub(crate) async fn remove(
     Extension(caller): Extension<Caller>,
     State(inner): State<Arc<Inner>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Read(Whom { identity }): Read<Whom>,
 ) -> Result<StatusCode, ApiError> {
-    let Whom { identity } = body::read(&headers, &body)?;
     body::name(&identity, "identity")?;
     let call = find(&inner, &id)?;
     let identity = Arc::from(identity);

@@ -17,10 +17,11 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::auth::Caller;
+use super::body::{self, Read};
 use super::error::{ApiError, Code};
 use super::paging::Page;
+use super::repeat;
 use super::time::{format, now_ms};
-use super::{body, repeat};
 use crate::control::Inner;
 
 /// How long a room is open if nothing is said: 180 days.
@@ -252,11 +253,9 @@ pub(crate) async fn update(
     State(inner): State<Arc<Inner>>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Read(asked): Read<RoomBody>,
 ) -> Result<Json<RoomReply>, ApiError> {
     body::name(&id, "id")?;
-    let asked: RoomBody = body::read(&headers, &body)?;
     let (valid_from, valid_until) = times(&asked)?;
     let patch = RoomPatch { valid_from, valid_until, pstn_dial_out: asked.pstn_dial_out_enabled };
     let change = caller.change("room.update");
@@ -319,11 +318,9 @@ pub(crate) async fn patch_participants(
     State(inner): State<Arc<Inner>>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Read(asked): Read<ParticipantsBody>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     body::name(&id, "id")?;
-    let asked: ParticipantsBody = body::read(&headers, &body)?;
     let list = read_list(asked.participants)?;
     let most = caller.services.limits.room_participants;
     let change = caller.change("room.patchParticipants");

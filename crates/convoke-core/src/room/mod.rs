@@ -15,6 +15,7 @@ mod publish;
 mod quality;
 mod reconcile;
 mod relay;
+mod remb;
 mod speech;
 mod track;
 mod view;

@@ -5,12 +5,14 @@
 //! Never: divides bandwidth itself.
 //!
 //! A receiver without transport-wide feedback (on TCP, or an old client) has no estimate: it gets what
-//! `allocate.md` says of that. One that sends REMB has its last REMB as estimate, and is not probed.
+//! `allocate.md` says of that. One that sends REMB has its last REMB as estimate, and is not probed; `remb.rs`
+//! says for how long.
 
 use std::time::{Duration, Instant};
 
 use super::path::Path;
 use super::probe::Prober;
+use super::remb::{self, Remb};
 use super::{Io, Room, Slot};
 use crate::allocate::{self, Allocation, Demand, Kind, Reason, SlotId, State, Want, Wish};
 use crate::api::{Event, MediaKind, SlotReason, SlotState, Source};
@@ -37,6 +39,9 @@ pub(super) struct Quality {
     /// As it is believed.
     pub(super) estimate_bps: Option<u64>,
     can_probe: bool,
+    remb: Remb,
+    /// Pictures a second in all slots together.
+    video_fps: u32,
     pub(super) path: Path,
     pub(super) allocated_bps: u64,
     pub(super) desired_bps: u64,
@@ -54,9 +59,24 @@ impl Quality {
         let spent = self.spent();
         // What is averaged falls late, and meanwhile a queue grows before the pacer.
         let paced = self.paced_bps.unwrap_or(u64::MAX);
-        let estimated = self.estimated_bps.map(|estimated| estimated.min(paced));
+        let on_wire = |estimated: u64| {
+            if self.can_probe {
+                return estimated;
+            }
+            remb::on_wire(estimated, self.video_fps).saturating_add(self.audio_bps)
+        };
+        let estimated = self.estimated_bps.map(|estimated| on_wire(estimated).min(paced));
         self.estimate_bps = estimated.map(|estimated| self.path.believe(now, estimated, spent));
         self.estimate_bps
+    }
+
+    /// Forgets a REMB that nothing will renew.
+    fn forget_remb(&mut self, now: Instant) {
+        let is_remb = self.estimated_bps.is_some() && !self.can_probe;
+        let flows = self.allocated_bps > 0 || self.desired_bps == 0;
+        if is_remb && self.remb.is_stale(now, flows) {
+            self.estimated_bps = None;
+        }
     }
 
     /// What is sent as far as is known, in bit/s.
@@ -70,6 +90,7 @@ impl Room {
     pub(crate) fn estimated(&mut self, io: &mut Io<'_>, key: usize, bps: Option<u64>, probe: bool) {
         let Some(participant) = self.participants.get_mut(key) else { return };
         (participant.quality.estimated_bps, participant.quality.can_probe) = (bps, probe);
+        participant.quality.remb.heard(io.now);
         self.believe(io, key);
     }
 
@@ -165,11 +186,13 @@ impl Room {
     /// Divides what a participant's path carries among its video slots.
     pub(super) fn allocate(&mut self, io: &mut Io<'_>, key: usize) {
         let audio_bps = self.audio_bps(io.now, key);
-        let video_bps = self.video_bps(key);
+        let (video_bps, video_fps) = self.video_rate(key);
         let Some(participant) = self.participants.get_mut(key) else { return };
         participant.quality.due = None;
         participant.quality.audio_bps = audio_bps;
         participant.quality.allocated_bps = video_bps;
+        participant.quality.video_fps = video_fps;
+        participant.quality.forget_remb(io.now);
         // Bitrates were measured anew: what is carried now is what they say.
         participant.quality.believe(io.now);
         let mut state = std::mem::take(&mut participant.quality.state);
@@ -196,15 +219,15 @@ impl Room {
         bps.sum()
     }
 
-    /// What the layers that are given now take, as it was measured last.
-    fn video_bps(&self, key: usize) -> u64 {
-        let Some(participant) = self.participants.get(key) else { return 0 };
-        let bps = participant.slots.iter().filter_map(|slot| {
+    /// What the layers that are given now take, in bit/s, and their pictures a second, as measured last.
+    fn video_rate(&self, key: usize) -> (u64, u32) {
+        let Some(participant) = self.participants.get(key) else { return (0, 0) };
+        let rungs = participant.slots.iter().filter_map(|slot| {
             let track = self.tracks.get(slot.assigned?)?;
             let layer = slot.allocated?;
-            track.rungs.iter().find(|rung| rung.layer == layer).map(|rung| rung.bitrate_bps)
+            track.rungs.iter().find(|rung| rung.layer == layer)
         });
-        bps.sum()
+        rungs.fold((0, 0), |(bps, fps), rung| (bps + rung.bitrate_bps, fps + rung.fps))
     }
 
     /// What the video slots want, the most deserving first.

@@ -2,8 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,12 @@ use convoke_protocol::{Source as WireSource, TransportRole as WireRole};
 
 pub mod forger;
 pub mod mesh;
+
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const MS: Duration = Duration::from_millis(1);
+
+/// What a gate kept: where it came from, where it went, and the bytes.
+pub type Datagrams = Rc<RefCell<Vec<(SocketAddr, SocketAddr, Vec<u8>)>>>;
 
 pub const ROOM: RoomId = RoomId(7);
 pub const SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 9_000);
@@ -150,14 +158,7 @@ impl World {
             tracks.push(declaration("cam", Source::Camera, &offers.send_mids[1]));
         }
         let request = self.request(id, &offers, tracks);
-        let Reply::Joined { send_answer, receive_answer, snapshot } =
-            self.command(Action::Join(request)).expect("joins")
-        else {
-            panic!("joined")
-        };
-        media
-            .accept_answers(self.now, send_answer.as_deref(), receive_answer.as_deref())
-            .expect("answers");
+        let snapshot = self.answered(&mut media, request);
         let (epoch, now) = (self.start, self.now);
         let peer = self.add(id, media, local, offers);
         let state = &mut self.peers[peer];
@@ -178,7 +179,13 @@ impl World {
             ..offers.clone()
         };
         let request = self.request(id, &edited, Vec::new());
-        let Reply::Joined { send_answer, receive_answer, .. } =
+        self.answered(&mut media, request);
+        self.add(id, media, local, offers)
+    }
+
+    /// Joins, and takes the answers to what was offered.
+    fn answered(&mut self, media: &mut MediaPeer, request: JoinRequest) -> Snapshot {
+        let Reply::Joined { send_answer, receive_answer, snapshot } =
             self.command(Action::Join(request)).expect("joins")
         else {
             panic!("joined")
@@ -186,7 +193,7 @@ impl World {
         media
             .accept_answers(self.now, send_answer.as_deref(), receive_answer.as_deref())
             .expect("answers");
-        self.add(id, media, local, offers)
+        snapshot
     }
 
     /// A peer whose answers were accepted.

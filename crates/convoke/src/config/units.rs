@@ -64,6 +64,11 @@ impl Text for Duration {
     }
 
     fn spell(&self) -> String {
+        // The months and years of humantime are no whole days.
+        let days = self.as_secs() / 86_400;
+        if days > 1 && *self == Self::from_secs(days * 86_400) {
+            return format!("{days}days");
+        }
         humantime::format_duration(*self).to_string()
     }
 }

@@ -10,7 +10,7 @@ use convoke::node::NodeConfig;
 use convoke::protocol::Source;
 use convoke_client::check::{SlotChecker, SlotReport};
 use convoke_client::media::Codec;
-use convoke_client::source::{AudioConfig, AudioSource, VideoConfig, VideoSource};
+use convoke_client::source::{AudioConfig, AudioSource, MediaSource, VideoConfig, VideoSource};
 use convoke_client::{Call, Client, ClientOptions, JoinOptions, Publication};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -98,11 +98,18 @@ pub async fn connect(url: &str, token: &str) -> Client {
 /// Synthetic audio, and video of 10 frames and 150 kbit a second, on the clock that starts at
 /// `epoch`.
 pub fn talking(epoch: Instant) -> JoinOptions {
+    talking_through(epoch, |_, source| source)
+}
+
+/// The same, with each source as `wrap` makes it.
+pub fn talking_through(
+    epoch: Instant,
+    wrap: impl Fn(Source, Box<dyn MediaSource>) -> Box<dyn MediaSource> + Clone + Send + 'static,
+) -> JoinOptions {
+    let camera_wrap = wrap.clone();
     let microphone = Publication::with_source(Source::Microphone, move |start| {
-        Box::new(AudioSource::new(
-            AudioConfig::new(start.csrc, epoch, start.now),
-            start.csrc.into(),
-        ))
+        let config = AudioConfig::new(start.csrc, epoch, start.now);
+        wrap(Source::Microphone, Box::new(AudioSource::new(config, start.csrc.into())))
     });
     let camera = Publication::with_source(Source::Camera, move |start| {
         let config = VideoConfig {
@@ -110,7 +117,7 @@ pub fn talking(epoch: Instant) -> JoinOptions {
             bps: 150_000,
             ..VideoConfig::new(Codec::Vp8, start.csrc, epoch, start.now)
         };
-        Box::new(VideoSource::new(config, start.csrc.into()))
+        camera_wrap(Source::Camera, Box::new(VideoSource::new(config, start.csrc.into())))
     });
     JoinOptions { publish: vec![microphone, camera], ..JoinOptions::default() }
 }
@@ -142,6 +149,17 @@ impl Watched {
             slot.violations.iter().map(|violation| format!("slot {mid}: {violation}")).collect()
         };
         self.slots.iter().flat_map(of).collect()
+    }
+
+    /// Of a call of two: nothing is missing but what the network lost, and sound and picture of the
+    /// other were there, each for so many frames.
+    #[track_caller]
+    pub fn is_undisturbed(&self, lost: Lost, frames: u64) {
+        assert_eq!(self.violations(), Vec::<String>::new());
+        assert!(self.missing() <= lost.excused(2), "{} missing, {lost:?}", self.missing());
+        let decoded = self.decoded();
+        assert_eq!(decoded.len(), 2, "audio and video of the other: {decoded:?}");
+        assert!(decoded.values().all(|decoded| *decoded >= frames), "{decoded:?}");
     }
 
     /// Frames (audio packets, too) that a decoder could show, by the participant they came from.

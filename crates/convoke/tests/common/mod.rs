@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 pub mod call;
+pub mod site;
+pub mod wireshark;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
