@@ -74,8 +74,8 @@ impl Keyframes {
         self.unanswered = 0;
     }
 
-    /// When a request may be sent again; `None` if at once. That many ask makes nobody wait who has
-    /// no picture at all.
+    /// When a request may be sent again; `None` if at once. That many ask makes who has no picture at
+    /// all wait for one doubling at most.
     pub(crate) fn next(&self, now: Instant, pace: Pace, waiting: bool) -> Option<Instant> {
         let interval = match pace {
             Pace::Publisher(interval) => interval,
@@ -83,7 +83,7 @@ impl Keyframes {
         };
         let recent = |sent: &&Instant| now.saturating_duration_since(**sent) < BUSY_SPAN;
         let busy = self.sent.iter().flatten().filter(recent).count() / BUSY_AFTER;
-        let busy = u32::try_from(busy).unwrap_or(0) * u32::from(!waiting);
+        let busy = u32::try_from(busy).unwrap_or(0).min(if waiting { 1 } else { u32::MAX });
         let wait = interval * (1 << self.unanswered.max(busy).min(DOUBLINGS_MAX));
         self.last_sent().map(|at| at + wait)
     }
