@@ -185,7 +185,8 @@ fn se_06_plaintext_records_and_alerts_after_the_handshake_change_nothing() {
     world.run(SECOND * 2);
     world.gate = None;
     assert_eq!(world.peers[0].local[0], address);
-    let replayed: Vec<Vec<u8>> = handshake.borrow().iter().map(|(_, bytes)| bytes.clone()).collect();
+    let replayed: Vec<Vec<u8>> =
+        handshake.borrow().iter().map(|(_, bytes)| bytes.clone()).collect();
     assert!(replayed.len() >= 2, "both flights of the client");
     forget(&mut world);
     let mut forged = replayed;
@@ -269,8 +270,6 @@ fn se_06_records_before_finished_are_dropped_and_the_handshake_ends_well() {
     world.peers.rotate_left(first);
     forget(&mut world);
     assert_untouched(&mut world, "after such a beginning");
-    let lost = |event: &Event| {
-        matches!(event, Event::Transport { state, .. } if *state != TransportState::Connected)
-    };
+    let lost = |event: &Event| matches!(event, Event::Transport { state, .. } if *state != TransportState::Connected);
     assert!(!world.events.iter().any(lost));
 }

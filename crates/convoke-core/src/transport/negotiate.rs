@@ -73,6 +73,7 @@ impl Transport {
             role,
             lines: Vec::new(),
             ufrag: credentials.0,
+            earlier: None,
             congested: false,
             ssrcs: FxHashMap::default(),
             used_ssrcs: FxHashSet::default(),
@@ -121,6 +122,7 @@ impl Transport {
         // An ICE restart: str0m drew the new credentials itself, from a generator not ours.
         let (ufrag, pass) = credentials;
         self.ufrag.clone_from(&ufrag);
+        self.keep_earlier(before);
         self.paths.restart();
         let new = IceCreds { ufrag: ufrag.clone(), pass: pass.clone() };
         self.rtc.direct_api().set_local_ice_credentials(new);
@@ -397,6 +399,7 @@ impl CheckedOffer {
         }
         let mids = read_mids(text)?;
         check_bundle(text, &mids)?;
+        check_fingerprints(text)?;
         let bare = without_candidates(text);
         let parsed = catch_unwind(|| SdpOffer::from_sdp_string(&bare))
             .map_err(|_| offer_error("not a session description (RFC 8866)"))?;
@@ -519,6 +522,26 @@ fn check_bundle(text: &str, mids: &[(Mid, MediaKind)]) -> Result<(), NegotiateEr
         }
         _ => Ok(()),
     }
+}
+
+/// What a certificate is known by here: by sha-256, or by sha-1, as a few still announce alone.
+fn check_fingerprints(text: &str) -> Result<(), NegotiateError> {
+    let mut hashes = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=fingerprint:")?.split_whitespace().next())
+        .peekable();
+    if hashes.peek().is_none() {
+        return Err(offer_error(
+            "no a=fingerprint: give the certificate's, by sha-256 (RFC 8122 §5)",
+        ));
+    }
+    let known = |hash: &str| ["sha-256", "sha-1"].iter().any(|one| hash.eq_ignore_ascii_case(one));
+    if !hashes.any(known) {
+        return Err(offer_error(
+            "no a=fingerprint by sha-256: give one beside the others (RFC 8122 §5)",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the section of `mid` has port 0.
