@@ -12,6 +12,7 @@ use str0m::rtp::ExtensionValues;
 use super::*;
 use crate::api::{Outbox, Reflexive};
 
+mod certificates;
 mod contract;
 mod offers;
 

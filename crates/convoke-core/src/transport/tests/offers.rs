@@ -113,6 +113,46 @@ fn jn_03_each_h264_profile_is_taken_and_matched_by_its_meaning() {
     }
 }
 
+/// JN-03: an offer's payload types count, also where each means another codec by default.
+#[test]
+fn jn_03_payload_types_are_the_peers_own() {
+    let offer = offers().receive.unwrap();
+    // In turn, and on each of the numbers that H.264 has here by default.
+    let codecs = [
+        (47, "VP8/90000", ""),
+        (49, "AV1/90000", ""),
+        (51, "VP9/90000", "profile-id=0"),
+        (45, "H264/90000", "profile-level-id=640c1f;packetization-mode=1"),
+        (96, "H264/90000", "profile-level-id=640c1f;packetization-mode=0"),
+        (98, "H264/90000", "profile-level-id=42e01f;packetization-mode=1"),
+    ];
+    let mut formats = String::new();
+    for (number, name, fmtp) in codecs {
+        formats += &format!("a=rtpmap:{number} {name}\r\n");
+        if !fmtp.is_empty() {
+            formats += &format!("a=fmtp:{number} {fmtp}\r\n");
+        }
+    }
+    let list = codecs.map(|(number, ..)| number.to_string()).join(" ");
+    let one = of_one_h264(&offer, "")
+        .replace("RTP/SAVPF 96\r\n", &format!("RTP/SAVPF {list}\r\n"))
+        .replace("a=rtpmap:96 H264/90000\r\n", &formats);
+    let (transport, answer) = accept(TransportRole::Receive, &one).unwrap();
+    let line = transport.lines.iter().find(|line| line.kind == MediaKind::Video).unwrap();
+    let h264 =
+        |id: u32, mode| Codec::H264 { profile: H264Profile::from_profile_level_id(id), mode };
+    for (codec, number) in [
+        (Codec::Vp8, 47),
+        (Codec::Av1 { profile: 0 }, 49),
+        (Codec::Vp9 { profile: 0 }, 51),
+        (h264(0x64_0c_1f, 1), 45),
+        (h264(0x64_0c_1f, 0), 96),
+        (h264(0x42_e0_1f, 1), 98),
+    ] {
+        assert_eq!(line.payload_for(codec), Some(number), "{codec:?}: {answer}");
+    }
+}
+
 /// JN-04: a second transport is refused in words.
 #[test]
 fn jn_04_two_transports_are_refused_in_words() {
