@@ -26,6 +26,9 @@ const RECORD_HEADER: usize = 13;
 const HANDSHAKE_HEADER: usize = 12;
 const CLIENT_HELLO: u8 = 1;
 
+/// Datagrams that were held back: source, bytes.
+type Held = Rc<RefCell<Vec<(SocketAddr, Vec<u8>)>>>;
+
 /// A part of a message: where it begins, and its bytes.
 type Piece<'a> = (usize, &'a [u8]);
 
@@ -90,7 +93,7 @@ fn assert_beside(world: &mut World) {
 /// Joins one whose ClientHellos do not pass as they are: each is taken apart by `split` (its body to
 /// datagrams, with a first record number), which come instead. Whether it was connected within 3 s.
 fn connects(world: &mut World, split: impl Fn(&[u8], u64) -> Vec<Vec<u8>>) -> bool {
-    let held: Rc<RefCell<Vec<(SocketAddr, Vec<u8>)>>> = Rc::default();
+    let held: Held = Rc::default();
     let tap = Rc::clone(&held);
     world.gate = Some(Box::new(move |source, _, bytes| {
         if is_hello(bytes) {
@@ -281,7 +284,8 @@ fn sha_512() -> String {
 /// DT-05: fingerprints as they may be written.
 #[test]
 fn dt_05_fingerprints_in_each_spelling_are_taken() {
-    let spellings: [(&str, fn(&str) -> String); 5] = [
+    type Spelling = fn(&str) -> String;
+    let spellings: [(&str, Spelling); 5] = [
         ("lower case", |own| format!("a=fingerprint:sha-256 {}\r\n", own.to_lowercase())),
         ("the hash in capitals", |own| format!("a=fingerprint:SHA-256 {own}\r\n")),
         ("twice", |own| format!("a=fingerprint:sha-256 {own}\r\n").repeat(2)),

@@ -25,7 +25,7 @@ fn accept(role: TransportRole, offer: &str) -> Result<(Transport, String), Negot
 }
 
 fn refusal(offer: &str) -> String {
-    accept(TransportRole::Send, offer).err().expect("refused").to_string()
+    accept(TransportRole::Send, offer).expect_err("refused").to_string()
 }
 
 /// The session part and the sections of an offer, each with the ends of its lines.
