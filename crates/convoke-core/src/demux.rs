@@ -80,7 +80,7 @@ impl Hash for Pair {
 pub(crate) struct Demux {
     by_pair: FxHashMap<Pair, usize>,
     by_ufrag: FxHashMap<String, usize>,
-    ufrags: FxHashMap<usize, String>,
+    ufrags: FxHashMap<usize, Vec<String>>,
     pairs: FxHashMap<usize, Vec<Pair>>,
 }
 
@@ -93,12 +93,14 @@ impl Demux {
         self.by_ufrag.get(ufrag).copied()
     }
 
-    /// Makes a transport reachable by its user name fragment; replaces an earlier one.
-    pub(crate) fn add(&mut self, key: usize, ufrag: &str) {
-        if let Some(earlier) = self.ufrags.insert(key, ufrag.to_owned()) {
-            self.by_ufrag.remove(&earlier);
+    /// Makes a transport reachable by its user name fragment, and by the one of before an ICE restart, if
+    /// that is still good; by no others.
+    pub(crate) fn add(&mut self, key: usize, ufrag: &str, earlier: Option<&str>) {
+        let ufrags: Vec<String> = earlier.into_iter().chain([ufrag]).map(str::to_owned).collect();
+        for ufrag in self.ufrags.insert(key, ufrags.clone()).into_iter().flatten() {
+            self.by_ufrag.remove(&ufrag);
         }
-        self.by_ufrag.insert(ufrag.to_owned(), key);
+        self.by_ufrag.extend(ufrags.into_iter().map(|ufrag| (ufrag, key)));
     }
 
     /// Remembers that the peer of `pair` speaks for `key`, taking it from whoever had it. The pair that
@@ -122,7 +124,7 @@ impl Demux {
 
     /// Forgets a transport. The pairs that it had.
     pub(crate) fn remove(&mut self, key: usize) -> Vec<Pair> {
-        if let Some(ufrag) = self.ufrags.remove(&key) {
+        for ufrag in self.ufrags.remove(&key).into_iter().flatten() {
             self.by_ufrag.remove(&ufrag);
         }
         let pairs = self.pairs.remove(&key).unwrap_or_default();
@@ -198,7 +200,12 @@ mod tests {
                     demux.remove(key);
                     model.retain(|(k, _)| *k != key);
                 } else {
-                    demux.add(key, &format!("ufrag{key}"));
+                    let earlier = (port % 2 == 0).then(|| format!("earlier{key}-{port}"));
+                    demux.add(key, &format!("ufrag{key}"), earlier.as_deref());
+                    prop_assert_eq!(demux.by_ufrag(&format!("ufrag{key}")), Some(key));
+                    if let Some(earlier) = &earlier {
+                        prop_assert_eq!(demux.by_ufrag(earlier), Some(key));
+                    }
                     demux.learn(key, pair(Protocol::Udp, port));
                     if !model.contains(&(key, port)) {
                         model.retain(|(_, p)| *p != port);

@@ -508,8 +508,9 @@ fn limits_hold_at_their_edge() {
     assert_eq!(refused.unwrap_err(), CommandError::Limit("participants in this room"));
 }
 
+/// SE-06: random bytes.
 #[test]
-fn junk_costs_nothing_and_a_call_beside_it_does_not_notice() {
+fn se_06_junk_costs_nothing_and_a_call_beside_it_does_not_notice() {
     let mut world = connected(&[Some(Codec::Vp8), Some(Codec::Vp8)]);
     for peer in &mut world.peers {
         peer.received.clear();
@@ -581,8 +582,9 @@ fn an_oversize_payload_is_dropped_at_the_door() {
     assert!(world.got(2, 2, Codec::Vp8).len() > 50, "the call goes on");
 }
 
+/// SE-06, LC-03: what cannot be opened is no sign of life.
 #[test]
-fn junk_from_a_known_address_does_not_keep_a_dead_peer_alive() {
+fn se_06_junk_from_a_known_address_does_not_keep_a_dead_peer_alive() {
     let mut world = connected(&[None, None]);
     world.peers[0].cut = true;
     let local = SocketAddr::from(SERVER);
@@ -600,8 +602,9 @@ fn junk_from_a_known_address_does_not_keep_a_dead_peer_alive() {
     assert_eq!(gauges(world.worker.stats())[1], 1);
 }
 
+/// JN-03: what a receiver cannot take is said, and nobody asks for keyframes of it.
 #[test]
-fn a_codec_that_the_subscriber_lacks_is_told_not_shown_black() {
+fn jn_03_a_codec_that_the_subscriber_lacks_is_told_not_shown_black() {
     let mut world = World::new(config(), 1);
     world.join(1, Some(Codec::Vp9));
     let only_vp8 = world.join_with(2, None, |config| config.video_codecs = vec![Codec::Vp8]);
@@ -625,8 +628,9 @@ fn a_codec_that_the_subscriber_lacks_is_told_not_shown_black() {
     assert!(world.got(only_vp8, 1, Codec::Vp8).len() > 25);
 }
 
+/// IC-06: from Wi-Fi to mobile.
 #[test]
-fn a_network_switch_with_an_ice_restart_keeps_participant_and_streams() {
+fn ic_06_a_network_switch_with_an_ice_restart_keeps_participant_and_streams() {
     let mut world = connected(&[Some(Codec::Vp8), Some(Codec::Vp8)]);
     world.run(SECOND);
     let before = world.got(1, 1, Codec::Vp8).last().map(|p| (p.ssrc, p.sequence)).unwrap();
@@ -679,8 +683,9 @@ fn a_further_offer_adds_slots_and_can_stop_them() {
     assert_eq!(world.snapshot(0).slots.len(), 9);
 }
 
+/// IC-03: the user name decides, not who had the address before.
 #[test]
-fn an_old_address_goes_to_whoever_proves_it() {
+fn ic_03_an_old_address_goes_to_whoever_proves_it() {
     // A session ends; another client gets its port at once, with its own user name.
     let mut world = World::new(config(), 1);
     let first = world.join(1, None);

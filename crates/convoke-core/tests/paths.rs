@@ -75,9 +75,9 @@ fn who_goes_silent_lost_consent_and_who_says_goodbye_did_not_fail() {
     assert_eq!(failures(&world.worker.stats()), [("consent_lost", 1)]);
 }
 
-/// The certificate of the connection is not the one of the offer: somebody stands in between.
+/// DT-05: the certificate of the connection is not the one of the offer: somebody stands in between.
 #[test]
-fn another_certificate_than_the_offers_is_told_apart() {
+fn dt_05_another_certificate_than_the_offers_is_told_apart() {
     let mut world = World::new(config(), 1);
     world.join_with_offer(1, |offer| {
         let lines = offer.lines().map(|line| match line.strip_prefix("a=fingerprint:sha-256 ") {

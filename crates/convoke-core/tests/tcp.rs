@@ -99,8 +99,9 @@ fn an_answer_to_a_further_offer_has_it_too_and_every_ufrag_names_the_worker() {
     assert!(named.iter().all(|ufrag| ufrag.starts_with("DI")), "{named:?}");
 }
 
+/// IC-05.
 #[test]
-fn who_comes_by_tcp_is_in_the_call_like_everyone_else() {
+fn ic_05_who_comes_by_tcp_is_in_the_call_like_everyone_else() {
     let mut world = two(true);
     // The harness delivers to it what is sent by TCP and nothing else.
     for (peer, from) in [(0, 2), (1, 1)] {
@@ -159,8 +160,9 @@ fn the_same_addresses_over_the_other_protocol_are_a_stranger() {
     }
 }
 
+/// IC-05.
 #[test]
-fn who_loses_udp_goes_on_over_tcp() {
+fn ic_05_who_loses_udp_goes_on_over_tcp() {
     let mut world = two(false);
     world.peers[0].tcp = true;
     // Until then the pair that was preferred may still be alive.
@@ -171,8 +173,9 @@ fn who_loses_udp_goes_on_over_tcp() {
     assert!(audio >= 49 && video >= 30, "{audio} and {video}");
 }
 
+/// IC-05.
 #[test]
-fn connections_end_with_their_participant() {
+fn ic_05_connections_end_with_their_participant() {
     let mut world = two(true);
     let expected: HashSet<SocketAddr> = world.peers[0].local.into();
     assert!(world.out.closed.is_empty());

@@ -25,8 +25,12 @@ pub(crate) fn advertised(bind: IpAddr, advertise: &[IpAddr]) -> Result<Vec<IpAdd
     let own = [bind];
     for ip in if advertise.is_empty() { &own } else { advertise } {
         let ip = ip.to_canonical();
-        let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-        if ip.is_unspecified() || ip.is_multicast() || broadcast {
+        // A link-local one is an address only together with an interface of the client's.
+        let of_no_host = match ip {
+            IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        if ip.is_unspecified() || ip.is_multicast() || of_no_host {
             return Err(StartError::NothingToAdvertise(ip));
         }
         if !serves(bind.to_canonical(), ip) {

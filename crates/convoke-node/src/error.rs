@@ -37,7 +37,8 @@ pub enum StartError {
         /// The cause.
         source: std::io::Error,
     },
-    /// `bind` is a wildcard and nothing is advertised, or what is advertised is no host's address.
+    /// `bind` is a wildcard and nothing is advertised, or what is advertised is no host's address, or
+    /// link-local.
     #[error(
         "{0} cannot be told to clients: set the advertised address (`media.advertise`), or a STUN server \
          (`media.stun_server`) on a host with a route outwards"

@@ -28,11 +28,20 @@ pub(crate) struct Log {
     pub(crate) traces: Option<Traces>,
 }
 
+/// The libraries of WebRTC, each with what it may tell unless it is named. They warn of what every
+/// browser offers, and of what peers send: SCTP's calls that an error.
+const QUIET: [(&str, &str); 4] =
+    [("str0m", "error"), ("dimpl", "error"), ("is", "error"), ("sctp_proto", "off")];
+
 /// What is logged.
 pub(crate) fn filter(log: &RawLog) -> EnvFilter {
     let level = &log.level.0;
-    // The WebRTC library warns of what every browser offers; only those who name it want that.
-    let quiet = if level.contains("str0m") { "" } else { "str0m=error," };
+    let names = |library: &str| {
+        let targets = level.split(',').filter_map(|directive| directive.split('=').next());
+        targets.map(str::trim).any(|target| target.split("::").next() == Some(library))
+    };
+    let quiet = QUIET.iter().filter(|(library, _)| !names(library));
+    let quiet: String = quiet.map(|(library, level)| format!("{library}={level},")).collect();
     EnvFilter::new(format!("{quiet}{level}"))
 }
 
@@ -94,5 +103,33 @@ impl io::Write for &Tee {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    /// SE-06: what peers send is counted, not logged, unless somebody asks for it.
+    #[test]
+    fn se_06_what_peers_send_is_logged_by_no_library_that_is_not_named() {
+        let told = |level: &str| {
+            let log: RawLog = toml::from_str(&format!("level = \"{level}\"")).expect("a filter");
+            let subscriber = tracing_subscriber::registry().with(filter(&log));
+            tracing::subscriber::with_default(subscriber, || {
+                [
+                    tracing::enabled!(target: "str0m::session", Level::WARN),
+                    tracing::enabled!(target: "dimpl::dtls12::engine", Level::WARN),
+                    tracing::enabled!(target: "is::agent", Level::WARN),
+                    tracing::enabled!(target: "sctp_proto::association", Level::ERROR),
+                    tracing::enabled!(target: "convoke_node", Level::WARN),
+                ]
+            })
+        };
+        assert_eq!(told("info"), [false, false, false, false, true]);
+        assert_eq!(told("trace,dimpl=warn"), [false, true, false, false, true]);
+        assert_eq!(told("str0m::session=warn"), [true, false, false, false, false]);
     }
 }

@@ -144,8 +144,9 @@ fn a_missing_key_is_an_error_that_says_how_to_make_one() {
     }
 }
 
+/// DE-01.
 #[test]
-fn a_wildcard_with_nothing_advertised_is_an_error() {
+fn de_01_a_wildcard_with_nothing_advertised_is_an_error() {
     let folder = Folder::new();
     let key = folder.path().join("t.key");
     assert_eq!(run(["token", "key", "--algorithm", "hs256", "--out", text(&key)]).code, 0);

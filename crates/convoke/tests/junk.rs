@@ -36,8 +36,9 @@ fn junk(number: usize, random: &mut u64) -> Vec<u8> {
     bytes
 }
 
+/// SE-06.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_does_not_notice_junk_beside_it() {
+async fn se_06_a_call_does_not_notice_junk_beside_it() {
     let host = Host::start().await;
     let epoch = Instant::now();
     let a = host.join("a", epoch).await;

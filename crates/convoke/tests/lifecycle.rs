@@ -31,7 +31,12 @@ fn code(result: Result<Call, JoinError>) -> ErrorCode {
 }
 
 async fn frames(participant: &Participant) -> usize {
-    let mut packets = participant.call.packets();
+    packets(&participant.call).await
+}
+
+/// What comes within a second.
+async fn packets(call: &Call) -> usize {
+    let mut packets = call.packets();
     let mut count = 0;
     let second = tokio::time::Instant::now() + Duration::from_secs(1);
     while let Ok(Some(_)) = tokio::time::timeout_at(second, packets.next()).await {
@@ -139,4 +144,27 @@ async fn a_second_signal_stops_the_process_at_once() {
     // Even so, its participants were told.
     let reason = tokio::time::timeout(Duration::from_secs(10), end).await.expect("told");
     assert_eq!(reason, EndReason::server_stopped());
+}
+
+/// LC-06: a process that was stopped for five seconds goes on with its calls, and kicks nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lc_06_a_process_that_stood_still_goes_on_with_its_calls() {
+    let (mut server, _client, call) = process_with_a_call("60s").await;
+    let bob = connect(&server.url, &server.token("bob")).await;
+    let talks = bob.join(GROUP, talking(Instant::now())).await.expect("joins");
+    let mut media = call.packets();
+    let first = tokio::time::timeout(Duration::from_secs(15), media.next()).await;
+    assert!(matches!(first, Ok(Some(_))), "media flows");
+    let (alice_ends, bob_ends) = (ended(&call).await, ended(&talks).await);
+    server.process.signal("STOP");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    server.process.signal("CONT");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(packets(&call).await > 20, "media goes on");
+    for end in [alice_ends, bob_ends] {
+        let kicked = tokio::time::timeout(Duration::from_secs(1), end).await;
+        assert!(kicked.is_err(), "{kicked:?}");
+    }
+    assert_eq!(call.state().participants.len(), talks.state().participants.len());
+    assert!(server.process.is_running(), "{}", server.process.log());
 }

@@ -311,8 +311,9 @@ fn set_up(folder: &Folder, hook: &str) {
     folder.file("convoke.toml", &config);
 }
 
+/// CP-08.
 #[test]
-fn nothing_that_was_acknowledged_is_lost_and_events_go_on_where_they_were() {
+fn cp_08_nothing_that_was_acknowledged_is_lost_and_events_go_on_where_they_were() {
     let folder = Folder::new();
     let (hook, told) = Told::listen();
     set_up(&folder, &hook);

@@ -126,8 +126,9 @@ fn joins_of(private: &str) -> u64 {
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
+/// CL-04.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_a_second_server_takes_over_no_join_is_refused() {
+async fn cl_04_while_a_second_server_takes_over_no_join_is_refused() {
     let site = Site::new();
     let (old, old_private) = site.start();
     let resident = site.connect("resident").await;

@@ -553,8 +553,9 @@ async fn a_call_of_one_is_handed_over() {
     assert_eq!(server.control.active_calls(), 1, "the call goes on");
 }
 
+/// CP-08.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_missed_comes_later_in_order() {
+async fn cp_08_what_was_missed_comes_later_in_order() {
     let server = server().await;
     let receiver = Receiver::start().await;
     receiver.answers(vec![StatusCode::INTERNAL_SERVER_ERROR, StatusCode::FOUND]);
@@ -573,8 +574,9 @@ async fn what_was_missed_comes_later_in_order() {
     receiver.is_sound();
 }
 
+/// CP-08.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_hangs_or_is_not_there_costs_no_call() {
+async fn cp_08_a_receiver_that_hangs_or_is_not_there_costs_no_call() {
     let impatient = |config: &mut ControlConfig| {
         config.calling.callback_timeout = Duration::from_millis(300);
         config.calling.callback_retry_for = Duration::from_millis(600);

@@ -179,8 +179,9 @@ async fn a_call_ends_with_its_room_s_time_and_with_its_room() {
     bystander.did_not_notice().await;
 }
 
+/// CP-08.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_recorded_with_who_was_in_it_and_its_events_are_in_order() {
+async fn cp_08_a_call_is_recorded_with_who_was_in_it_and_its_events_are_in_order() {
     let server = server().await;
     let (alice, token) = server.identity().await;
     let room = create(&server, json!({ "participants": { &alice: {} } })).await;

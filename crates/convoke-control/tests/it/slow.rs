@@ -69,8 +69,9 @@ async fn a_client_that_says_too_much_is_closed_and_may_resume() {
     again.resume(&joined.resume_token).await;
 }
 
+/// LC-05.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_number_of_agents_is_bounded_and_places_come_back() {
+async fn lc_05_the_number_of_agents_is_bounded_and_places_come_back() {
     let server = Server::with(|config| config.limits.agents = 2).await;
     let first = server.agent("a").await;
     let _second = server.agent("b").await;

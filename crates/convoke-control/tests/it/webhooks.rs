@@ -146,8 +146,9 @@ async fn begun(server: &Server) {
     assert_eq!(list.json()["value"][0]["name"], "app");
 }
 
+/// CP-08.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_come_in_order_signed_and_again_until_they_are_taken() {
+async fn cp_08_events_come_in_order_signed_and_again_until_they_are_taken() {
     let bad = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::FORBIDDEN];
     let receiver = Receiver::start(bad.to_vec()).await;
     let secret = Secret::random();
@@ -176,8 +177,9 @@ async fn events_come_in_order_signed_and_again_until_they_are_taken() {
     }
 }
 
+/// CP-08.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_is_not_there_costs_nobody_and_its_dead_letters_can_be_told_again() {
+async fn cp_08_a_receiver_that_is_not_there_costs_nobody_and_its_dead_letters_can_be_told_again() {
     let receiver = Receiver::start(vec![StatusCode::SERVICE_UNAVAILABLE]).await;
     let secret = Secret::random();
     let change = |webhook: &mut Webhook| webhook.retry_for = Duration::ZERO;
@@ -296,8 +298,9 @@ async fn two_people_call(server: &Server) -> (String, String, String) {
     (call, alice, bob)
 }
 
+/// CP-08.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_told_as_event_grid_would_in_order_over_a_restart() {
+async fn cp_08_a_call_is_told_as_event_grid_would_in_order_over_a_restart() {
     let receiver = Receiver::start(vec![StatusCode::SERVICE_UNAVAILABLE]).await;
     let (secret, directory) = (Secret::random(), Folder::new());
     let file = || Location::File(directory.0.join("convoke.db"));

@@ -163,8 +163,9 @@ mod tests {
         H264Profile::from_profile_level_id(u32::from_str_radix(id, 16).unwrap())
     }
 
+    /// JN-03.
     #[test]
-    fn h264_profiles_compare_by_meaning_not_by_string() {
+    fn jn_03_h264_profiles_compare_by_meaning_not_by_string() {
         use H264Profile::*;
         let table = [
             ("42e01f", ConstrainedBaseline),
@@ -182,8 +183,9 @@ mod tests {
         }
     }
 
+    /// JN-03.
     #[test]
-    fn a_receiver_takes_subsets_of_its_profile_in_its_own_mode() {
+    fn jn_03_a_receiver_takes_subsets_of_its_profile_in_its_own_mode() {
         let h264 = |id: &str, mode| Codec::H264 { profile: profile(id), mode };
         assert!(h264("42001f", 1).decodes(h264("42e01f", 1)));
         assert!(h264("640032", 1).decodes(h264("640c1f", 1)));

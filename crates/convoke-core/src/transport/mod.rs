@@ -15,6 +15,7 @@ mod data;
 mod descriptor;
 mod drive;
 mod dtls;
+mod earlier;
 mod egress;
 mod negotiate;
 mod opened;
@@ -184,6 +185,8 @@ pub(crate) struct Transport {
     /// Whether packets queue on their way to the peer.
     congested: bool,
     ufrag: String,
+    /// The credentials of before an ICE restart, until the peer nominates a pair anew.
+    earlier: Option<str0m::ice::IceCreds>,
     ssrcs: FxHashMap<u32, Option<(usize, Option<Rid>)>>,
     /// Outgoing SSRCs that something was sent with.
     used_ssrcs: FxHashSet<u32>,
@@ -266,8 +269,13 @@ impl Transport {
             let Ok(receive) = Receive::new(protocol(pair), pair.source, pair.local, bytes) else {
                 return Health::Refused;
             };
-            if classify(bytes) == Class::Stun && !self.follow(now, pair, bytes) {
-                return Health::Refused;
+            if classify(bytes) == Class::Stun {
+                if self.answer_earlier(pair, bytes, out).is_some() {
+                    return Health::Well;
+                }
+                if !self.follow(now, pair, bytes) {
+                    return Health::Refused;
+                }
             }
             if classify(bytes) == Class::Dtls {
                 self.refresh_data();

@@ -73,6 +73,7 @@ impl Transport {
             role,
             lines: Vec::new(),
             ufrag: credentials.0,
+            earlier: None,
             congested: false,
             ssrcs: FxHashMap::default(),
             used_ssrcs: FxHashSet::default(),
@@ -121,6 +122,7 @@ impl Transport {
         // An ICE restart: str0m drew the new credentials itself, from a generator not ours.
         let (ufrag, pass) = credentials;
         self.ufrag.clone_from(&ufrag);
+        self.keep_earlier(before);
         self.paths.restart();
         let new = IceCreds { ufrag: ufrag.clone(), pass: pass.clone() };
         self.rtc.direct_api().set_local_ice_credentials(new);
@@ -288,6 +290,11 @@ impl Transport {
     }
 }
 
+/// Of H.264 what str0m does not take by itself: High in single NAL unit mode, and Constrained High. Payload
+/// type, packetization mode, `profile-level-id`; the peer's own payload types are used in the end.
+const MORE_H264: [(u8, u8, u32); 3] =
+    [(47, 0, 0x64_00_1f), (49, 1, 0x64_0c_1f), (51, 0, 0x64_0c_1f)];
+
 /// Where estimation begins: a picture of every size but the largest fits at once, and probing finds
 /// the rest within a second or two.
 pub(super) const FIRST_ESTIMATE_BPS: u64 = 1_500_000;
@@ -336,8 +343,12 @@ fn build(
         .enable_vp8(true)
         .enable_vp9(true)
         .enable_h264(true)
-        .enable_av1(true)
-        .build(now);
+        .enable_av1(true);
+    for (payload_type, mode, profile) in MORE_H264 {
+        let (main, resent) = (payload_type.into(), (payload_type + 1).into());
+        rtc.codec_config().add_h264(main, Some(resent), mode == 1, profile);
+    }
+    let mut rtc = rtc.build(now);
     let udp = settings.candidates.iter().map(|address| (address, Candidate::host(*address, "udp")));
     let passive =
         |address| Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build();
@@ -397,6 +408,7 @@ impl CheckedOffer {
         }
         let mids = read_mids(text)?;
         check_bundle(text, &mids)?;
+        check_fingerprints(text)?;
         let bare = without_candidates(text);
         let parsed = catch_unwind(|| SdpOffer::from_sdp_string(&bare))
             .map_err(|_| offer_error("not a session description (RFC 8866)"))?;
@@ -498,11 +510,15 @@ fn gives_feedback(text: &str) -> bool {
 
 /// Everything must share one transport (RFC 9143): one group, one pair of ICE credentials.
 fn check_bundle(text: &str, mids: &[(Mid, MediaKind)]) -> Result<(), NegotiateError> {
-    let mut ufrags = text.lines().filter_map(|line| line.strip_prefix("a=ice-ufrag:"));
-    if let Some(first) = ufrags.next()
-        && ufrags.any(|other| other.trim_end() != first.trim_end())
-    {
-        return Err(offer_error("m-lines have different ICE credentials: bundle them (RFC 9143)"));
+    for name in ["a=ice-ufrag:", "a=ice-pwd:"] {
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(name)).map(str::trim_end);
+        if let Some(first) = values.next()
+            && values.any(|other| other != first)
+        {
+            return Err(offer_error(
+                "m-lines have different ICE credentials: bundle them (RFC 9143)",
+            ));
+        }
     }
     if mids.len() < 2 {
         return Ok(());
@@ -519,6 +535,26 @@ fn check_bundle(text: &str, mids: &[(Mid, MediaKind)]) -> Result<(), NegotiateEr
         }
         _ => Ok(()),
     }
+}
+
+/// What a certificate is known by here: by sha-256, or by sha-1, as a few still announce alone.
+fn check_fingerprints(text: &str) -> Result<(), NegotiateError> {
+    let mut hashes = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=fingerprint:")?.split_whitespace().next())
+        .peekable();
+    if hashes.peek().is_none() {
+        return Err(offer_error(
+            "no a=fingerprint: give the certificate's, by sha-256 (RFC 8122 §5)",
+        ));
+    }
+    let known = |hash: &str| ["sha-256", "sha-1"].iter().any(|one| hash.eq_ignore_ascii_case(one));
+    if !hashes.any(known) {
+        return Err(offer_error(
+            "no a=fingerprint by sha-256: give one beside the others (RFC 8122 §5)",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the section of `mid` has port 0.

@@ -12,13 +12,16 @@
 //!   taken from str0m at once. It is given back when a check comes from it again;
 //! - after an ICE restart, until a pair is nominated, the first that is checked: restarts are made because
 //!   the earlier pair is dead, and Chromium nominates only what it has tried for seconds;
+//!   But a nomination that is sent again under the same transaction (RFC 8489 §6.2.1) got no answer: what is
+//!   sent there arrives nowhere. Clients that nominate with every check (Firefox, libnice) do that on each
+//!   path that fails, so it moves nothing, and goes back to the pair of before if that is alive;
 //! - where media comes from, once nothing came from there for [`QUIET`]: Chromium sends by another pair up
 //!   to 2.5 s before it nominates it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use str0m::ice::StunMessage;
+use str0m::ice::{StunMessage, TransId};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, CandidateKind, Input};
 
@@ -53,6 +56,8 @@ fn remote(pair: &Pair) -> Remote {
 pub(super) struct Paths {
     known: Vec<Known>,
     nominated: Option<Pair>,
+    /// The pair that was nominated before, and whether anything came by it since.
+    before: Option<(Pair, bool)>,
     /// The pair that is sent to, and when something came by it last.
     current: Option<(Pair, Instant)>,
     /// Whether ICE was restarted, and no check came since.
@@ -63,6 +68,8 @@ pub(super) struct Paths {
 #[derive(Debug)]
 struct Known {
     address: Remote,
+    /// The transaction that nominated it last.
+    transaction: Option<TransId>,
     /// Whether str0m was told to do without it.
     taken: bool,
 }
@@ -74,11 +81,19 @@ struct Told {
     give: Option<Remote>,
 }
 
+/// What a check that is truly of the peer does.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Checked {
+    told: Told,
+    /// The pair that is to be sent to from now on.
+    moves_to: Option<Pair>,
+}
+
 impl Paths {
     /// ICE was restarted, and str0m has forgotten all addresses.
     pub(super) fn restart(&mut self) {
         self.known.clear();
-        self.nominated = None;
+        (self.nominated, self.before) = (None, None);
         self.restarted = self.current.is_some();
         self.restarts = self.restarts.saturating_add(1);
     }
@@ -95,6 +110,9 @@ impl Paths {
 
     /// Something came by a pair, and was truly of the peer. `true`: it is on another network.
     pub(super) fn heard(&mut self, now: Instant, pair: Pair, is_check: bool) -> bool {
+        if let Some((before, is_alive)) = &mut self.before {
+            *is_alive |= *before == pair;
+        }
         match &mut self.current {
             Some((current, heard)) if *current == pair => *heard = now,
             Some((_, heard)) if !is_check && now.saturating_duration_since(*heard) >= QUIET => {
@@ -112,35 +130,66 @@ impl Paths {
     }
 
     /// Whether a check would change nothing, so that str0m's own look at it is enough.
-    fn is_settled(&self, pair: Pair, nominates: bool) -> bool {
-        let known = self.known.iter().any(|known| known.address == remote(&pair) && !known.taken);
+    fn is_settled(&mut self, pair: Pair, nominates: Option<TransId>) -> bool {
         let stays = self.nominated == Some(pair) && self.current() == Some(pair);
-        known && !self.restarted && (stays || !nominates)
+        let source = remote(&pair);
+        let known = self.known.iter_mut().find(|known| known.address == source && !known.taken);
+        let Some(known) = known.filter(|_| !self.restarted) else { return false };
+        if nominates.is_some() {
+            if !stays || known.transaction == nominates {
+                return false;
+            }
+            known.transaction = nominates;
+        }
+        true
     }
 
-    /// A check came that is truly of the peer. `None`: from too many addresses.
-    fn checked(&mut self, pair: Pair, nominates: bool) -> Option<Told> {
-        let mut told = Told::default();
+    /// A check came that is truly of the peer, and nominates if it has such a transaction. `None`: from too
+    /// many addresses.
+    fn checked(&mut self, pair: Pair, nominates: Option<TransId>) -> Option<Checked> {
         let source = remote(&pair);
         let at = match self.known.iter().position(|known| known.address == source) {
             Some(at) => at,
             None if self.known.len() < ADDRESSES_MAX => {
-                self.known.push(Known { address: source, taken: false });
+                self.known.push(Known { address: source, transaction: None, taken: false });
                 self.known.len() - 1
             }
             None => return None,
         };
-        if nominates && self.nominated != Some(pair) {
-            let before = self.nominated.replace(pair).map(|before| remote(&before));
-            let of_before = |known: &&mut Known| Some(known.address) == before && !known.taken;
-            if let Some(known) = self.known.iter_mut().find(of_before) {
-                known.taken = true;
-                told.take = Some(known.address);
-            }
-        }
         let known = self.known.get_mut(at)?;
-        told.give = std::mem::take(&mut known.taken).then_some(source);
-        Some(told)
+        let give = std::mem::take(&mut known.taken).then_some(source);
+        let mut checked = Checked { told: Told { take: None, give }, moves_to: None };
+        let Some(transaction) = nominates else { return Some(checked) };
+        let is_answered = known.transaction.replace(transaction) != Some(transaction);
+        if is_answered || self.nominated.is_none() {
+            checked.told.take = self.nominate(pair);
+            checked.moves_to = Some(pair);
+        } else if self.nominated == Some(pair)
+            && let Some((before, true)) = self.before
+        {
+            checked.told.take = self.nominate(before);
+            checked.moves_to = Some(before);
+        }
+        if let Some(to) = checked.moves_to
+            && let Some(known) = self.known.iter_mut().find(|known| known.address == remote(&to))
+            && std::mem::take(&mut known.taken)
+        {
+            checked.told.give = Some(known.address);
+        }
+        Some(checked)
+    }
+
+    /// The address that str0m is to do without from now on.
+    fn nominate(&mut self, pair: Pair) -> Option<Remote> {
+        if self.nominated == Some(pair) {
+            return None;
+        }
+        let before = self.nominated.replace(pair)?;
+        self.before = Some((before, false));
+        let of_before = |known: &&mut Known| known.address == remote(&before) && !known.taken;
+        let known = self.known.iter_mut().find(of_before)?;
+        known.taken = true;
+        Some(known.address)
     }
 }
 
@@ -167,15 +216,19 @@ impl Transport {
         if !message.is_binding_request() {
             return false;
         }
-        if self.paths.is_settled(*pair, message.use_candidate()) {
+        let nominates = message.use_candidate().then(|| message.trans_id());
+        if self.paths.is_settled(*pair, nominates) {
             return true;
         }
         if !self.authenticates(now, pair, bytes) {
             return false;
         }
-        let Some(told) = self.paths.checked(*pair, message.use_candidate()) else {
+        let Some(Checked { told, moves_to }) = self.paths.checked(*pair, nominates) else {
             return false;
         };
+        if nominates.is_some() {
+            self.earlier = None;
+        }
         if let Some(address) = told.take {
             self.rtc.direct_api().invalidate_candidate(&candidate(address));
         }
@@ -183,7 +236,8 @@ impl Transport {
             self.rtc.add_remote_candidate(candidate(address));
         }
         let early = std::mem::take(&mut self.paths.restarted);
-        if (early || message.use_candidate()) && self.paths.send_to(now, *pair) {
+        let to = moves_to.or_else(|| early.then_some(*pair));
+        if to.is_some_and(|to| self.paths.send_to(now, to)) {
             self.on_another_network();
         }
         self.moved |= early;
@@ -227,8 +281,12 @@ mod tests {
             let udp = |port| (Protocol::Udp, address(port));
             Some(Told { take: take.map(udp), give: give.map(udp) })
         };
-        let mut check =
-            |port, local, nominates| paths.checked(pair(address(port), address(local)), nominates);
+        let mut check = |port, local, nominates: bool| {
+            let pair = pair(address(port), address(local));
+            let checked = paths.checked(pair, nominates.then(TransId::new))?;
+            assert_eq!(checked.moves_to, nominates.then_some(pair));
+            Some(checked.told)
+        };
         assert_eq!(check(1, 9, false), told(None, None));
         assert_eq!(check(1, 9, true), told(None, None));
         assert_eq!(check(2, 9, false), told(None, None), "a spare one");
@@ -237,6 +295,39 @@ mod tests {
         assert_eq!(check(1, 9, false), told(None, Some(1)), "the earlier one is a spare one");
         assert_eq!(check(1, 9, true), told(Some(2), None), "it moves back");
         assert_eq!(check(1, 8, true), told(Some(1), Some(1)), "to another address of ours");
+    }
+
+    /// IC-03: what is sent again under its transaction was not answered.
+    #[test]
+    fn ic_03_a_nomination_that_is_sent_again_moves_nothing_and_goes_back_to_who_lives() {
+        let now = Instant::now();
+        let (one, two) = (pair(address(1), address(9)), pair(address(2), address(9)));
+        let moves = |paths: &mut Paths, pair, transaction| {
+            let to = paths.checked(pair, Some(transaction)).expect("few addresses").moves_to;
+            if let Some(to) = to {
+                paths.send_to(now, to);
+            }
+            to
+        };
+        let mut paths = Paths::default();
+        let (dead, alive) = (TransId::new(), TransId::new());
+        assert_eq!(moves(&mut paths, two, dead), Some(two), "the first there is");
+        assert_eq!(moves(&mut paths, two, dead), None);
+        assert_eq!(moves(&mut paths, one, alive), Some(one));
+        assert_eq!(moves(&mut paths, two, dead), None, "again");
+        assert_eq!(paths.current(), Some(one));
+        // A fresh one moves; when it proves to be dead, and the other lives, back.
+        let again = TransId::new();
+        assert_eq!(moves(&mut paths, two, again), Some(two));
+        assert_eq!(moves(&mut paths, two, again), None, "nothing came by the other since");
+        paths.heard(now, one, true);
+        assert_eq!(moves(&mut paths, two, again), Some(one));
+        assert_eq!(moves(&mut paths, two, again), None);
+        assert_eq!(paths.nominated, Some(one));
+        // Who answers it is no longer asked: settled, once for each transaction.
+        let settled = TransId::new();
+        assert!(paths.is_settled(one, Some(settled)) && !paths.is_settled(one, Some(settled)));
+        assert!(paths.is_settled(one, None) && !paths.is_settled(two, Some(settled)));
     }
 
     #[test]
@@ -262,11 +353,15 @@ mod tests {
     #[test]
     fn there_is_an_end_to_addresses() {
         let mut paths = Paths::default();
+        let nominates = || Some(TransId::new());
         for port in 1..=ADDRESSES_MAX as u16 {
-            assert!(paths.checked(pair(address(port), address(9)), true).is_some());
+            assert!(paths.checked(pair(address(port), address(9)), nominates()).is_some());
         }
-        assert_eq!(paths.checked(pair(address(999), address(9)), true), None);
+        assert_eq!(paths.checked(pair(address(999), address(9)), nominates()), None);
         assert_eq!(paths.nominated, Some(pair(address(ADDRESSES_MAX as u16), address(9))));
-        assert!(paths.checked(pair(address(1), address(9)), true).is_some(), "a known one goes on");
+        assert!(
+            paths.checked(pair(address(1), address(9)), nominates()).is_some(),
+            "a known one goes on"
+        );
     }
 }

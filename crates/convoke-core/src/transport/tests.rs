@@ -12,7 +12,9 @@ use str0m::rtp::ExtensionValues;
 use super::*;
 use crate::api::{Outbox, Reflexive};
 
+mod certificates;
 mod contract;
+mod offers;
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -202,8 +204,9 @@ fn the_answer_has_candidates_everywhere_one_stream_per_index_and_is_passive_ice_
     assert!(pair.answer.contains("a=ice-ufrag:ufrag2xx"));
 }
 
+/// IC-06.
 #[test]
-fn the_same_offer_again_is_no_restart_and_new_credentials_are() {
+fn ic_06_the_same_offer_again_is_no_restart_and_new_credentials_are() {
     let mut pair = Pair::new();
     let candidates = [address(9)];
     let crypto = pair.crypto.clone();

@@ -369,8 +369,7 @@ impl Worker {
             .transport
             .accept_again(offer, credentials, settings)
             .map_err(|error| sdp_error(role, error))?;
-        let ufrag = seat.transport.ufrag().to_owned();
-        self.demux.add(seat_key, &ufrag);
+        self.demux.add(seat_key, seat.transport.ufrag(), seat.transport.earlier_ufrag());
         self.touched.push(seat_key);
         let mut io = io!(self, now, out);
         let state = self.rooms.get_mut(room_key).ok_or(CommandError::NoSuchRoom)?;

@@ -552,7 +552,7 @@ impl Worker {
     fn seat(&mut self, now: Instant, seat: Seat) -> usize {
         let ufrag = seat.transport.ufrag().to_owned();
         let key = self.seats.insert(seat);
-        self.demux.add(key, &ufrag);
+        self.demux.add(key, &ufrag, None);
         if let Some(seat) = self.seats.get_mut(key) {
             let deadline = seat.transport.deadline();
             self.timers.set(&mut seat.drive_scheduled, deadline, Due::Transport(key));

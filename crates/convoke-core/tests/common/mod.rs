@@ -21,6 +21,7 @@ use convoke_core::{
 };
 use convoke_protocol::{Source as WireSource, TransportRole as WireRole};
 
+pub mod check;
 pub mod forger;
 pub mod mesh;
 

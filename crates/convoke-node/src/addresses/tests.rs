@@ -13,8 +13,9 @@ fn told(bind: &str, advertise: &[&str]) -> Result<Vec<IpAddr>, StartError> {
     advertised(ip(bind), &advertise)
 }
 
+/// DE-01.
 #[test]
-fn only_configured_addresses_are_told() {
+fn de_01_only_configured_addresses_are_told() {
     assert_eq!(told("127.0.0.1", &[]).unwrap(), [ip("127.0.0.1")]);
     assert_eq!(told("10.0.0.5", &["203.0.113.7"]).unwrap(), [ip("203.0.113.7")]);
     let two = ["203.0.113.7", "2001:db8::1", "203.0.113.7"];
@@ -22,8 +23,9 @@ fn only_configured_addresses_are_told() {
     assert_eq!(told("::", &["::ffff:10.0.0.5"]).unwrap(), [ip("10.0.0.5")]);
 }
 
+/// DE-01.
 #[test]
-fn what_no_client_can_use_is_refused() {
+fn de_01_what_no_client_can_use_is_refused() {
     for (bind, advertise) in [
         ("0.0.0.0", &[][..]),
         ("::", &[]),
@@ -31,6 +33,11 @@ fn what_no_client_can_use_is_refused() {
         ("10.0.0.5", &["0.0.0.0"]),
         ("10.0.0.5", &["224.0.0.1"]),
         ("10.0.0.5", &["255.255.255.255"]),
+        ("10.0.0.5", &["169.254.7.7"]),
+        ("169.254.7.7", &[]),
+        ("::", &["2001:db8::1", "fe80::1"]),
+        ("fe80::1", &[]),
+        ("::", &["::ffff:169.254.7.7"]),
     ] {
         let refused = told(bind, advertise);
         assert!(
@@ -40,8 +47,9 @@ fn what_no_client_can_use_is_refused() {
     }
 }
 
+/// DE-01.
 #[test]
-fn a_family_that_the_socket_does_not_hear_is_refused() {
+fn de_01_a_family_that_the_socket_does_not_hear_is_refused() {
     for (bind, advertise) in
         [("0.0.0.0", "2001:db8::1"), ("10.0.0.5", "::1"), ("2001:db8::1", "10.0.0.5")]
     {
@@ -64,8 +72,9 @@ fn a_bound_address_is_its_own_candidate() {
     assert_eq!(map.source_ip(addr("127.0.0.1:5000"), &peer), None, "the socket has one address");
 }
 
+/// DE-01.
 #[test]
-fn behind_nat_the_advertised_address_stands_for_the_bound_one() {
+fn de_01_behind_nat_the_advertised_address_stands_for_the_bound_one() {
     let mut map = map("127.0.0.1:5000", &["203.0.113.7", "203.0.113.8"]);
     assert_eq!(map.candidates(), [addr("203.0.113.7:5000"), addr("203.0.113.8:5000")]);
     let peer = addr("198.51.100.1:9");
@@ -73,8 +82,9 @@ fn behind_nat_the_advertised_address_stands_for_the_bound_one() {
     assert_eq!(map.source_ip(addr("203.0.113.7:5000"), &peer), None);
 }
 
+/// DE-01.
 #[test]
-fn on_a_wildcard_the_destination_decides_and_the_answer_leaves_from_it() {
+fn de_01_on_a_wildcard_the_destination_decides_and_the_answer_leaves_from_it() {
     let mut map = map("0.0.0.0:5000", &["127.0.0.1", "127.0.0.2"]);
     let peer = addr("127.0.0.1:9");
     assert_eq!(map.arrived(peer, Some(ip("127.0.0.2"))), Some(addr("127.0.0.2:5000")));
@@ -82,8 +92,9 @@ fn on_a_wildcard_the_destination_decides_and_the_answer_leaves_from_it() {
     assert_eq!(map.source_ip(addr("127.0.0.1:5000"), &peer), Some(ip("127.0.0.1")));
 }
 
+/// DE-01.
 #[test]
-fn on_a_wildcard_behind_nat_the_answer_leaves_from_where_the_peer_sent_to() {
+fn de_01_on_a_wildcard_behind_nat_the_answer_leaves_from_where_the_peer_sent_to() {
     let mut map = map("0.0.0.0:5000", &["203.0.113.7"]);
     let candidate = addr("203.0.113.7:5000");
     let (one, two) = (addr("198.51.100.1:9"), addr("198.51.100.2:9"));

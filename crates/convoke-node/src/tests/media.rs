@@ -51,8 +51,9 @@ fn junk(number: usize) -> Vec<u8> {
     (0..size).map(|at| ((number / 7) * (at + 1) % 256) as u8).collect()
 }
 
+/// SE-06.
 #[tokio::test]
-async fn junk_is_dropped_and_counted_and_a_call_beside_it_goes_on() {
+async fn se_06_junk_is_dropped_and_counted_and_a_call_beside_it_goes_on() {
     let (_node, handle, room) = start(config(1)).await;
     let mut peers = call(&handle, room, 2, "127.0.0.1").await;
     drive(&mut peers, "both see each other", |p| p.iter().all(|p| p.seen().len() == 1)).await;
@@ -124,20 +125,23 @@ fn on(bind: impl Into<IpAddr>, advertise: &[&str]) -> NodeConfig {
     NodeConfig { bind: bind.into(), advertise, ..config(1) }
 }
 
+/// DE-01.
 #[tokio::test]
-async fn a_wildcard_answers_from_the_address_that_was_asked() {
+async fn de_01_a_wildcard_answers_from_the_address_that_was_asked() {
     let second: IpAddr = [127, 0, 0, 2].into();
     check_path(on(Ipv4Addr::UNSPECIFIED, &["127.0.0.2"]), "127.0.0.1", None, second).await;
 }
 
+/// DE-01.
 #[tokio::test]
-async fn a_wildcard_behind_nat_answers_from_the_address_that_was_asked() {
+async fn de_01_a_wildcard_behind_nat_answers_from_the_address_that_was_asked() {
     let (config, third) = (on(Ipv4Addr::UNSPECIFIED, &["203.0.113.7"]), [127, 0, 0, 3].into());
     check_path(config, "127.0.0.1", Some(third), third).await;
 }
 
+/// DE-01.
 #[tokio::test]
-async fn a_bound_address_behind_nat_answers_from_itself() {
+async fn de_01_a_bound_address_behind_nat_answers_from_itself() {
     check_path(on(LOOPBACK, &["203.0.113.7"]), "127.0.0.1", Some(LOOPBACK), LOOPBACK).await;
 }
 

@@ -102,8 +102,9 @@ fn forgeries(ufrag: &str) -> Vec<Vec<u8>> {
     ]
 }
 
+/// SE-06.
 #[tokio::test]
-async fn a_stranger_with_a_known_user_name_moves_nothing_and_hears_nothing() {
+async fn se_06_a_stranger_with_a_known_user_name_moves_nothing_and_hears_nothing() {
     let (_node, handle, room) = start(config(1)).await;
     let mut peers = call(&handle, room, 2, "127.0.0.1").await;
     drive(&mut peers, "both see each other", both_see).await;

@@ -18,6 +18,8 @@ pub(super) struct Frames {
     stream: TcpStream,
     received: Vec<u8>,
     unsent: Vec<u8>,
+    /// So many bytes are written at a time.
+    chunk: usize,
     /// The server closed it.
     pub(super) ended: bool,
     /// Nothing is read.
@@ -38,7 +40,8 @@ impl Frames {
         let stream = TcpStream::from(socket);
         stream.set_nonblocking(true).unwrap();
         let (received, unsent) = (Vec::new(), Vec::new());
-        Self { stream, received, unsent, ended: false, stalls: false, checked: false }
+        let chunk = usize::MAX;
+        Self { stream, received, unsent, chunk, ended: false, stalls: false, checked: false }
     }
 
     /// As an ICE agent does: the first thing that it says in a connection is a check.
@@ -63,7 +66,8 @@ impl Frames {
 
     fn write(&mut self) {
         while !self.unsent.is_empty() && !self.ended {
-            match self.stream.write(&self.unsent) {
+            let next = self.unsent.len().min(self.chunk);
+            match self.stream.write(&self.unsent[..next]) {
                 Ok(sent) => drop(self.unsent.drain(..sent)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => self.ended = true,
@@ -167,8 +171,9 @@ fn forged(username: &str) -> Vec<u8> {
     message
 }
 
+/// IC-05.
 #[tokio::test]
-async fn calls_on_two_workers_go_by_one_tcp_port_alone() {
+async fn ic_05_calls_on_two_workers_go_by_one_tcp_port_alone() {
     let (node, handle, _) = start(with_tcp(2, |_| {})).await;
     let (mut first, mut second) = (call(&handle).await, call(&handle).await);
     goes_on(&mut first).await;
@@ -191,8 +196,9 @@ async fn calls_on_two_workers_go_by_one_tcp_port_alone() {
     }
 }
 
+/// IC-05.
 #[tokio::test]
-async fn connections_end_with_their_participant_and_no_others() {
+async fn ic_05_connections_end_with_their_participant_and_no_others() {
     let (_node, handle, room) = start(with_tcp(1, |_| {})).await;
     let (mut first, mut second) = (call_in(&handle, room).await, call(&handle).await);
     let gone = first.pop().unwrap();
@@ -206,8 +212,9 @@ async fn connections_end_with_their_participant_and_no_others() {
     goes_on(&mut second).await;
 }
 
+/// IC-05.
 #[tokio::test]
-async fn every_kind_of_stranger_costs_its_own_connection() {
+async fn ic_05_every_kind_of_stranger_costs_its_own_connection() {
     let timeout = Duration::from_secs(2);
     let (_node, handle, _) = start(with_tcp(1, |tcp| tcp.hello_timeout = timeout)).await;
     let mut peers = call(&handle).await;
@@ -255,8 +262,31 @@ async fn every_kind_of_stranger_costs_its_own_connection() {
     goes_on(&mut others).await;
 }
 
+/// IC-05: however a stream is cut into segments, its frames come out whole, and empty ones between them are
+/// nothing.
 #[tokio::test]
-async fn too_many_connections_are_closed_and_those_before_go_on() {
+async fn ic_05_frames_are_whole_however_they_are_cut() {
+    let (_node, handle, _) = start(with_tcp(1, |_| {})).await;
+    let mut peers = call(&handle).await;
+    for chunk in [1, 2, 3, 700, usize::MAX] {
+        for frames in peers.iter_mut().flat_map(|peer| peer.by_tcp.iter_mut().flatten()) {
+            frames.stream.set_nodelay(true).unwrap();
+            frames.chunk = chunk;
+            frames.send(&[]);
+            // Two in one write.
+            frames.send_raw(&[0, 0, 0, 0]);
+        }
+        goes_on(&mut peers).await;
+    }
+    let stats = handle.stats()[0];
+    let malformed = convoke_core::DropReason::Malformed as usize;
+    assert_eq!(stats.core.drops[malformed], 0, "{stats:?}");
+    counted(&handle, "none was closed", |stats| stats.open == 4).await;
+}
+
+/// IC-05.
+#[tokio::test]
+async fn ic_05_too_many_connections_are_closed_and_those_before_go_on() {
     let (_node, handle, _) = start(with_tcp(1, |tcp| tcp.connections = 6)).await;
     let mut peers = call(&handle).await;
     let mut two = [Frames::connect(port(&handle)), Frames::connect(port(&handle))];
@@ -281,8 +311,9 @@ async fn too_many_connections_are_closed_and_those_before_go_on() {
     goes_on(&mut peers).await;
 }
 
+/// IC-05.
 #[tokio::test]
-async fn who_takes_nothing_loses_media_and_then_the_connection() {
+async fn ic_05_who_takes_nothing_loses_media_and_then_the_connection() {
     let set = |tcp: &mut TcpConfig| {
         tcp.send_queue = 32;
         tcp.send_timeout = Duration::from_secs(2);

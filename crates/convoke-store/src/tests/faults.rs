@@ -76,8 +76,9 @@ async fn what_was_acknowledged_survives_a_kill_in_postgresql() {
     loses_nothing(cluster.location()).await;
 }
 
+/// CL-04.
 #[tokio::test]
-async fn a_store_that_hangs_is_told_from_one_that_works() {
+async fn cl_04_a_store_that_hangs_is_told_from_one_that_works() {
     let cluster = Cluster::start("hang-pg").await;
     let patience = Duration::from_millis(300);
     let config = StoreConfig { patience, ..StoreConfig::new(cluster.location()) };

@@ -582,7 +582,11 @@ fn check_addresses(
 ) -> Result<(), ConfigError> {
     for ip in &media.advertise {
         let key = "media.advertise";
-        if ip.is_unspecified() || ip.is_multicast() {
+        let link_local = match ip.to_canonical() {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        if ip.is_unspecified() || ip.is_multicast() || link_local {
             return Err(wrong(source, key, ip, "an address that clients can send to"));
         }
         if !hears(media.bind, *ip) {

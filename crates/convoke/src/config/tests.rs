@@ -228,6 +228,14 @@ fn wrong_values_name_key_value_and_expectation() {
         ),
         ("[media]\nadvertise = [\"0.0.0.0\"]", ["media.advertise", "0.0.0.0", "can send to"]),
         (
+            "[media]\nadvertise = [\"169.254.7.7\"]",
+            ["media.advertise", "169.254.7.7", "can send to"],
+        ),
+        (
+            "[media]\nbind = \"::\"\nadvertise = [\"fe80::1\"]",
+            ["media.advertise", "fe80::1", "can send to"],
+        ),
+        (
             "[media]\nadvertise = [\"2001:db8::1\"]",
             ["media.advertise", "2001:db8::1", "0.0.0.0 hears"],
         ),
