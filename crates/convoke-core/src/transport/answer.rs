@@ -243,7 +243,8 @@ mod tests {
         assert_eq!((&candidates[1..4], &candidates[5..8]), (&want[..], &want[..]));
         assert_eq!(out.matches("a=end-of-candidates").count(), 2);
         for line in want {
-            assert!(str0m::Candidate::from_sdp_string(line).is_ok(), "{line}");
+            let attribute = line.trim_start_matches("a=");
+            assert!(str0m::Candidate::from_sdp_string(attribute).is_ok(), "{line}");
         }
         let of_str0m = |local: u32| priority((126 << 24) | (local << 8) | 255, 0);
         assert!(of_str0m(0xfffe) > 114_688 && 114_687 > of_str0m(0x9fff));
