@@ -4,9 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use convoke_client::media::{Input, MediaConfig, MediaEvent, MediaPeer, SendLine};
-use convoke_core::{
-    JoinRequest, Mid, Permissions, RoomId, Source, TrackDeclaration,
-};
+use convoke_core::{JoinRequest, Mid, Permissions, RoomId, Source, TrackDeclaration};
 use convoke_node::Handle;
 use convoke_protocol::{Source as WireSource, TransportRole};
 
