@@ -30,7 +30,7 @@ SCENARIO ?= smoke
 .PHONY: help run test test-full features fuzz-replay simulate lint fmt web web-test rust-test acs whip-test \
   schema-test docs-test check-deploy check-licences e2e path-test server \
   browser coturn curl gstreamer nftables postgres tshark bench bench-participants bench-join \
-  valgrind bench-instructions bench-instructions-save bench-floor bench-flood loadtest
+  valgrind bench-instructions bench-instructions-save bench-floor bench-workers bench-flood loadtest
 
 help: ## lists the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -159,6 +159,9 @@ bench-instructions-save: valgrind ## commits to the present instruction counts
 
 bench-floor: ## what a forwarded packet takes on this machine at least
 	cargo bench --locked --package convoke-node --bench floor
+
+bench-workers: ## what a second worker adds, in packets a second and processor time a packet
+	cargo bench --locked --package convoke-node --bench workers
 
 bench-join: browser $(E2E)/node_modules/.package-lock.json ## measures joins in Chromium (release build)
 	$(MAKE) server CARGO_PROFILE=release

@@ -314,6 +314,9 @@ async fn measure_peer(
     {
         return Err("callers send it VP8 in one encoding only; see the scenario `compare`".into());
     }
+    if scenario.calls.may_publish {
+        return Err("calls.may_publish: its callers cannot connect to send and not publish".into());
+    }
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let starting = match name {
         Name::Mediasoup => peers::mediasoup(folder).await,

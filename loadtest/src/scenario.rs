@@ -78,6 +78,9 @@ pub struct Calls {
     pub participants: Count<1, 5_000>,
     /// How many of them publish; the others only watch. All when absent.
     pub publishers: Option<Count<0, 5_000>>,
+    /// Whether those who do not publish could at once, as in an app: they connect to send, too.
+    #[serde(default)]
+    pub may_publish: bool,
     /// The joins are spread evenly over this time.
     #[serde(default = "default_join_over")]
     pub join_over: Time,
@@ -333,7 +336,7 @@ macro_rules! shipped {
 
 shipped!(
     "smoke", "meeting", "webinar", "audio", "storm", "churn", "big", "soak", "lossy", "compare",
-    "fanout"
+    "fanout", "idle"
 );
 
 impl Scenario {

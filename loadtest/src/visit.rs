@@ -147,7 +147,7 @@ impl<T: Target> Stage<T> {
             participant,
             visit,
             begun,
-            waiting: usize::from(!ask.sources().is_empty()) + usize::from(receives(&ask)),
+            waiting: usize::from(!ask.lines().is_empty()) + usize::from(receives(&ask)),
             first: [None, None],
             page: 0,
         };
@@ -269,7 +269,7 @@ impl<T: Target> Stay<'_, T> {
     fn event(&mut self, event: CallerEvent) -> Result<(), Failure> {
         match event {
             CallerEvent::Connected(role) => {
-                if role == TransportRole::Send {
+                if role == TransportRole::Send && self.participant.publishes {
                     self.stage.sends(self.participant, Some(Instant::now()));
                 }
                 self.waiting = self.waiting.saturating_sub(1);

@@ -63,8 +63,12 @@ summary! {
     forwarded_packets_per_second: f64,
     /// Processor time of the server for each.
     server_cpu_ns_per_forwarded_packet: Option<f64>,
+    /// Cores that the server kept busy, on average.
+    server_cpu_cores: Option<f64>,
     /// The server's largest memory.
     server_rss_bytes: Option<u64>,
+    /// What of it came with the participants, for each.
+    server_rss_bytes_per_participant: Option<u64>,
 }
 
 /// Percentiles in milliseconds.
@@ -327,9 +331,17 @@ fn summary(outcome: &Outcome) -> Summary {
         server_lost_packets: never_came(figures.missing),
         forwarded_packets_per_second: server.forwarded_packets as f64 / seconds.max(1e-3),
         server_cpu_ns_per_forwarded_packet: server.cpu_ns_per_forwarded_packet,
+        server_cpu_cores: server.cpu_cores,
         server_rss_bytes: server.rss_bytes,
+        server_rss_bytes_per_participant: rss_each(outcome),
         valid: outcome.invalid.is_empty(),
     }
+}
+
+/// The memory that came with the participants, for each.
+fn rss_each(outcome: &Outcome) -> Option<u64> {
+    let came = outcome.server.rss_bytes?.saturating_sub(outcome.empty_rss?);
+    came.checked_div(outcome.ledger.joined.len() as u64)
 }
 
 fn verdicts(scenario: &Scenario, summary: &Summary) -> Vec<Verdict> {

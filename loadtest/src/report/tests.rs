@@ -36,7 +36,9 @@ fn the_summary_has_the_promised_names() {
         "server_lost_packets",
         "forwarded_packets_per_second",
         "server_cpu_ns_per_forwarded_packet",
+        "server_cpu_cores",
         "server_rss_bytes",
+        "server_rss_bytes_per_participant",
         "valid",
     ];
     promised.sort_unstable();
@@ -44,6 +46,7 @@ fn the_summary_has_the_promised_names() {
     assert_eq!(value["forwarded_packets_per_second"], 10.0);
     assert_eq!(value["server_lost_packets"], 0, "what came late makes no negative loss");
     assert!(value["server_rss_bytes"].is_null(), "not measured is null, not 0");
+    assert!(value["server_rss_bytes_per_participant"].is_null(), "nor is what would come of it");
 }
 
 #[test]

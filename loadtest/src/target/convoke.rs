@@ -120,7 +120,7 @@ impl Target for Convoke {
         let connecting = Client::connect(&self.url, &token, options);
         let client = connecting.await.map_err(|error| unconnected(&error))?;
         let view = &ask.scenario.view;
-        let sends = !ask.sources().is_empty();
+        let sends = !ask.lines().is_empty();
         let slots = [view.voices.0, view.tiles.0];
         let sockets = Sockets::bind(self.bind, sends, slots != [0, 0]);
         let sockets = sockets.map_err(|e| Failure::new("socket", e))?;

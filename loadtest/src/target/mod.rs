@@ -57,16 +57,21 @@ impl Ask {
     /// What it sends, each with its send line.
     #[must_use]
     pub fn sources(&self) -> Vec<(usize, Source)> {
-        let sends = |source: &Source| *source == Source::Camera || self.speaks();
+        let sends = |source: &Source| match source {
+            Source::Camera => self.films(),
+            _ => self.speaks(),
+        };
         self.lines().into_iter().enumerate().filter(|(_, source)| sends(source)).collect()
     }
 
     /// Its send lines. There is always one for sound, as in clients that may unmute.
     #[must_use]
     pub fn lines(&self) -> Vec<Source> {
-        let microphone = (self.speaks() || self.films()).then_some(Source::Microphone);
-        let camera = self.films().then_some(Source::Camera);
-        microphone.into_iter().chain(camera).collect()
+        let scenario = &self.scenario;
+        let connects = self.publishes || scenario.calls.may_publish;
+        let camera = scenario.video.enabled.then_some(Source::Camera);
+        let lines = std::iter::once(Source::Microphone).chain(camera);
+        lines.filter(|_| connects).collect()
     }
 }
 

@@ -25,6 +25,8 @@ const RTX_PACKETS: usize = 512;
 const RTX_AGE: Duration = Duration::from_secs(2);
 /// Share of resends in all bytes, beyond which resends are dropped.
 const RTX_RATIO: f32 = 0.5;
+/// Media is reported on for so long after the last of it.
+const REPORTED: Duration = Duration::from_secs(10);
 /// SSRCs that one transport remembers; there are two per m-line.
 const MAX_SSRCS: usize = 1024;
 
@@ -87,6 +89,8 @@ pub(super) struct Transport {
     pub(super) deadline: Option<Instant>,
     answered: bool,
     connected: bool,
+    /// When media last went one way or the other, or was asked for: there is something to report on.
+    media_at: Option<Instant>,
     pub(super) closed: bool,
     /// Whether data channels were offered.
     pub(super) has_channels: bool,
@@ -219,6 +223,7 @@ impl Transport {
             deadline: Some(now),
             answered: false,
             connected: false,
+            media_at: None,
             closed: false,
             has_channels: false,
             channels: Vec::new(),
@@ -367,6 +372,7 @@ impl Transport {
                 .ext_vals(values)
                 .nackable(codec != Codec::Opus),
         );
+        self.media_at = Some(now);
         self.deadline = Some(now);
         Ok(())
     }
@@ -375,6 +381,7 @@ impl Transport {
         let mut api = self.rtc.direct_api();
         let Some(stream) = api.stream_rx_by_mid(mid, None) else { return false };
         stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+        self.media_at = Some(now);
         self.deadline = Some(now);
         true
     }
@@ -392,6 +399,9 @@ impl Transport {
             return;
         }
         let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else { return };
+        if matches!(bytes, [128..=191, ..]) && !is_rtcp(bytes) {
+            self.media_at = Some(now);
+        }
         let input = Input::Receive(now, receive);
         if !self.rtc.accepts(&input) {
             return;
@@ -420,6 +430,7 @@ impl Transport {
 
     /// Says goodbye (RTCP BYE, DTLS close_notify).
     pub(super) fn close(&mut self, now: Instant, out: &mut Out<'_>) {
+        self.media_at = Some(now);
         if !self.closed && self.rtc.close().is_ok() {
             self.drain(now, out);
         }
@@ -442,6 +453,7 @@ impl Transport {
                     self.deadline = (at < now + Duration::from_secs(86_400)).then_some(at);
                     break;
                 }
+                Ok(Output::Transmit(t)) if is_rtcp(&t.contents) && !self.has_to_report(now) => {}
                 Ok(Output::Transmit(t)) => out.transmits.push_back(Transmit {
                     transport: self.role,
                     local: t.source,
@@ -492,6 +504,11 @@ impl Transport {
         }
     }
 
+    /// str0m reports on every stream each second, though nothing goes over it.
+    fn has_to_report(&self, now: Instant) -> bool {
+        self.media_at.is_some_and(|at| now.saturating_duration_since(at) < REPORTED)
+    }
+
     fn set_connected(&mut self, connected: bool, out: &mut Out<'_>) {
         if std::mem::replace(&mut self.connected, connected) != connected {
             out.up.push_back(Up::Event(if connected {
@@ -513,6 +530,11 @@ impl Transport {
         self.mids.insert(ssrc, mid);
         Some(mid)
     }
+}
+
+/// RTP and RTCP share their transport (RFC 5761 §4).
+fn is_rtcp(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, 192..=223, ..])
 }
 
 /// Where a transport puts what it has to say.

@@ -11,10 +11,10 @@
 //!   the last one it is left alone for [`SETTLE`], its own deadlines permitting, and unless it may be
 //!   probing: a probe is measured by when its packets left;
 //! - an estimator is asked [`ESTIMATOR_STEP_MIN`] after it was, and not padded unless padding was wished;
-//! - who has sent nothing for [`IDLE_AFTER`] is looked at every [`IDLE_STEP`], and its estimator sleeps:
-//!   str0m pads at 50 kbit/s whenever anything comes in, which feedback on that padding does for ever. While
-//!   it sleeps the estimate is next to nothing, and padding with it; what it was is put back when something
-//!   is to be sent or looked for.
+//! - over which no media went for [`IDLE_AFTER`] is looked at every [`IDLE_STEP`], together with others whose
+//!   time is near ([`IDLE_GRID`]), and its estimator sleeps: str0m pads at 50 kbit/s whenever anything comes
+//!   in, which feedback on that padding does for ever. While it sleeps the estimate is next to nothing, and
+//!   padding with it; what it was is put back when something is to be sent or looked for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -48,11 +48,19 @@ const SETTLE: Duration = Duration::from_millis(5);
 /// It may be probing for so long after its aim was changed, or a packet of a probe or a retransmission left.
 const PROBING: Duration = Duration::from_secs(1);
 
-/// A transport that has sent nothing for so long is idle.
+/// A transport over which no media went for so long is idle.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 
-/// How often an idle transport is looked at: often enough for its round trip to be known.
-const IDLE_STEP: Duration = Duration::from_millis(500);
+/// How often an idle transport is looked at. All that str0m then does is to report that there is nothing to
+/// report, and that is not sent; whatever comes in is answered at once.
+const IDLE_STEP: Duration = Duration::from_secs(5);
+
+/// The same of one that may have data channels, while it has none: the association's own deadlines are seen
+/// only when they are the next, and it may be about to open one.
+const IDLE_STEP_DATA: Duration = Duration::from_millis(500);
+
+/// Idle transports are looked at when a multiple of this has passed, so that one turn is for many.
+const IDLE_GRID: Duration = Duration::from_millis(50);
 
 /// Estimates are averages over this time.
 const AVERAGED: Duration = Duration::from_secs(3);
@@ -74,18 +82,24 @@ pub(super) struct Timing {
     calm: bool,
     /// Whether str0m estimates what the path carries, and therefore paces.
     paced: bool,
+    /// Whether data channels were negotiated.
+    pub(super) has_data: bool,
+    /// Where the grid of idle transports begins: the same for all of a worker.
+    epoch: Instant,
     /// Packets that were written since the last drive.
     pub(super) queued: usize,
     /// Whether padding is to keep a bitrate up.
     pub(super) sustains: bool,
-    /// When something was last sent that is more than housekeeping.
-    active: Instant,
+    /// When media was last sent or received, or something looked for.
+    pub(super) active: Instant,
     /// Whether the next drive counts as activity, as the aim was changed.
     pub(super) woken: bool,
     /// Until when it may be probing.
     probing: Instant,
     /// Whether it was idle when str0m was drained last.
     idle: bool,
+    /// Whether what leaves now was asked for, such as a keyframe request, and is not str0m's own idea.
+    pub(super) wanted: bool,
     /// Whether the estimator sleeps.
     pub(super) asleep: bool,
     /// The estimate when it last was awake, in bit/s.
@@ -96,9 +110,11 @@ pub(super) struct Timing {
 }
 
 impl Timing {
-    pub(super) fn new(now: Instant, paced: bool) -> Self {
+    pub(super) fn new(now: Instant, epoch: Instant, paced: bool) -> Self {
         Self {
             asked: now,
+            has_data: false,
+            epoch,
             settle: None,
             calm: false,
             paced,
@@ -108,6 +124,7 @@ impl Timing {
             woken: false,
             probing: now + PROBING,
             idle: false,
+            wanted: false,
             asleep: false,
             estimate_bps: None,
             stirred: false,
@@ -129,16 +146,26 @@ impl Timing {
     /// Takes what str0m asks for.
     fn ask(&mut self, now: Instant, deadline: Instant, reason: Reason, quiet: bool) {
         use PacerReason::{Handle, Immediate, Padding, Probe1, Probe2};
-        let is_idle = self.paced
-            && quiet
+        let is_idle = quiet
+            && (self.paced || !self.has_data)
             && !self.sustains
             && now.saturating_duration_since(self.active) > IDLE_AFTER;
         self.idle = is_idle;
         let not_before = match reason {
             Reason::BweDelayControl | Reason::Stats | Reason::Pacer(Handle | Padding)
-                if is_idle =>
+                if is_idle && self.has_data =>
             {
-                now + IDLE_STEP
+                on_grid(self.epoch, now + IDLE_STEP_DATA)
+            }
+            Reason::BweDelayControl
+            | Reason::Stats
+            | Reason::Feedback
+            | Reason::Ice
+            | Reason::PauseCheck
+            | Reason::Pacer(Handle | Padding)
+                if is_idle && !self.has_data =>
+            {
+                on_grid(self.epoch, now + IDLE_STEP)
             }
             Reason::BweDelayControl => now + ESTIMATOR_STEP_MIN,
             Reason::Pacer(Padding) if !self.sustains => now + ESTIMATOR_STEP_MIN,
@@ -173,7 +200,8 @@ impl Transport {
         if self.dead {
             return Health::Dead;
         }
-        self.touched = false;
+        self.timing.wanted = std::mem::take(&mut self.touched);
+        self.told_bytes = self.media_bytes;
         let queued = std::mem::take(&mut self.timing.queued);
         if queued > 0 || self.timing.woken {
             self.timing.active = now;
@@ -191,15 +219,16 @@ impl Transport {
             };
             self.serve_deadlines(now, at, out, received)
         }));
-        if self.timing.idle && !self.timing.asleep && !self.dead {
-            self.fall_asleep();
-        }
+        self.timing.wanted = false;
+        self.rest();
         self.settle(handled)
     }
 
-    fn fall_asleep(&mut self) {
+    /// Lets the estimator of an idle transport sleep.
+    pub(super) fn rest(&mut self) {
+        let awake = self.timing.idle && self.timing.paced && !self.timing.asleep && !self.dead;
         // One that has no estimate yet does not pad.
-        if self.timing.estimate_bps.is_some() {
+        if awake && self.timing.estimate_bps.is_some() {
             self.timing.asleep = true;
             self.rtc.bwe().reset(Bitrate::from(ASLEEP_BPS));
         }
@@ -272,12 +301,19 @@ impl Transport {
     /// Whether it is a packet that was written.
     fn transmit(&mut self, now: Instant, transmit: str0m::net::Transmit, out: &mut Outbox) -> bool {
         let ssrc = rtp_ssrc(&transmit.contents);
+        let class = classify(&transmit.contents);
+        if ssrc.is_some() {
+            self.media_bytes += transmit.contents.len() as u64;
+        } else if class == Class::Rtp && self.timing.idle && !self.timing.wanted {
+            // RTCP that reports that there is nothing to report.
+            return false;
+        }
         let written = ssrc.is_some_and(|ssrc| self.used_ssrcs.contains(&ssrc));
         if ssrc.is_some() && !written {
             self.timing.probing = now + PROBING;
             self.tally.left(&transmit.contents);
         }
-        let is_check = classify(&transmit.contents) == Class::Stun;
+        let is_check = class == Class::Stun;
         let told = Pair {
             protocol: match transmit.proto {
                 Protocol::Udp => demux::Protocol::Udp,
@@ -351,6 +387,13 @@ impl Transport {
             }
         }
     }
+}
+
+/// The next point of the grid at `at` or after it.
+pub(crate) fn on_grid(epoch: Instant, at: Instant) -> Instant {
+    let since = at.saturating_duration_since(epoch).as_nanos();
+    let points = since.div_ceil(IDLE_GRID.as_nanos());
+    epoch + IDLE_GRID * u32::try_from(points).unwrap_or(u32::MAX)
 }
 
 /// The SSRC of a datagram that is RTP, not RTCP (RFC 5761 §4).

@@ -47,6 +47,7 @@ pub(crate) use codec::H264Profile;
 pub use data::DATA_PAYLOAD_BYTES_MAX;
 pub(crate) use data::{DataHeard, Written};
 pub(crate) use descriptor::DescriptorBytes;
+pub(crate) use drive::on_grid;
 use drive::{Timing, rtp_ssrc};
 pub(crate) use dtls::Crypto;
 pub(crate) use egress::Outgoing;
@@ -191,6 +192,10 @@ pub(crate) struct Transport {
     /// Outgoing SSRCs that something was sent with.
     used_ssrcs: FxHashSet<u32>,
     timing: Timing,
+    /// What left as RTP, in bytes, and the same when the present drive began: a report of what came of it
+    /// is made before anything else leaves.
+    media_bytes: u64,
+    told_bytes: u64,
     paths: paths::Paths,
     /// Whether the peer is reached by another path since the last datagram.
     moved: bool,
@@ -261,6 +266,9 @@ impl Transport {
         }
         let (sent, heard, before) = (out.datagrams(), received.len(), opened::opened());
         let is_rtcp = classify(bytes) == Class::Rtp && rtp_ssrc(bytes).is_none();
+        if classify(bytes) == Class::Rtp && !is_rtcp {
+            self.timing.active = now;
+        }
         if is_rtcp {
             self.requests.begin(now, bytes);
             opened::sift(std::mem::take(&mut self.requests));
@@ -309,6 +317,7 @@ impl Transport {
             self.tally.came(bytes);
         }
         self.ask_for_pictures(received);
+        self.rest();
         self.settle(handled)
     }
 
@@ -352,12 +361,13 @@ impl Transport {
                 let awake = |_: &Bitrate| !self.timing.asleep;
                 let paced_bps = stats.bwe_tx.filter(awake).map(|estimate| estimate.as_u64());
                 self.timing.estimate_bps = paced_bps.or(self.timing.estimate_bps);
-                let (rtt, sent_bytes) = (stats.rtt, stats.peer_bytes_tx);
+                let (rtt, sent_bytes) = (stats.rtt, self.told_bytes);
                 received.push(Received::Path { rtt, loss, sent_bytes, paced_bps });
             }
             Event::Connected => {
                 self.connected = true;
                 self.heard = now;
+                self.timing.active = now;
                 received.push(Received::Connected);
             }
             Event::IceConnectionStateChange(state) => self.tally.ice(state),
@@ -465,6 +475,7 @@ impl Transport {
         if self.dead {
             return;
         }
+        self.timing.wanted = true;
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let mut ignored = Vec::new();
             if self.rtc.close().is_ok() && self.rtc.handle_input(Input::Timeout(now)).is_ok() {

@@ -36,6 +36,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) reflexive: &'a Reflexive,
     pub(crate) sdp_bytes: usize,
     pub(crate) sdp_sections: usize,
+    /// When the worker began.
+    pub(crate) epoch: Instant,
 }
 
 /// Why an offer could not be used; says what to mend.
@@ -77,7 +79,9 @@ impl Transport {
             congested: false,
             ssrcs: FxHashMap::default(),
             used_ssrcs: FxHashSet::default(),
-            timing: Timing::new(now, paced),
+            timing: Timing::new(now, settings.epoch, paced),
+            media_bytes: 0,
+            told_bytes: 0,
             paths: Paths::default(),
             moved: false,
             touched: true,
@@ -142,6 +146,7 @@ impl Transport {
                 return Err(offer_error("the offer contradicts itself or an earlier one"));
             }
         };
+        self.timing.has_data |= offer.has_data;
         self.read_lines(&offer)?;
         self.learn_retransmission();
         self.touched = true;
@@ -376,6 +381,8 @@ struct Offered {
     rids: Vec<(Mid, Rid)>,
     /// Whether a video m-line gives transport-wide feedback.
     has_feedback: bool,
+    /// Whether there is a section for data channels.
+    has_data: bool,
 }
 
 impl Offered {
@@ -403,7 +410,8 @@ impl CheckedOffer {
                 settings.sdp_sections
             )));
         }
-        if text.lines().filter(|line| line.starts_with("m=application ")).count() > 1 {
+        let applications = text.lines().filter(|line| line.starts_with("m=application ")).count();
+        if applications > 1 {
             return Err(offer_error("two m=application sections; one carries all data channels"));
         }
         let mids = read_mids(text)?;
@@ -415,7 +423,7 @@ impl CheckedOffer {
         let sdp = parsed.map_err(|e| offer_error(format!("not a session description: {e}")))?;
         let rids = read_rids(text);
         let has_feedback = gives_feedback(text);
-        Ok(Self { sdp, offered: Offered { mids, rids, has_feedback } })
+        Ok(Self { sdp, offered: Offered { mids, rids, has_feedback, has_data: applications > 0 } })
     }
 }
 

@@ -44,6 +44,7 @@ fn settings<'a>(crypto: &'a Crypto, candidates: &'a [SocketAddr]) -> Settings<'a
         reflexive: &NO_REFLEXIVE,
         sdp_bytes: 100_000,
         sdp_sections: 100,
+        epoch: Instant::now(),
     }
 }
 
@@ -187,6 +188,41 @@ fn many_writes_and_one_drive_send_all_of_them_in_order() {
     let seqs: Vec<u64> = received.iter().map(|r| r.sequence).collect();
     assert_eq!(seqs, (100..260).collect::<Vec<_>>());
     assert!(received.iter().all(|r| r.csrc == Some(77) && r.marker));
+}
+
+#[test]
+fn an_idle_transport_has_one_deadline_in_seconds_reports_nothing_and_wakes_at_once() {
+    idles(Pair::new());
+    let mut paced = Pair::with(str::to_owned);
+    paced.transport.set_bitrates(0, 3_000_000);
+    idles(paced);
+}
+
+fn idles(mut pair: Pair) {
+    // At first it looks for what the path carries.
+    for _ in 0..500 {
+        pair.step(Duration::from_millis(10));
+    }
+    for _ in 0..100 {
+        let out = pair.step(Duration::from_millis(100));
+        assert!(out.transmits.iter().all(|t| classify(&t.contents) == Class::Stun), "{out:?}");
+        let wait = pair.transport.deadline() - pair.now;
+        assert!((4_900..5_100).contains(&wait.as_millis()), "{wait:?}");
+    }
+    let line = pair.transport.lines.iter().position(|l| l.kind == MediaKind::Video).unwrap();
+    let payload_type = pair.transport.lines[line].payload_for(Codec::Vp9 { profile: 0 }).unwrap();
+    let packet = media_packet(true);
+    for seq in 100..103 {
+        assert!(pair.transport.write(line, outgoing(&packet, payload_type, seq, pair.now)));
+    }
+    // A pacer lets them pass one after the other.
+    let mut media = 0;
+    for _ in 0..20 {
+        let out = pair.step(Duration::from_millis(1));
+        media += out.transmits.iter().filter(|t| t.contents[1] & 0x7f == payload_type).count();
+    }
+    assert_eq!(media, 3);
+    assert!(pair.transport.deadline() - pair.now < Duration::from_secs(4), "it is awake");
 }
 
 #[test]

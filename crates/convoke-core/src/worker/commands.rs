@@ -336,6 +336,7 @@ impl Worker {
             reflexive: &self.config.reflexive,
             sdp_bytes: self.config.limits.sdp_bytes,
             sdp_sections: self.config.limits.sdp_sections,
+            epoch: self.epoch,
         })
     }
 
@@ -363,6 +364,7 @@ impl Worker {
             reflexive: &self.config.reflexive,
             sdp_bytes: self.config.limits.sdp_bytes,
             sdp_sections: self.config.limits.sdp_sections,
+            epoch: self.epoch,
         };
         let seat = self.seats.get_mut(seat_key).ok_or(CommandError::NoSuchParticipant)?;
         let answer = seat

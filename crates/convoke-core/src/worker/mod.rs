@@ -40,7 +40,7 @@ use crate::entropy::{Entropy, Random};
 use crate::ids::RoomId;
 use crate::room::{Io, Room, Seat};
 use crate::timers::{Due, Timers};
-use crate::transport::{Crypto, Health, Received, stun_ufrag};
+use crate::transport::{Crypto, Health, Received, on_grid, stun_ufrag};
 
 /// Deadlines served in one turn at most; the rest is due at once in the next.
 const DEADLINES_PER_TURN: usize = 4_096;
@@ -65,6 +65,8 @@ pub enum Shed {
 #[derive(Debug)]
 pub struct Worker {
     config: WorkerConfig,
+    /// When it began: where the grid of deadlines that can wait begins.
+    epoch: Instant,
     crypto: Option<Crypto>,
     random: Random,
     seats: Slab<Seat>,
@@ -86,9 +88,10 @@ pub struct Worker {
 impl Worker {
     /// A worker with no rooms. `entropy` feeds all its randomness but DTLS keys.
     #[must_use]
-    pub fn new(config: WorkerConfig, entropy: Entropy, _now: Instant) -> Self {
+    pub fn new(config: WorkerConfig, entropy: Entropy, now: Instant) -> Self {
         Self {
             config,
+            epoch: now,
             crypto: Crypto::shared(),
             random: Random::new(entropy),
             seats: Slab::new(),
@@ -490,6 +493,7 @@ impl Worker {
         }
         let silent = seat.transport.heard + self.config.media_timeout / SILENCE_DIVISOR;
         let next = if seat.silent || silent <= now { lost } else { silent };
+        let next = on_grid(self.epoch, next);
         self.timers.set(&mut seat.liveness_scheduled, next, Due::Liveness(key));
         if silent <= now && !seat.silent && seat.transport.connected {
             seat.silent = true;
@@ -556,7 +560,7 @@ impl Worker {
         if let Some(seat) = self.seats.get_mut(key) {
             let deadline = seat.transport.deadline();
             self.timers.set(&mut seat.drive_scheduled, deadline, Due::Transport(key));
-            let at = now + self.config.media_timeout / SILENCE_DIVISOR;
+            let at = on_grid(self.epoch, now + self.config.media_timeout / SILENCE_DIVISOR);
             self.timers.set(&mut seat.liveness_scheduled, at, Due::Liveness(key));
         }
         self.touched.push(key);
