@@ -19,8 +19,8 @@ const WINDOW: usize = 2_048;
 const MAX_VIOLATIONS: usize = 32;
 /// Assignments remembered.
 const MAX_ASSIGNMENTS: usize = 64;
-/// How much one packet moves the mean of the clock's error.
-const CLOCK_WEIGHT: f64 = 0.05;
+/// The clock's error is averaged over about so long, however seldom packets come.
+const CLOCK_OVER_SECONDS: f64 = 0.4;
 /// How long it says something after the last packet.
 const CLOCK_STALE: Duration = Duration::from_secs(1);
 /// What differs by more is not averaged.
@@ -291,8 +291,10 @@ impl SlotChecker {
         // The first report of a new source, or of a stream that had none: that is another clock.
         let near = |mean: f64| (error - mean).abs() < CLOCK_JUMP_SECONDS;
         self.clock = match self.clock {
-            Some((known, mean, _)) if known == csrc && near(mean) => {
-                Some((csrc, mean + (error - mean) * CLOCK_WEIGHT, packet.at))
+            Some((known, mean, before)) if known == csrc && near(mean) => {
+                let passed = packet.at.saturating_duration_since(before).as_secs_f64();
+                let weight = passed / (passed + CLOCK_OVER_SECONDS);
+                Some((csrc, mean + (error - mean) * weight, packet.at))
             }
             _ => Some((csrc, error, packet.at)),
         };
