@@ -41,6 +41,10 @@ use crate::rest;
 use crate::sync::lock;
 use problem::Problem;
 
+/// Each agent's buffer for what comes in, in bytes; it grows with a message and falls back. The
+/// library's own, 128 KiB at once and cleared at each reading, is most of what an idle agent takes.
+const AGENT_READ_BYTES: usize = 4 * 1_024;
+
 impl Control {
     /// The public side: `/agent`, `/whip`, `/whep`, `/healthz`, `/readyz`, `/dev/token` (in
     /// development mode), what app servers ask for (see `docs/REST.md`), the operator's page `/admin`,
@@ -165,6 +169,7 @@ async fn open_agent(
     };
     let most = inner.config().limits.message_bytes;
     upgrade
+        .read_buffer_size(AGENT_READ_BYTES)
         .max_message_size(most)
         .max_frame_size(most)
         .on_upgrade(move |socket| agent::serve(inner, socket, AgentPlace { place, address }))
