@@ -23,6 +23,18 @@ fn valid(from: &[u8; 13], until: &[u8; 13]) -> DtlsCert {
     made
 }
 
+/// All that a client sends now.
+fn sent(client: &mut Rtc) -> Vec<str0m::net::Transmit> {
+    let mut sent = Vec::new();
+    loop {
+        match client.poll_output().unwrap() {
+            Output::Timeout(_) => return sent,
+            Output::Event(_) => {}
+            Output::Transmit(one) => sent.push(one),
+        }
+    }
+}
+
 /// Whether a client with this certificate is connected within three seconds.
 fn connects(certificate: DtlsCert) -> bool {
     let mut now = Instant::now();
@@ -49,22 +61,22 @@ fn connects(certificate: DtlsCert) -> bool {
         now += Duration::from_millis(10);
         let (mut out, mut received) = (Outbox::default(), Vec::new());
         client.handle_input(Input::Timeout(now)).unwrap();
+        let mut up = sent(&mut client);
         loop {
-            match client.poll_output().unwrap() {
-                Output::Timeout(_) => break,
-                Output::Event(_) => {}
-                Output::Transmit(sent) => {
-                    let pair = udp(sent.source, sent.destination);
-                    transport.receive(now, &pair, &sent.contents, &mut out, &mut received);
-                }
+            for one in up.drain(..) {
+                let pair = udp(one.source, one.destination);
+                transport.receive(now, &pair, &one.contents, &mut out, &mut received);
             }
-        }
-        transport.drive(now, &mut out, &mut received);
-        for sent in &out.transmits {
-            let (from, to) = (sent.local, sent.destination);
-            let receive = Receive::new(Protocol::Udp, from, to, &sent.contents).unwrap();
-            client.handle_input(Input::Receive(now, receive)).unwrap();
-            while let Output::Event(_) = client.poll_output().unwrap() {}
+            transport.drive(now, &mut out, &mut received);
+            if out.transmits.is_empty() {
+                break;
+            }
+            for one in out.transmits.drain(..) {
+                let (from, to) = (one.local, one.destination);
+                let receive = Receive::new(Protocol::Udp, from, to, &one.contents).unwrap();
+                client.handle_input(Input::Receive(now, receive)).unwrap();
+                up.extend(sent(&mut client));
+            }
         }
     }
     transport.connected && client.is_connected()
