@@ -7,14 +7,12 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{ROOM, SERVER, World, config, declaration};
+use common::{ROOM, SECOND, SERVER, World, config, declaration};
 use convoke_client::media::Codec;
 use convoke_core::{
     Action, CommandError, Event, Input, JoinRequest, LeaveReason, Mid, ParticipantId, Permissions,
     Reply, RoomChange, Show, SlotState, SlotWish, Source, Stats,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn connected(codecs: &[Option<Codec>]) -> World {
     let mut world = World::new(config(), 1);

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{World, config};
+use common::{SECOND, World, config};
 use convoke_client::media::DataMessage as PeerMessage;
 use convoke_core::{
     Action, CommandError, DataCloseReason, DataClosed, DataDrop, DataEvent, DataMessage, Event,
@@ -15,7 +15,6 @@ use convoke_core::{
 use convoke_protocol::Reliability as Wire;
 
 const MOMENT: Duration = Duration::from_millis(50);
-const SECOND: Duration = Duration::from_secs(1);
 
 /// A call of as many; those whose place is in `without` have no data channel.
 fn call_with(config: WorkerConfig, count: u32, without: &[usize]) -> World {

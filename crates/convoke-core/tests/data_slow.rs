@@ -7,13 +7,12 @@ mod common;
 
 use std::time::Duration;
 
-use common::{World, config};
+use common::{SECOND, World, config};
 use convoke_client::media::DataMessage;
 use convoke_core::{DataCloseReason, Event, ParticipantId};
 use convoke_protocol::Reliability;
 
 const STEP: Duration = Duration::from_millis(5);
-const SECOND: Duration = Duration::from_secs(1);
 /// 20 Mbit/s in steps of 5 ms.
 const BYTES: usize = 12_500;
 const RECEIVERS: usize = 10;

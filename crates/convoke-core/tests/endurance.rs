@@ -11,15 +11,12 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{Peer, World, config};
+use common::{MS, Peer, SECOND, World, config};
 use convoke_client::media::Codec;
 use convoke_core::{
     Action, CommandError, Event, Input, LeaveReason, MediaKind, Mid, ParticipantId, Reply,
     RoomChange, RoomId, Show, SlotWish, TransportRole, TransportState,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
 
 fn connected(count: u32) -> World {
     let mut world = World::new(config(), 1);

@@ -11,15 +11,11 @@ mod common;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
-use common::{SERVER, World, config};
+use common::{MS, SECOND, SERVER, World, config};
 use convoke_client::media::{Codec, DataMessage};
 use convoke_core::{Action, CommandError, DropReason, Input, TransportFailure};
 use convoke_protocol::Reliability;
-
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
 
 /// Of a record, and of a handshake message in it (RFC 6347 §4.1, §4.2.2).
 const RECORD_HEADER: usize = 13;

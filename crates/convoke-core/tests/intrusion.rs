@@ -8,27 +8,19 @@
 
 mod common;
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::time::Duration;
 
-use common::{SERVER, World, config};
+use common::{MS, SECOND, SERVER, World, config, tap};
 use convoke_client::media::{Codec, DataMessage};
 use convoke_core::{DropReason, Event, Input, RoomId, TransportState};
 use convoke_protocol::Reliability;
 
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
 const STRANGER: ([u8; 4], u16) = ([127, 0, 0, 1], 31_337);
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
-
-/// Datagrams from a peer: source, bytes.
-type Seen = Rc<RefCell<Vec<(SocketAddr, Vec<u8>)>>>;
 
 fn join(world: &mut World, id: u32) -> usize {
     world.join_with(id, Some(Codec::Vp8), |media| media.data_channel = true)
@@ -74,19 +66,6 @@ fn record(kind: u8, epoch: u16, sequence: u64, body: &[u8]) -> Vec<u8> {
     bytes.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
     bytes.extend(body);
     bytes
-}
-
-/// Records what comes from `address` with a first byte of DTLS.
-fn tap_dtls(world: &mut World, address: SocketAddr) -> Seen {
-    let seen: Seen = Rc::default();
-    let tap = Rc::clone(&seen);
-    world.gate = Some(Box::new(move |source, _, bytes| {
-        if source == address && matches!(bytes, [20..64, ..]) {
-            tap.borrow_mut().push((source, bytes.to_vec()));
-        }
-        true
-    }));
-    seen
 }
 
 /// Nobody went and nothing is missing of what each sends the other from now on, data in order too.
@@ -177,7 +156,7 @@ fn audio_sent(world: &World) -> u64 {
 fn se_06_plaintext_records_and_alerts_after_the_handshake_change_nothing() {
     let mut world = World::new(config(), 1);
     let address = SocketAddr::from(([127, 0, 0, 1], 20_000));
-    let handshake = tap_dtls(&mut world, address);
+    let handshake = tap(&mut world, address, |bytes| matches!(bytes, [20..64, ..]));
     for id in [1, 2] {
         join(&mut world, id);
     }
@@ -186,7 +165,7 @@ fn se_06_plaintext_records_and_alerts_after_the_handshake_change_nothing() {
     world.gate = None;
     assert_eq!(world.peers[0].local[0], address);
     let replayed: Vec<Vec<u8>> =
-        handshake.borrow().iter().map(|(_, bytes)| bytes.clone()).collect();
+        handshake.borrow().iter().map(|(_, _, bytes)| bytes.clone()).collect();
     assert!(replayed.len() >= 2, "both flights of the client");
     forget(&mut world);
     let mut forged = replayed;

@@ -8,13 +8,10 @@
 
 mod common;
 
-use std::time::Duration;
 
-use common::{World, config};
+use common::{SECOND, World, config};
 use convoke_client::media::Codec;
 use convoke_core::{Stats, TransportFailure};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn failures(stats: &Stats) -> Vec<(&'static str, u64)> {
     let all = TransportFailure::ALL.iter().zip(stats.failures);

@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::mesh::{Mesh, shard};
-use common::{World, declaration};
+use common::{SECOND, World, declaration};
 use convoke_client::media::Codec;
 use convoke_client::source::Stamp;
 use convoke_core::{
@@ -15,8 +15,6 @@ use convoke_core::{
     RelayDrop, RelayMessage, Reliability, RoomChange, Show, SlotState, SlotWish, Source,
     WantedLayers,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// What is told on a shard of someone, in order.
 fn told_of(world: &World, id: u32) -> Vec<&'static str> {

@@ -15,13 +15,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::check::Credentials;
-use common::{SERVER, World, config};
+use common::{MS, SECOND, SERVER, World, config};
 use convoke_client::media::Codec;
 use convoke_core::{Action, Input, ParticipantId, Reply, TransportRole, WorkerConfig};
 use convoke_protocol::TransportRole as WireRole;
-
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
 
 const ROLES: [(TransportRole, WireRole); 2] =
     [(TransportRole::Send, WireRole::Send), (TransportRole::Receive, WireRole::Receive)];

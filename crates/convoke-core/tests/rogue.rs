@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use common::forger::{Forger, SENDER, feedback, nack, rtcp};
-use common::{Datagrams, MS, SECOND, World, config};
+use common::{Datagrams, MS, SECOND, World, config, tap};
 use convoke_client::media::{Codec, keys};
 use convoke_client::source::VideoSource;
 use convoke_core::Input;
@@ -31,17 +31,9 @@ fn pair() -> (World, Vec<keys::ExportedKeys>) {
     (world, keys)
 }
 
-/// Records what comes from `address`; nothing else.
+/// Records the RTP and RTCP that come from `address`.
 fn tap_from(world: &mut World, address: SocketAddr) -> Datagrams {
-    let seen: Datagrams = Rc::default();
-    let tap = Rc::clone(&seen);
-    world.gate = Some(Box::new(move |source, local, bytes| {
-        if source == address && matches!(bytes, [128..192, ..]) {
-            tap.borrow_mut().push((source, local, bytes.to_vec()));
-        }
-        true
-    }));
-    seen
+    tap(world, address, |bytes| matches!(bytes, [128..192, ..]))
 }
 
 /// Records the RTP that is sent to `address`.
@@ -205,17 +197,23 @@ fn without_feedback(sdp: &str) -> String {
     sdp.lines().filter(kept).flat_map(|line| [line, "\r\n"]).collect()
 }
 
-/// RW-07: where there is no pacer, one packet that names each number three hundred times over is
-/// answered with no more than what is kept, once.
-#[test]
-fn rw_07_one_packet_of_requests_is_no_flood() {
+/// A camera, and a viewer of whom nothing is estimated.
+fn without_estimate() -> (World, Viewer) {
     keys::record();
     let mut world = World::new(config(), 1);
     world.join(1, Some(Codec::Vp8));
     world.join_with_offer(2, without_feedback);
     world.run(SECOND * 2);
     let keys = keys::take();
-    let mut viewer = viewer(&mut world, &keys);
+    let seen = viewer(&mut world, &keys);
+    (world, seen)
+}
+
+/// RW-07: where there is no pacer, one packet that names each number three hundred times over is
+/// answered with no more than what is kept, once.
+#[test]
+fn rw_07_one_packet_of_requests_is_no_flood() {
+    let (mut world, mut viewer) = without_estimate();
     let mut information = Vec::new();
     for base in viewer.latest.iter().rev().take(300) {
         // Itself and the sixteen that follow.
@@ -390,13 +388,7 @@ fn remb(media_ssrc: u32, bps: u32) -> Vec<u8> {
 /// A REMB that stopped the pictures counts for a while, and for longer when it is said again.
 #[test]
 fn a_remb_that_is_not_renewed_is_forgotten() {
-    keys::record();
-    let mut world = World::new(config(), 1);
-    world.join(1, Some(Codec::Vp8));
-    world.join_with_offer(2, without_feedback);
-    world.run(SECOND * 2);
-    let keys = keys::take();
-    let mut viewer = viewer(&mut world, &keys);
+    let (mut world, mut viewer) = without_estimate();
     let pictures_in = |world: &mut World, time| {
         world.peers[1].received.clear();
         world.run(time);

@@ -6,16 +6,13 @@ mod common;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use common::{SERVER, World, config};
+use common::{SECOND, SERVER, World, config};
 use convoke_client::media::Codec;
 use convoke_core::{
     Action, DropReason, Input, ParticipantId, Reply, TransportRole, WorkerConfig, addressed_worker,
     is_spoken,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// UDP and TCP ports of one number, which are two.
 fn with_tcp() -> WorkerConfig {

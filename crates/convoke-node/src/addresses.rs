@@ -25,12 +25,7 @@ pub(crate) fn advertised(bind: IpAddr, advertise: &[IpAddr]) -> Result<Vec<IpAdd
     let own = [bind];
     for ip in if advertise.is_empty() { &own } else { advertise } {
         let ip = ip.to_canonical();
-        // A link-local one is an address only together with an interface of the client's.
-        let of_no_host = match ip {
-            IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        };
-        if ip.is_unspecified() || ip.is_multicast() || of_no_host {
+        if !is_of_a_host(ip) {
             return Err(StartError::NothingToAdvertise(ip));
         }
         if !serves(bind.to_canonical(), ip) {
@@ -41,6 +36,17 @@ pub(crate) fn advertised(bind: IpAddr, advertise: &[IpAddr]) -> Result<Vec<IpAdd
         }
     }
     Ok(told)
+}
+
+/// Whether an address is one that a peer could send to, wherever it is. A link-local one is that only together
+/// with an interface of the peer's.
+#[must_use]
+pub fn is_of_a_host(ip: IpAddr) -> bool {
+    let of_no_host = match ip.to_canonical() {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(ip.is_unspecified() || ip.is_multicast() || of_no_host)
 }
 
 /// The addresses that a wildcard socket's datagrams toward `far`, or anywhere, leave from, by the routing
@@ -58,8 +64,7 @@ pub(crate) fn outward(bind: IpAddr, far: Option<IpAddr>) -> Vec<IpAddr> {
         let socket = UdpSocket::bind((own, 0)).ok()?;
         socket.connect((far, 9)).ok()?;
         let ip = socket.local_addr().ok()?.ip();
-        let is_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        (!ip.is_unspecified() && !is_local).then_some(ip)
+        is_of_a_host(ip).then_some(ip)
     };
     families.filter_map(source).collect()
 }

@@ -40,6 +40,7 @@ mod stun;
 mod tcp;
 mod worker_loop;
 
+pub use addresses::is_of_a_host;
 pub use config::{NodeConfig, StunConfig, TcpConfig};
 pub use error::{HandleError, StartError};
 pub use events::{Events, NodeEvent};

@@ -24,7 +24,7 @@ use stun_types::message::{
 };
 use tokio::sync::oneshot;
 
-use crate::addresses::from_socket;
+use crate::addresses::{from_socket, is_of_a_host};
 use crate::config::StunConfig;
 
 /// A question is asked so often; each time twice as long is waited as before (RFC 8489 §6.2.1, with fewer
@@ -414,14 +414,9 @@ fn mapped(bytes: &[u8]) -> Option<SocketAddr> {
 /// Whether a peer could send there. A server on this machine may well see this machine.
 fn is_usable(address: SocketAddr, server: SocketAddr) -> bool {
     let ip = address.ip();
-    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-    let link_local = match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
     address.port() != 0
         && address.is_ipv4() == server.is_ipv4()
-        && !(ip.is_unspecified() || ip.is_multicast() || broadcast || link_local)
+        && is_of_a_host(ip)
         && (!ip.is_loopback() || server.ip().is_loopback())
 }
 

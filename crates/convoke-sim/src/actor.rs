@@ -127,17 +127,16 @@ impl Watched {
         let first = self.told.iter().rposition(|(at, _)| *at <= from).unwrap_or(0);
         self.told.iter().skip(first).filter(move |(at, _)| *at <= to).map(|(_, layer)| *layer)
     }
+}
 
-    /// The most changes of size in any minute after `from`.
-    pub(crate) fn size_changes_a_minute(&self, from: Instant) -> usize {
-        let late: Vec<Instant> =
-            self.size_changes.iter().copied().filter(|at| *at >= from).collect();
-        let within = |start: &Instant| {
-            let end = *start + Duration::from_secs(60);
-            late.iter().filter(|at| (*start..end).contains(*at)).count()
-        };
-        late.iter().map(within).max().unwrap_or(0)
-    }
+/// The most changes in any minute after `from`.
+pub(crate) fn most_in_a_minute(changes: &[Instant], from: Instant) -> usize {
+    let late: Vec<Instant> = changes.iter().copied().filter(|at| *at >= from).collect();
+    let within = |start: &Instant| {
+        let end = *start + Duration::from_secs(60);
+        late.iter().filter(|at| (*start..end).contains(*at)).count()
+    };
+    late.iter().map(within).max().unwrap_or(0)
 }
 
 impl Actor {

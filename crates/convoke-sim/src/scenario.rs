@@ -319,6 +319,8 @@ pub struct Bounds {
     pub longest_freeze: Option<Duration>,
     /// Changes of one slot's size in any minute, from `settled` on (see `allocate.md`, 3).
     pub switches: usize,
+    /// Those of frame rate included, which are hardly noticed.
+    pub layer_changes: usize,
     /// The share of audio packets of each slot that must come, from `settled` on.
     pub audio: Option<f64>,
     /// How far a participant's audio and video may be apart.
@@ -343,7 +345,8 @@ impl Default for Bounds {
             settled: Duration::from_secs(8),
             freezes: None,
             longest_freeze: None,
-            switches: 8,
+            switches: 6,
+            layer_changes: 12,
             audio: None,
             skew: Duration::from_millis(40),
             utilisation: None,

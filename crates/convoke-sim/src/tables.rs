@@ -62,6 +62,7 @@ pub struct Network {
     audio: Option<f64>,
     utilisation: Option<f64>,
     estimate: Option<u64>,
+    switches: usize,
     skew_ms: u64,
 }
 
@@ -77,6 +78,7 @@ const ROW: Network = Network {
     audio: Some(0.99),
     utilisation: None,
     estimate: None,
+    switches: 6,
     skew_ms: 40,
 };
 
@@ -158,6 +160,8 @@ pub static NETWORKS: [Network; 20] = [
         length_ms: 55_000,
         freezes: Some(8),
         audio: Some(0.94),
+        // Its path becomes clearly better (see `allocate.md`, 3).
+        switches: 8,
         ..ROW
     },
     Network {
@@ -197,6 +201,7 @@ impl Network {
         heights.extend(self.heights.iter().flat_map(|[big, small]| [(2, 0, *big), (2, 1, *small)]));
         scenario.bounds = Bounds {
             freezes: self.freezes,
+            switches: self.switches,
             longest_freeze: self.longest_freeze_ms.map(ms),
             audio: self.audio,
             utilisation: self.utilisation,
@@ -438,6 +443,7 @@ fn numbers(name: &str, camera: Camera) -> Scenario {
     }
     // The wishes change more often than paths do.
     scenario.bounds.switches = usize::MAX;
+    scenario.bounds.layer_changes = usize::MAX;
     scenario.bounds.audio = Some(0.999);
     scenario
 }

@@ -82,6 +82,8 @@ pub enum RelayMessage {
         track: TrackId,
         /// Of this spatial layer (simulcast: encoding).
         spatial: u8,
+        /// Whether someone waits for it to be switched to it, and does not merely lack packets.
+        waiting: bool,
     },
     /// A data message of a participant on the sender's shard.
     Data {

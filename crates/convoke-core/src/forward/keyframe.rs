@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Unanswered requests double the interval up to this many times.
 const DOUBLINGS_MAX: u32 = 3;
-/// So many requests without a keyframe are not the loss of one.
-const UNANSWERED: u32 = 2;
+/// So many requests without a keyframe are not the loss of one or two.
+const UNANSWERED: u32 = 3;
 /// In this time
 const BUSY_SPAN: Duration = Duration::from_secs(10);
 /// so many requests may go before the interval is doubled, and twice as many before it is so again:
@@ -33,9 +33,7 @@ pub(crate) struct Keyframes {
     /// When the latest requests went, newest first.
     sent: [Option<Instant>; SENT_MAX],
     wanted: bool,
-    /// Whether the latest was not answered yet.
-    open: bool,
-    /// Repetitions since the last answer.
+    /// Requests since the last answer.
     unanswered: u32,
 }
 
@@ -46,13 +44,13 @@ impl Keyframes {
         self.poll(now, pace, waiting)
     }
 
-    /// Whether a request is to be sent now; `waiting` says that someone has no picture without.
+    /// Whether a request is to be sent now; `waiting` says that someone waits for a
+    /// keyframe to switch to.
     pub(crate) fn poll(&mut self, now: Instant, pace: Pace, waiting: bool) -> bool {
         if !(self.wanted || waiting) || self.next(now, pace, waiting).is_some_and(|at| at > now) {
             return false;
         }
-        self.unanswered += u32::from(self.open);
-        self.open = true;
+        self.unanswered = self.unanswered.saturating_add(1);
         self.sent.rotate_right(1);
         if let Some(newest) = self.sent.first_mut() {
             *newest = Some(now);
@@ -64,7 +62,6 @@ impl Keyframes {
     /// A keyframe began.
     pub(crate) fn arrived(&mut self) {
         self.wanted = false;
-        self.open = false;
         self.unanswered = 0;
     }
 
@@ -74,8 +71,8 @@ impl Keyframes {
         self.unanswered = 0;
     }
 
-    /// When a request may be sent again; `None` if at once. That many ask makes who has no picture at
-    /// all wait for one doubling at most.
+    /// When a request may be sent again; `None` if at once. That many ask, as they lose packets, makes who
+    /// waits for a keyframe to switch to wait for one doubling at most.
     pub(crate) fn next(&self, now: Instant, pace: Pace, waiting: bool) -> Option<Instant> {
         let interval = match pace {
             Pace::Publisher(interval) => interval,
@@ -84,7 +81,8 @@ impl Keyframes {
         let recent = |sent: &&Instant| now.saturating_duration_since(**sent) < BUSY_SPAN;
         let busy = self.sent.iter().flatten().filter(recent).count() / BUSY_AFTER;
         let busy = u32::try_from(busy).unwrap_or(0).min(if waiting { 1 } else { u32::MAX });
-        let wait = interval * (1 << self.unanswered.max(busy).min(DOUBLINGS_MAX));
+        let repetitions = self.unanswered.saturating_sub(1);
+        let wait = interval * (1 << repetitions.max(busy).min(DOUBLINGS_MAX));
         self.last_sent().map(|at| at + wait)
     }
 

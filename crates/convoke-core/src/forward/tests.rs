@@ -382,9 +382,9 @@ fn the_first_repetition_follows_after_the_interval_each_time() {
     }
 }
 
-/// Viewers who lose packets ask all the time; who has no picture hardly waits for them.
+/// Viewers who lose packets ask all the time; who is to be switched hardly waits for them.
 #[test]
-fn who_has_no_picture_waits_a_little_because_many_ask() {
+fn who_waits_for_a_switch_waits_a_little_because_many_ask() {
     let pace = Pace::Publisher(500 * MS);
     let mut now = Instant::now();
     let mut budget = Keyframes::default();
@@ -400,7 +400,7 @@ fn who_has_no_picture_waits_a_little_because_many_ask() {
     budget.arrived();
     assert!(!budget.poll(now + 1_999 * MS, pace, false), "who asks waits");
     assert!(!budget.poll(now + 999 * MS, pace, true));
-    assert!(budget.poll(now + 1_000 * MS, pace, true), "who has nothing waits less");
+    assert!(budget.poll(now + 1_000 * MS, pace, true), "who is to be switched waits less");
 }
 
 /// The budget is kept where the publisher is: a request that is not repeated to there is forgotten

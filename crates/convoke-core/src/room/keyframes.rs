@@ -46,7 +46,7 @@ impl Room {
         let again = encoding.keyframes.next(io.now, pace, waiting).unwrap_or(io.now);
         self.poll_keyframes_at(again);
         if send {
-            self.send_keyframe_request(io, track, index);
+            self.send_keyframe_request(io, track, index, waiting);
         }
     }
 
@@ -54,14 +54,20 @@ impl Room {
         self.keyframe_poll = Some(self.keyframe_poll.map_or(at, |earlier| earlier.min(at)));
     }
 
-    fn send_keyframe_request(&mut self, io: &mut Io<'_>, track: usize, index: usize) {
+    fn send_keyframe_request(
+        &mut self,
+        io: &mut Io<'_>,
+        track: usize,
+        index: usize,
+        waiting: bool,
+    ) {
         let Some(track) = self.tracks.get_mut(track) else { return };
         if let Some(home) = track.home {
             let id = track.id;
             if let Some(encoding) = track.encodings.get_mut(index) {
                 encoding.requests += 1;
             }
-            return self.relay_keyframe(io, home, id, index);
+            return self.relay_keyframe(io, home, id, index, waiting);
         }
         let owner = self.participants.get(track.owner);
         let Some(key) = owner.and_then(|owner| owner.send) else { return };
@@ -91,7 +97,7 @@ impl Room {
                 let again = encoding.keyframes.next(io.now, pace, waiting);
                 self.poll_keyframes_at(again.unwrap_or(io.now));
                 if send {
-                    self.send_keyframe_request(io, key, at);
+                    self.send_keyframe_request(io, key, at, waiting);
                 }
             }
         }

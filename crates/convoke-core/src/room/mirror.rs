@@ -48,8 +48,8 @@ impl Room {
             RelayMessage::Want { track, layers, upstream } => {
                 self.wanted_by(io, link, track, (layers, upstream));
             }
-            RelayMessage::Keyframe { track, spatial } => {
-                self.keyframe_wanted_by(io, track, spatial);
+            RelayMessage::Keyframe { track, spatial, waiting } => {
+                self.keyframe_wanted_by(io, track, spatial, waiting);
             }
             RelayMessage::Data { from, to, reliability, topic, payload } => {
                 match self.mirrored(link, from) {

@@ -76,7 +76,7 @@ pub(super) struct Path {
 
 impl Path {
     /// Takes a report: `loss` is of what was sent in the last second, if anything was said of it;
-    /// `sent_bytes` is all that was ever sent.
+    /// `sent_bytes` is all RTP that was ever sent, padding and what was sent again included.
     pub(super) fn report(
         &mut self,
         now: Instant,
@@ -116,12 +116,9 @@ impl Path {
             self.carried = None;
             return;
         }
-        while self.marks.len() >= 2
-            && self
-                .marks
-                .get(1)
-                .is_some_and(|(at, _)| now.saturating_duration_since(*at) >= CARRIED_OVER)
-        {
+        let long_ago =
+            |(at, _): &(Instant, u64)| now.saturating_duration_since(*at) >= CARRIED_OVER;
+        while self.marks.get(1).is_some_and(long_ago) {
             self.marks.pop_front();
         }
         self.marks.push_back((now, self.sent_bytes));

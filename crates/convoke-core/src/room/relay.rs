@@ -283,9 +283,10 @@ impl Room {
         home: usize,
         track: TrackId,
         encoding: usize,
+        waiting: bool,
     ) {
         let spatial = u8::try_from(encoding).unwrap_or(0);
-        self.relay_to(io, home, RelayMessage::Keyframe { track, spatial });
+        self.relay_to(io, home, RelayMessage::Keyframe { track, spatial, waiting });
     }
 
     /// Another shard wants so much of a track of this one, from now on.
@@ -310,9 +311,15 @@ impl Room {
     }
 
     /// Someone on another shard needs a keyframe.
-    pub(super) fn keyframe_wanted_by(&mut self, io: &mut Io<'_>, track: TrackId, spatial: u8) {
+    pub(super) fn keyframe_wanted_by(
+        &mut self,
+        io: &mut Io<'_>,
+        track: TrackId,
+        spatial: u8,
+        waiting: bool,
+    ) {
         if let Some(key) = self.own_track(io, track) {
-            self.request_keyframe(io, key, spatial, false);
+            self.request_keyframe(io, key, spatial, waiting);
         }
     }
 

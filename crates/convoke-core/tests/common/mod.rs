@@ -31,6 +31,19 @@ pub const MS: Duration = Duration::from_millis(1);
 /// What a gate kept: where it came from, where it went, and the bytes.
 pub type Datagrams = Rc<RefCell<Vec<(SocketAddr, SocketAddr, Vec<u8>)>>>;
 
+/// Records what comes from `address` and is as `wanted`; nothing is held back.
+pub fn tap(world: &mut World, address: SocketAddr, wanted: fn(&[u8]) -> bool) -> Datagrams {
+    let seen: Datagrams = Rc::default();
+    let kept = Rc::clone(&seen);
+    world.gate = Some(Box::new(move |source, local, bytes| {
+        if source == address && wanted(bytes) {
+            kept.borrow_mut().push((source, local, bytes.to_vec()));
+        }
+        true
+    }));
+    seen
+}
+
 pub const ROOM: RoomId = RoomId(7);
 pub const SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 9_000);
 

@@ -10,7 +10,7 @@ use convoke_core::{Action, Explanation, MediaKind, Reply, SlotState};
 
 use super::Sim;
 use super::check::rate_at;
-use crate::actor::{Fate, Live, Watched};
+use crate::actor::{Fate, Live, Watched, most_in_a_minute};
 use crate::link::Usage;
 
 /// Looks at which a law must be broken one after the other: the estimate may have fallen just now.
@@ -290,6 +290,7 @@ struct Seen {
     /// When each was over, and how long it lasted.
     freezes: Vec<(Instant, Duration)>,
     size_changes: usize,
+    layer_changes: usize,
     /// The share of packets that came.
     came: Option<f64>,
 }
@@ -303,7 +304,8 @@ impl Seen {
         Self {
             early_markers: report.early_markers.saturating_sub(2 * (report.shown.resizes + 1)),
             freezes: log.filter(|(at, _)| *at >= settled).copied().collect(),
-            size_changes: slot.size_changes_a_minute(settled),
+            size_changes: most_in_a_minute(&slot.size_changes, settled),
+            layer_changes: most_in_a_minute(&slot.layer_changes, settled),
             came: (came > 0).then(|| came as f64 / (came + missing) as f64),
         }
     }
@@ -333,6 +335,10 @@ impl Seen {
             (
                 self.size_changes > bounds.switches,
                 format!("its size changed {} times in a minute", self.size_changes),
+            ),
+            (
+                self.layer_changes > bounds.layer_changes,
+                format!("its layer changed {} times in a minute", self.layer_changes),
             ),
             (
                 audio.is_some_and(|came| bounds.audio.is_some_and(|least| came < least)),

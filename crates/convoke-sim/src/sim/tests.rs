@@ -211,7 +211,8 @@ fn bounds_that_do_not_hold_are_seen() {
     sim.actors[1].down.set_up(true);
     second(&mut sim);
     let live = sim.actors[1].live.as_mut().expect("in the call");
-    live.slots[1].size_changes.extend([sim.now; 9]);
+    live.slots[1].size_changes.extend([sim.now; 7]);
+    live.slots[1].layer_changes.extend([sim.now; 13]);
     sim.scenario.bounds = crate::scenario::Bounds {
         freezes: Some(0),
         longest_freeze: Some(Duration::from_millis(500)),
@@ -227,7 +228,8 @@ fn bounds_that_do_not_hold_are_seen() {
     for what in [
         "actor 1, Video slot 0: it froze 1 times",
         "it froze for ",
-        "its size changed 9 times in a minute",
+        "its size changed 7 times in a minute",
+        "its layer changed 13 times in a minute",
         "actor 1, Audio slot 0: Some(0.",
         "instead of 1p",
         "ms for its first picture",

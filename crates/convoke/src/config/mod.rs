@@ -25,7 +25,7 @@ use convoke_control::{
     Origins, Proxies, Slots, Times, Tls, TokenRules, Turn,
 };
 use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
-use convoke_node::{NodeConfig, StunConfig, TcpConfig};
+use convoke_node::{NodeConfig, StunConfig, TcpConfig, is_of_a_host};
 use convoke_protocol::LobbyPolicy;
 
 pub(crate) use error::ConfigError;
@@ -582,11 +582,7 @@ fn check_addresses(
 ) -> Result<(), ConfigError> {
     for ip in &media.advertise {
         let key = "media.advertise";
-        let link_local = match ip.to_canonical() {
-            IpAddr::V4(v4) => v4.is_link_local(),
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        };
-        if ip.is_unspecified() || ip.is_multicast() || link_local {
+        if !is_of_a_host(*ip) {
             return Err(wrong(source, key, ip, "an address that clients can send to"));
         }
         if !hears(media.bind, *ip) {

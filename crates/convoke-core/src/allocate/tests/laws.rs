@@ -69,6 +69,24 @@ fn course() -> impl Strategy<Value = Vec<u64>> {
     })
 }
 
+/// A course that never comes to half as much again as anything that it was: nobody is relieved.
+fn narrow_course() -> impl Strategy<Value = Vec<u64>> {
+    let stretch = (100..148u64, 1..60usize);
+    (0..2_000u64, prop::collection::vec(stretch, 1..25)).prop_map(|(kbps, stretches)| {
+        let of = |(share, calls)| std::iter::repeat_n(kbps * K * share / 100, calls);
+        stretches.into_iter().flat_map(of).collect()
+    })
+}
+
+/// Any course, and how often a slot may switch in it in a minute, a pause among them: more often only where
+/// a path is relieved (see `allocate.md`, 3).
+fn flapping() -> impl Strategy<Value = (Vec<u64>, usize)> {
+    prop_oneof![
+        course().prop_map(|course| (course, 9)),
+        narrow_course().prop_map(|course| (course, 7)),
+    ]
+}
+
 fn best(tiles: &[Tile], limit_bps: u64) -> AtBest {
     let wants = wants(tiles);
     let demand = Demand { estimate_bps: None, audio_bps: AUDIO_BPS, wants: &wants };
@@ -240,7 +258,7 @@ proptest! {
     #[test]
     fn no_course_makes_a_slot_flap(
         tiles in prop::collection::vec(tile_of(steady_ladder()), 1..4),
-        course in course(),
+        (course, most_of_all) in flapping(),
     ) {
         let mut viewer = Viewer::new(tiles);
         // What is counted begins after the first climb.
@@ -259,7 +277,7 @@ proptest! {
             let from = fallen_at.unwrap_or(Duration::MAX);
             viewer.switches[slot].retain(|at| *at >= from);
             let most = viewer.most_in_a_minute(slot);
-            prop_assert!(most <= 9, "{most} switches: {:?}", viewer.switches[slot]);
+            prop_assert!(most <= most_of_all, "{most} switches: {:?}", viewer.switches[slot]);
         }
     }
 
