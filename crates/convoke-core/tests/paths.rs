@@ -8,7 +8,6 @@
 
 mod common;
 
-
 use common::{SECOND, World, config};
 use convoke_client::media::Codec;
 use convoke_core::{Stats, TransportFailure};

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use common::forger::{Forger, SENDER, feedback, nack, rtcp};
+use common::forger::{Forger, SENDER, feedback, full_intra, nack, picture_loss, rtcp};
 use common::{Datagrams, MS, SECOND, World, config, tap};
 use convoke_client::media::{Codec, keys};
 use convoke_client::source::VideoSource;
@@ -118,6 +118,23 @@ impl Viewer {
         }
         (again, bytes_again)
     }
+}
+
+/// PLI and FIR from a viewer are both asked of the publisher, each once.
+#[test]
+fn a_picture_loss_and_a_full_intra_request_are_both_understood() {
+    let (mut world, keys) = pair();
+    let mut viewer = viewer(&mut world, &keys);
+    for request in [picture_loss(viewer.video), full_intra(viewer.video, 1), full_intra(0, 2)] {
+        world.run(SECOND * 12);
+        let before = (world.peers[0].keyframe_requests, world.worker.stats().keyframe_requests_in);
+        viewer.forger.rtcp(&mut world, &request);
+        world.run(SECOND);
+        let after = (world.peers[0].keyframe_requests, world.worker.stats().keyframe_requests_in);
+        let more = usize::from(request != full_intra(0, 2));
+        assert_eq!(after, (before.0 + more, before.1 + more as u64), "{request:?}");
+    }
+    whole(&world);
 }
 
 fn bytes_of(seen: &Datagrams) -> usize {

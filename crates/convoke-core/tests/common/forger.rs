@@ -93,8 +93,25 @@ pub fn rtcp(bytes: &[u8]) -> bool {
 
 /// A packet of transport-layer feedback (RFC 4585 §6.1), its information padded to whole words.
 pub fn feedback(format: u8, media_ssrc: u32, information: &[u8]) -> Vec<u8> {
+    about((205, format), media_ssrc, information)
+}
+
+/// A Picture Loss Indication (RFC 4585 §6.3.1).
+pub fn picture_loss(media_ssrc: u32) -> Vec<u8> {
+    about((206, 1), media_ssrc, &[])
+}
+
+/// A Full Intra Request (RFC 5104 §4.3.1), with its number.
+pub fn full_intra(media_ssrc: u32, number: u8) -> Vec<u8> {
+    let mut information = media_ssrc.to_be_bytes().to_vec();
+    information.push(number);
+    about((206, 4), 0, &information)
+}
+
+/// Of this payload type and format.
+fn about((kind, format): (u8, u8), media_ssrc: u32, information: &[u8]) -> Vec<u8> {
     let words = information.len().div_ceil(4);
-    let mut bytes = vec![0x80 | format, 205];
+    let mut bytes = vec![0x80 | format, kind];
     bytes.extend(u16::try_from(2 + words).unwrap().to_be_bytes());
     bytes.extend(SENDER.to_be_bytes());
     bytes.extend(media_ssrc.to_be_bytes());
