@@ -92,6 +92,19 @@ describe('the agent', () => {
     expect(world.server.sockets.length).toBe(before + 1);
   });
 
+  it('tries often again where a network that came back does not work at once', async () => {
+    const world = new World();
+    await world.agent();
+    world.server.up = false;
+    world.server.socket.drop();
+    await settle(8_000);
+    for (const listener of world.networkListeners) listener();
+    const before = world.server.sockets.length;
+    // At once, and after halves of 100, 200, 400 and 800 ms; before the pauses had grown to half a second.
+    await settle(800);
+    expect(world.server.sockets.length - before).toBe(5);
+  });
+
   it('gives up at once when the token has become bad', async () => {
     const world = new World();
     const agent = await world.agent();

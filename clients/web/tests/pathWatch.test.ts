@@ -11,22 +11,41 @@ afterEach(() => {
 /** A path on which things come in, or do not. */
 class Path {
   played = 1;
+  asked = 0;
+  /** Media packets that went out. */
+  sent = 0;
+  rtt = 0.02;
+  answered = true;
+  /** How long statistics take. */
+  statsMs = 0;
+  state = 'connected';
+  /** As a browser that does not say which pair is in use. */
+  mute = false;
   readonly pairs = [
     { bytesReceived: 0, responsesReceived: 0 },
     { bytesReceived: 0, responsesReceived: 0 },
   ];
   suspicions = 0;
-  silences = 0;
+  readonly silentAt: number[] = [];
   readonly watch: PathWatch;
 
   constructor() {
+    const path = this;
     const connection = (pair: object) => ({
-      getStats: async () =>
-        new Map<string, object>([
+      get connectionState() {
+        return path.state;
+      },
+      getStats: async () => {
+        this.asked += 1;
+        if (this.statsMs > 0) await new Promise((done) => setTimeout(done, this.statsMs));
+        if (this.mute) return new Map();
+        return new Map<string, object>([
           ['T', { type: 'transport', id: 'T', selectedCandidatePairId: 'P' }],
-          ['P', { type: 'candidate-pair', id: 'P', ...pair }],
+          ['P', { type: 'candidate-pair', id: 'P', currentRoundTripTime: this.rtt, ...pair }],
           ['Q', { type: 'candidate-pair', id: 'Q', responsesReceived: Date.now() }],
-        ]),
+          ['O', { type: 'outbound-rtp', id: 'O', packetsSent: this.sent }],
+        ]);
+      },
     });
     const receiver = (muted: boolean) => ({
       track: { muted },
@@ -39,62 +58,200 @@ class Path {
         onSuspicion: () => {
           this.suspicions += 1;
         },
-        onSilent: () => {
-          this.silences += 1;
-        },
+        answered: () => this.answered,
+        onSilent: () => this.silentAt.push(Date.now()),
       },
       DEFAULT_WATCH,
     );
   }
 
-  /** Lets time pass, in which media comes in or not. */
-  async pass(ms: number, media: boolean, more = () => {}): Promise<void> {
-    for (let at = 0; at < ms; at += 50) {
-      if (media) this.played += 1;
-      more();
-      await vi.advanceTimersByTimeAsync(50);
+  /** Lets time pass, in which these come in or go out. */
+  async pass(
+    ms: number,
+    what: { media?: boolean; feedback?: boolean; sends?: boolean } = {},
+  ): Promise<void> {
+    for (let at = 0; at < ms; at += 20) {
+      if (what.media) this.played += 1;
+      const [pair] = this.pairs;
+      if (what.feedback && pair !== undefined) pair.bytesReceived += 80;
+      if (what.sends) this.sent += 1;
+      await vi.advanceTimersByTimeAsync(20);
     }
   }
 }
 
+const ALL = { media: true, feedback: true, sends: true };
+const SPEAKS = { feedback: true, sends: true };
+
 describe('a path', () => {
-  it('is silent within 700 ms, and once, until media came in again', async () => {
+  it('is silent 400 ms after the last that came in, and the WebSocket was asked before', async () => {
     const path = new Path();
-    await path.pass(5_000, true);
-    expect(path.suspicions).toBe(0);
-    await path.pass(700, false);
-    expect([path.suspicions, path.silences]).toEqual([1, 1]);
-    await path.pass(5_000, false);
-    expect(path.silences).toBe(1);
-    await path.pass(200, true);
-    await path.pass(700, false);
-    expect(path.silences).toBe(2);
+    await path.pass(5_000, ALL);
+    // What the browser knows is not asked.
+    expect([path.suspicions, path.asked]).toEqual([0, 0]);
+    await path.pass(400, { sends: true });
+    expect([path.suspicions, path.silentAt.length]).toEqual([1, 1]);
   });
 
-  it('is not silent while feedback or answers come in', async () => {
+  it('is silent within 600 ms where nobody else says anything', async () => {
+    for (const more of [0, 60, 120, 180, 240]) {
+      const path = new Path();
+      await path.pass(1_000, ALL);
+      await path.pass(20_000 + more, SPEAKS);
+      expect([path.suspicions, path.silentAt.length]).toEqual([0, 0]);
+      await path.pass(600, { sends: true });
+      expect(path.silentAt).toHaveLength(1);
+      path.watch.close();
+    }
+  });
+
+  it('is not silent while feedback or answers come in, and is seldom asked about', async () => {
     for (const [at, what] of [
       [0, 'bytesReceived'],
       [1, 'responsesReceived'],
     ] as const) {
       const path = new Path();
-      const more = () => {
+      await path.pass(1_000, ALL);
+      path.asked = 0;
+      for (let passed = 0; passed < 5_000; passed += 100) {
         const pair = path.pairs[at];
         if (pair !== undefined) pair[what] += 1;
-      };
-      await path.pass(1_000, true, more);
-      await path.pass(5_000, false, more);
-      expect([path.suspicions, path.silences]).toEqual([1, 0]);
+        await path.pass(100, { sends: true });
+      }
+      expect(path.silentAt).toEqual([]);
+      // Two connections, four times a second, and at the beginning.
+      expect(path.asked).toBeLessThan(2 * (5 * 4 + 5));
+      path.watch.close();
     }
   });
 
-  it('is not looked at where nothing ever came in, or any more', async () => {
+  it('is not silent where nothing has to come, while the WebSocket answers', async () => {
     const path = new Path();
-    path.played = 0;
-    await path.pass(5_000, false);
+    await path.pass(1_000, ALL);
+    await path.pass(30_000, {});
+    expect(path.silentAt).toEqual([]);
+    expect(path.suspicions).toBeGreaterThan(2);
+    expect(path.suspicions).toBeLessThan(6);
+    // Long after the last media it may be slow to answer.
+    path.answered = false;
+    await path.pass(900, {});
+    expect(path.silentAt).toEqual([]);
+    await path.pass(7_700, {});
+    expect(path.silentAt.length).toBeGreaterThan(0);
+  });
+
+  it('does not ask the WebSocket where nobody says anything, but consent is answered', async () => {
+    const path = new Path();
+    await path.pass(1_000, ALL);
+    await path.pass(3_000, {});
+    path.suspicions = 0;
+    for (let checks = 0; checks < 20; checks += 1) {
+      for (const pair of path.pairs) pair.responsesReceived += 1;
+      await path.pass(6_000, {});
+    }
     expect(path.suspicions).toBe(0);
-    await path.pass(100, true);
+    expect(path.silentAt).toEqual([]);
+  });
+
+  it('is silent as soon for who only watches, where the WebSocket does not answer either', async () => {
+    const path = new Path();
+    await path.pass(1_000, { media: true });
+    path.answered = false;
+    await path.pass(400, {});
+    expect(path.silentAt).toHaveLength(1);
+  });
+
+  it('is not silent where we begin to send, until feedback can have come', async () => {
+    for (let more = 0; more < 7_600; more += 200) {
+      const path = new Path();
+      await path.pass(1_000, ALL);
+      await path.pass(10_000 + more, {});
+      path.rtt = 0.2;
+      await path.pass(200, { sends: true });
+      await path.pass(1_000, SPEAKS);
+      expect(path.silentAt).toEqual([]);
+      path.watch.close();
+    }
+  });
+
+  it('is not silent for a machine that is too busy to look, and is once it looks in time', async () => {
+    const path = new Path();
+    await path.pass(1_000, ALL);
+    for (let late = 0; late < 20; late += 1) {
+      vi.setSystemTime(Date.now() + 300);
+      await path.pass(100, { sends: true });
+    }
+    expect(path.silentAt).toEqual([]);
+    await path.pass(600, { sends: true });
+    expect(path.silentAt).toHaveLength(1);
+  });
+
+  it('is not silent by statistics that were long on their way', async () => {
+    const path = new Path();
+    await path.pass(1_000, ALL);
+    path.statsMs = 150;
+    await path.pass(3_000, { sends: true });
+    expect(path.silentAt).toEqual([]);
+    path.statsMs = 20;
+    await path.pass(800, { sends: true });
+    expect(path.silentAt).toHaveLength(1);
+  });
+
+  it('gets more time where the round trip is long', async () => {
+    const path = new Path();
+    path.rtt = 0.4;
+    await path.pass(1_000, ALL);
+    await path.pass(700, { sends: true });
+    expect(path.silentAt).toEqual([]);
+    await path.pass(300, { sends: true });
+    expect(path.silentAt).toHaveLength(1);
+  });
+
+  it('that stays silent is told again, ever less often; so is one that stalls', async () => {
+    for (const stalls of [false, true]) {
+      const path = new Path();
+      await path.pass(1_000, ALL);
+      for (let passed = 0; passed < 60_000; passed += 1_000) {
+        await path.pass(500, { sends: true });
+        await path.pass(500, stalls ? ALL : { sends: true });
+      }
+      const between = path.silentAt.slice(1).map((at, i) => at - (path.silentAt[i] ?? 0));
+      expect(between).toHaveLength(8);
+      for (const [i, least] of [2_000, 4_000, 8_000, 8_000, 8_000, 8_000, 8_000, 8_000].entries()) {
+        expect(between[i]).toBeGreaterThanOrEqual(least);
+        expect(between[i]).toBeLessThanOrEqual(least + 1_000);
+      }
+      // After a calm time at once.
+      await path.pass(60_000, ALL);
+      const told = path.silentAt.length;
+      await path.pass(400, { sends: true });
+      await path.pass(2_000, ALL);
+      await path.pass(400, { sends: true });
+      expect(path.silentAt.length - told).toBe(2);
+      path.watch.close();
+    }
+  });
+
+  it('is not looked at before it is connected, nor after its end', async () => {
+    const path = new Path();
+    path.state = 'connecting';
+    await path.pass(5_000, { sends: true });
+    path.state = 'connected';
+    await path.pass(100, ALL);
     path.watch.close();
-    await path.pass(5_000, false);
-    expect(path.suspicions).toBe(0);
+    const { asked } = path;
+    await path.pass(5_000, { sends: true });
+    expect([path.suspicions, path.silentAt.length]).toEqual([0, 0]);
+    expect(path.asked).toBe(asked);
+  });
+
+  it('of which the browser tells nothing is never silent', async () => {
+    const path = new Path();
+    path.mute = true;
+    path.answered = false;
+    await path.pass(1_000, ALL);
+    await path.pass(10_000, { sends: true });
+    expect([path.suspicions, path.silentAt.length]).toEqual([0, 0]);
+    expect(path.asked).toBeLessThan(20);
   });
 });

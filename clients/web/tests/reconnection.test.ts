@@ -218,37 +218,110 @@ describe('a lost media path', () => {
     expect(world.receive.restarts).toBe(1);
   });
 
+  /** Somebody speaks, and so do we. */
+  async function speech(world: World, ms: number): Promise<void> {
+    const [receiver] = world.receive.getReceivers();
+    for (let at = 0; at < ms; at += 20) {
+      if (receiver !== undefined) receiver.played += 1;
+      world.send.traffic.sent += 1;
+      world.send.traffic.received += 80;
+      await settle(20);
+    }
+  }
+
+  /** What goes out is lost. */
+  async function silence(world: World, ms: number): Promise<void> {
+    for (let at = 0; at < ms; at += 20) {
+      world.send.traffic.sent += 1;
+      await settle(20);
+    }
+  }
+
   it('restarts both when nothing comes in any more', async () => {
     const world = new World();
     await world.join();
-    const [receiver] = world.receive.getReceivers();
-    for (let at = 1; at < 10; at += 1) {
-      if (receiver !== undefined) receiver.played = at;
-      await settle(50);
-    }
+    await speech(world, 500);
     expect(world.receive.restarts).toBe(0);
-    await settle(700);
+    await silence(world, 400);
     expect([world.send.restarts, world.receive.restarts]).toEqual([1, 1]);
     expect(world.server.socket.last('ping')).toBeDefined();
     // A socket that answered is kept.
     await settle(500);
+    expect(world.server.sockets).toHaveLength(1);
     expect(world.server.joins).toBe(1);
-    expect(world.server.socket.last('resume')).toBeUndefined();
   });
 
-  it('restarts at once on the next socket when the present one takes no offer any more', async () => {
+  it('opens another socket beside the restart where the present one does not answer', async () => {
+    const world = new World();
+    const { call } = await world.join();
+    await speech(world, 500);
+    const [first] = world.server.sockets;
+    if (first !== undefined) first.script = undefined;
+    await silence(world, 460);
+    expect(first?.closedByClient).toBe(true);
+    expect(world.server.sockets).toHaveLength(2);
+    // The offers that were made at once, right behind the resume.
+    expect([world.send.restarts, world.receive.restarts]).toEqual([1, 1]);
+    expect(world.server.socket.sent.map(({ type }) => type)).toEqual([
+      'hello',
+      'resume',
+      'offer',
+      'offer',
+    ]);
+    expect(world.send.remote.at(-1)).toBe(`answer-to-${world.send.localDescription?.sdp}`);
+    expect(world.receive.remote.at(-1)).toBe(`answer-to-${world.receive.localDescription?.sdp}`);
+    expect(call.connectionState).toBe('Connected');
+    expect(world.server.joins).toBe(1);
+  });
+
+  it('joins afresh, once, where offers went out behind a resume that is refused', async () => {
+    const world = new World();
+    const { call } = await world.join();
+    world.server.resumable = false;
+    world.server.refuse.offer = 'notInCall';
+    world.server.socket.drop();
+    world.send.become('failed');
+    await settle(1_000);
+    const sent = world.server.socket.sent.map(({ type }) => type);
+    expect(sent.slice(0, 3)).toEqual(['hello', 'resume', 'offer']);
+    expect(world.server.joins).toBe(2);
+    expect(call.state).toBe('Connected');
+  });
+
+  it('gives the offer that nobody answered again on the next socket, while it is fresh', async () => {
+    for (const [lostAfterMs, restarts] of [
+      [100, 1],
+      [1_500, 2],
+    ] as const) {
+      const world = new World();
+      await world.join();
+      world.server.silent = true;
+      world.send.become('failed');
+      await settle(lostAfterMs);
+      expect(world.send.restarts).toBe(1);
+      world.server.silent = false;
+      world.server.socket.drop();
+      await settle(300);
+      expect(world.server.socket.last('resume')).toBeDefined();
+      expect(world.send.restarts).toBe(restarts);
+      const offers = world.server.socket.sent.filter(({ type }) => type === 'offer');
+      expect(offers).toMatchObject([{ sdp: world.send.localDescription?.sdp }]);
+    }
+  });
+
+  it('makes a new offer where the network changed after the last', async () => {
     const world = new World();
     await world.join();
-    world.server.silent = true;
+    world.server.up = false;
+    world.server.socket.drop();
     world.send.become('failed');
     await settle(100);
     expect(world.send.restarts).toBe(1);
-    world.server.silent = false;
-    world.server.socket.drop();
+    world.server.up = true;
+    for (const listener of world.networkListeners) listener();
     await settle(300);
-    expect(world.server.socket.last('resume')).toBeDefined();
     expect(world.send.restarts).toBe(2);
-    expect(world.server.socket.last('offer')?.sdp).toBe(world.send.localDescription?.sdp);
+    expect(world.server.socket.last('offer')?.transport).toBeDefined();
   });
 
   it('asks the ICE servers of the newest welcome', async () => {
@@ -283,11 +356,12 @@ describe('a lost media path', () => {
     world.server.up = false;
     world.server.socket.drop();
     world.send.become('failed');
-    await settle(500);
-    expect(world.send.restarts).toBe(0);
+    await settle(1_500);
+    // Made meanwhile, and too old when there is a socket.
+    expect(world.send.restarts).toBe(1);
     world.server.up = true;
     await settle(2_000);
-    expect(world.send.restarts).toBe(1);
+    expect(world.send.restarts).toBe(2);
     expect(world.server.socket.last('offer')?.transport).toBe('send');
   });
 });

@@ -129,6 +129,8 @@ export class CallSession extends Emitter<SessionEvents> {
   #participantId = '';
   #resumeToken = '';
   #resuming = false;
+  /** `resume` is on its way: what is sent now comes behind it. */
+  #resumeSent = false;
   #rejoins = 0;
   #roster: Roster = EMPTY_ROSTER;
   #slots: SlotTable = NO_SLOTS;
@@ -402,18 +404,29 @@ export class CallSession extends Emitter<SessionEvents> {
     const { connection } = this.#options;
     this.#resuming = true;
     this.#updateState();
+    const keepers = () => this.#transports?.keepers ?? [];
     try {
-      await connection.request({ type: 'resume', resumeToken: this.#resumeToken }, (message) => {
-        if (message.type === 'resumed' && this.#phase !== 'ended') this.#adopt(message);
-      });
+      const resumed = connection.request(
+        { type: 'resume', resumeToken: this.#resumeToken },
+        (message) => {
+          if (message.type === 'resumed' && this.#phase !== 'ended') this.#adopt(message);
+        },
+      );
+      // The server takes messages in order: offers that wait go right behind.
+      this.#resumeSent = true;
+      for (const keeper of keepers()) keeper.signallingRestored();
+      await resumed;
     } catch (cause) {
+      this.#resumeSent = false;
       await this.#resumeFailed(ConvokeError.from(cause));
       return;
     }
+    this.#resumeSent = false;
     if (this.#phase !== 'joined') return;
     this.emit('joined', { fresh: false });
     this.emit('changed', undefined);
-    for (const keeper of this.#transports?.keepers ?? []) keeper.signallingRestored();
+    // What broke meanwhile.
+    for (const keeper of keepers()) keeper.signallingRestored();
   }
 
   async #resumeFailed(error: ConvokeError): Promise<void> {
@@ -490,8 +503,13 @@ export class CallSession extends Emitter<SessionEvents> {
         {
           connections: [send.pc, receive.pc],
           receivers: () => receive.pc.getReceivers(),
-          onSuspicion: () => connection.checkSoon(),
-          onSilent: () => this.restartMedia(),
+          onSuspicion: () => connection.check(),
+          answered: () => connection.answered,
+          onSilent: () => {
+            // The offers are made while the socket is opened.
+            if (!connection.answered) connection.replace();
+            this.restartMedia();
+          },
         },
         DEFAULT_WATCH,
       ),
@@ -501,9 +519,15 @@ export class CallSession extends Emitter<SessionEvents> {
 
   readonly #keeperLink = {
     ready: (): boolean =>
-      this.#phase === 'joined' && !this.#resuming && this.#options.connection.state === 'Connected',
+      this.#phase === 'joined' &&
+      (!this.#resuming || this.#resumeSent) &&
+      this.#options.connection.state === 'Connected',
     exchange: async (transport: TransportRole, sdp: string): Promise<string> => {
-      const reply = await this.request({ type: 'offer', callId: this.#callId, transport, sdp });
+      const offer = { type: 'offer', callId: this.#callId, transport, sdp } as const;
+      // Where the resume is refused, that decides what becomes of us.
+      const reply = await (this.#resumeSent
+        ? this.#options.connection.request(offer)
+        : this.request(offer));
       if (reply.type !== 'answer') throw new ConvokeError('internal', 'No answer came.');
       if (reply.slots.length > 0) this.#setSlots(reply.slots);
       const { send } = this.#transports ?? {};

@@ -2,40 +2,88 @@
  * Notices that nothing comes in any more before the browser does, which takes it five seconds and more.
  *
  * Owns: when a path counts as silent.
- * Never: mends anything; its owner tests the WebSocket and restarts ICE.
+ * Never: mends anything; its owner replaces the WebSocket and restarts ICE.
  *
- * Looking is cheap while media comes in: only when it stopped are the browser's statistics asked whether
- * anything at all came since, as a participant who stops talking is silent, too.
+ * Looking is cheap while media is played: the browser's statistics are asked only where it stopped, as it
+ * does whenever everybody else is muted. Then the path lives as long as anything comes in; while we send,
+ * that is the server's feedback, every 50 ms. Where we send nothing either, nothing has to come, and only
+ * a WebSocket that does not answer makes silence suspect.
  */
 
 /** When to look and what to call silence, in milliseconds. */
 export interface PathWatchTimings {
   readonly lookMs: number;
-  /** Media that came in and did not for so long raises suspicion. */
+  /** A look so late, or statistics that took so long, are of a machine that is too busy to tell. */
+  readonly lateMs: number;
+  /** Media that was played and is not for so long: the statistics are asked. */
+  readonly stoppedMs: number;
+  /** Nothing at all came in for so long, and something should have: the path is silent. */
   readonly silentMs: number;
-  /** Nothing else came in for so long again: the path is silent. Feedback for what we send comes oftener. */
-  readonly confirmMs: number;
+  /** How often the statistics are asked while things come in, but no media. */
+  readonly quietMs: number;
+  /** The same where we send nothing: browsers check consent (RFC 7675) at least every 6 s, and an answer is heard. */
+  readonly idleMs: number;
+  /** Where nothing has to come, and none was played of late, the WebSocket has so long to answer. */
+  readonly unansweredMs: number;
+  /** Silence is told again after so long at the soonest, then twice as long, and so on. */
+  readonly againMs: number;
 }
 
-export const DEFAULT_WATCH: PathWatchTimings = { lookMs: 100, silentMs: 450, confirmMs: 150 };
+export const DEFAULT_WATCH: PathWatchTimings = {
+  lookMs: 50,
+  lateMs: 100,
+  stoppedMs: 100,
+  silentMs: 200,
+  quietMs: 250,
+  idleMs: 7_500,
+  unansweredMs: 1_000,
+  againMs: 2_000,
+};
 
 export interface WatchedPath {
   /** All that share the path; silence is the silence of all. */
   readonly connections: readonly RTCPeerConnection[];
   readonly receivers: () => readonly RTCRtpReceiver[];
-  /** It may be silent; `onSilent` follows, or nothing. */
+  /** It may be silent: the WebSocket is to be asked. */
   readonly onSuspicion: () => void;
-  /** It is: once, until media came in again. */
+  /** Whether the WebSocket answered since. */
+  readonly answered: () => boolean;
+  /** It is silent. */
   readonly onSilent: () => void;
+}
+
+/** So many packets are not left without feedback. */
+const OWED_PACKETS = 3;
+/** A path that keeps stalling, or a server that is too slow, is not met by one restart after another. */
+const AGAIN_MAX_MS = 8_000;
+const CALM_MS = 60_000;
+
+/** What the statistics say of all connections. */
+interface Sample {
+  /** Grows with all that comes in, and changes with the pairs in use. */
+  readonly received: number;
+  /** Media packets. */
+  readonly sent: number;
+  readonly rttMs: number;
 }
 
 export class PathWatch {
   readonly #path: WatchedPath;
   readonly #timings: PathWatchTimings;
   readonly #timer: ReturnType<typeof setInterval>;
+  #lookedAtMs = Date.now();
   #newest = 0;
-  #heardAtMs = 0;
-  #armed = false;
+  #playedAtMs = 0;
+  #asking = false;
+  #askAtMs = 0;
+  /** What was so when something came in last; undefined while media is played. */
+  #heard: { readonly atMs: number; readonly sample: Sample } | undefined;
+  #suspected = false;
+  /** When it was heard of last, we sent nothing. */
+  #idle = false;
+  #toldAtMs = 0;
+  /** How often it was told without a calm time between. */
+  #told = 0;
   #closed = false;
 
   constructor(path: WatchedPath, timings: PathWatchTimings) {
@@ -50,29 +98,103 @@ export class PathWatch {
   }
 
   #look(): void {
+    const now = Date.now();
+    // Who was not awake has heard nothing, and says nothing of the path.
+    if (now - this.#lookedAtMs > this.#timings.lookMs + this.#timings.lateMs) this.#forget();
+    this.#lookedAtMs = now;
     const newest = newestOf(this.#path.receivers());
     if (newest > this.#newest) {
       this.#newest = newest;
-      this.#heardAtMs = Date.now();
-      this.#armed = true;
-    } else if (this.#armed && Date.now() - this.#heardAtMs >= this.#timings.silentMs) {
-      this.#armed = false;
-      void this.#confirm();
+      this.#playedAtMs = now;
+      this.#heard = undefined;
+      this.#askAtMs = 0;
     }
+    const playing = now - this.#playedAtMs < this.#timings.stoppedMs;
+    if (playing || this.#asking || now < this.#askAtMs) return;
+    if (this.#path.connections.every((pc) => pc.connectionState !== 'connected')) return;
+    void this.#ask();
   }
 
-  async #confirm(): Promise<void> {
-    this.#path.onSuspicion();
-    const before = await this.#received();
-    await new Promise((resolve) => setTimeout(resolve, this.#timings.confirmMs));
-    const after = await this.#received();
-    if (!this.#closed && before === after) this.#path.onSilent();
+  async #ask(): Promise<void> {
+    this.#asking = true;
+    const askedAtMs = Date.now();
+    try {
+      const reports = await Promise.all(this.#path.connections.map((pc) => pc.getStats()));
+      // An answer that was long on its way is old.
+      if (Date.now() - askedAtMs > this.#timings.lateMs) this.#forget();
+      else if (!this.#closed) this.#judge(Date.now(), sampleOf(reports));
+    } catch {
+      // Closed meanwhile.
+    }
+    this.#asking = false;
   }
 
-  /** A number that grows with all that comes in. */
-  async #received(): Promise<number> {
-    const reports = await Promise.all(this.#path.connections.map((pc) => pc.getStats()));
-    return reports.reduce((sum, report) => sum + receivedBy(report), 0);
+  #judge(now: number, sample: Sample | undefined): void {
+    const { quietMs, idleMs, unansweredMs } = this.#timings;
+    if (sample === undefined) {
+      this.#askAtMs = now + idleMs;
+      return;
+    }
+    const heard = this.#heard;
+    if (heard === undefined) {
+      this.#hear(now, sample, 0);
+      return;
+    }
+    const sent = sample.sent - heard.sample.sent;
+    if (sample.received !== heard.sample.received) {
+      this.#hear(now, sample, sent > 0 ? quietMs : idleMs);
+      return;
+    }
+    if (!this.#suspected) {
+      this.#suspected = true;
+      this.#path.onSuspicion();
+      // Nothing had to come until now: time begins.
+      if (this.#idle) {
+        this.#hear(now, sample, 0);
+        this.#suspected = true;
+        return;
+      }
+    }
+    const silentMs = now - heard.atMs;
+    if (silentMs < this.#patienceMs(sample)) return;
+    if (sent >= OWED_PACKETS) this.#tell(now);
+    // Nobody says anything, and the server lives.
+    else if (this.#path.answered()) this.#hear(now, sample, idleMs);
+    // Who missed nothing yet can wait for a server that is slow to answer.
+    else if (silentMs >= unansweredMs || now - this.#playedAtMs < unansweredMs) this.#tell(now);
+  }
+
+  /** Silence begins anew. */
+  #forget(): void {
+    this.#heard = undefined;
+    this.#suspected = false;
+    this.#idle = false;
+  }
+
+  #hear(now: number, sample: Sample, nextMs: number): void {
+    this.#heard = { atMs: now, sample };
+    this.#suspected = false;
+    this.#idle = nextMs === this.#timings.idleMs;
+    this.#askAtMs = now + nextMs;
+  }
+
+  /** An answer of the WebSocket must have had its time. */
+  #patienceMs({ rttMs }: Sample): number {
+    return Math.max(this.#timings.silentMs, 1.5 * rttMs + 100);
+  }
+
+  #tell(now: number): void {
+    const { againMs, quietMs } = this.#timings;
+    this.#askAtMs = now + quietMs;
+    const agoMs = now - this.#toldAtMs;
+    if (agoMs >= CALM_MS) this.#told = 0;
+    const spacedMs = Math.min(againMs * 2 ** (this.#told - 1), AGAIN_MAX_MS);
+    if (this.#told > 0 && agoMs < spacedMs) return;
+    this.#toldAtMs = now;
+    this.#told += 1;
+    // The next time, the socket of then is asked.
+    this.#suspected = false;
+    this.#path.onSilent();
   }
 }
 
@@ -88,7 +210,7 @@ function newestOf(receivers: readonly RTCRtpReceiver[]): number {
   return newest;
 }
 
-interface PairStats {
+interface AnyStats {
   readonly id: string;
   readonly type: string;
   readonly selectedCandidatePairId?: string;
@@ -96,15 +218,30 @@ interface PairStats {
   readonly selected?: boolean;
   readonly bytesReceived?: number;
   readonly responsesReceived?: number;
+  readonly packetsSent?: number;
+  /** In seconds. */
+  readonly currentRoundTripTime?: number;
 }
 
-/** Bytes and answered checks of the pair that is in use. */
-function receivedBy(report: RTCStatsReport): number {
-  let chosen: string | undefined;
-  report.forEach((stats: PairStats) => {
-    if (stats.type === 'transport') chosen = stats.selectedCandidatePairId ?? chosen;
-    else if (stats.type === 'candidate-pair' && stats.selected) chosen = stats.id;
-  });
-  const pair = chosen === undefined ? undefined : (report.get(chosen) as PairStats | undefined);
-  return (pair?.bytesReceived ?? 0) + (pair?.responsesReceived ?? 0);
+/** Undefined where the browser does not say which pair is in use. */
+function sampleOf(reports: readonly RTCStatsReport[]): Sample | undefined {
+  const chosen: AnyStats[] = [];
+  let sent = 0;
+  for (const report of reports) {
+    let id: string | undefined;
+    report.forEach((stats: AnyStats) => {
+      if (stats.type === 'transport') id = stats.selectedCandidatePairId ?? id;
+      else if (stats.type === 'candidate-pair' && stats.selected) id = stats.id;
+      else if (stats.type === 'outbound-rtp') sent += stats.packetsSent ?? 0;
+    });
+    const pair = id === undefined ? undefined : (report.get(id) as AnyStats | undefined);
+    if (pair !== undefined) chosen.push(pair);
+  }
+  if (chosen.length === 0) return undefined;
+  const sum = (of: (pair: AnyStats) => number) => chosen.reduce((all, pair) => all + of(pair), 0);
+  return {
+    received: sum((pair) => (pair.bytesReceived ?? 0) + (pair.responsesReceived ?? 0)),
+    sent,
+    rttMs: Math.max(...chosen.map((pair) => (pair.currentRoundTripTime ?? 0) * 1_000)),
+  };
 }

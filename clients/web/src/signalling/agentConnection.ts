@@ -52,8 +52,8 @@ const FINAL = new Set<ConvokeErrorCode>([
 /** Refusals that another token may mend. */
 const TOKEN_FAULTS = new Set<ConvokeErrorCode>(['tokenInvalid', 'tokenExpired', 'tokenRevoked']);
 const MIN_TOKEN_LIFE_MS = 60_000;
-/** A socket that is taken for dead in error costs no more than a resume. */
-const HASTY_PONG_MS = 400;
+/** The first attempt after a socket that was given up waits so long at most. */
+const HASTY_MS = 30;
 
 export class AgentConnection extends Emitter<ConnectionEvents> {
   readonly #options: AgentConnectionOptions;
@@ -64,11 +64,14 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
   #token: string | undefined;
   #renewTimer: ReturnType<typeof setTimeout> | undefined;
   #wake: (() => void) | undefined;
+  #hasty = false;
+  /** Of reaching the server again. */
+  #attempts = 0;
 
   constructor(options: AgentConnectionOptions) {
     super();
     this.#options = options;
-    this.#offNetwork = options.environment.onNetworkChange(() => this.checkNow());
+    this.#offNetwork = options.environment.onNetworkChange(() => this.networkChanged());
   }
 
   get state(): AgentConnectionState {
@@ -105,16 +108,34 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
     return this.#socket.request(message, onReply);
   }
 
-  /** The network may have changed: test the socket, or stop waiting for the next attempt. */
-  checkNow(): void {
+  /** Asks the server for an answer; see `answered`. */
+  check(): void {
     this.#socket?.check();
+  }
+
+  /**
+   * The network may have changed: tests the socket, or attempts again at once, and then as often as in the
+   * beginning, for a network that was just announced need not work at once.
+   */
+  networkChanged(): void {
+    this.#socket?.check();
+    this.#attempts = 0;
     this.#wake?.();
   }
 
-  /** The network is probably gone: tests the socket with little patience. */
-  checkSoon(): void {
-    this.#socket?.check(HASTY_PONG_MS);
-    this.#wake?.();
+  /** Whether the server said something since the last ping; also where there is none to be waited for. */
+  get answered(): boolean {
+    return this.#socket?.answered ?? false;
+  }
+
+  /**
+   * The network is gone, and the socket with it: opens another one at once. A socket that is given up in
+   * error costs no more than a resume.
+   */
+  replace(): void {
+    const error = new ConvokeError('connectionLost', 'Nothing comes from the server any more.');
+    this.#hasty = this.#socket !== undefined;
+    this.#socket?.close(error);
   }
 
   dispose(): void {
@@ -223,9 +244,12 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
   async #reconnect(): Promise<void> {
     const { backoff, environment } = this.#options;
     const giveUpAt = Date.now() + backoff.giveUpMs;
-    for (let attempt = 0; this.#state === 'Reconnecting'; attempt += 1) {
-      await this.#sleep(delayMs(attempt, backoff, environment.random()));
-      if (this.#state !== 'Reconnecting') return;
+    const first = this.#hasty
+      ? { ...backoff, baseMs: Math.min(HASTY_MS, backoff.baseMs) }
+      : backoff;
+    this.#hasty = false;
+    await this.#sleep(delayMs(0, first, environment.random()));
+    for (this.#attempts = 1; this.#state === 'Reconnecting'; ) {
       try {
         const welcome = await this.#attempt();
         this.#setState('Connected');
@@ -240,6 +264,9 @@ export class AgentConnection extends Emitter<ConnectionEvents> {
         if (error.retryAfterMs !== undefined) {
           await this.#sleep(Math.min(error.retryAfterMs, backoff.maxMs));
         }
+        const delay = delayMs(this.#attempts, backoff, environment.random());
+        this.#attempts += 1;
+        await this.#sleep(delay);
       }
     }
   }

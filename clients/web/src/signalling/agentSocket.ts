@@ -137,13 +137,17 @@ export class AgentSocket {
   }
 
   /** Pings now; if nothing comes back in time, the socket is taken for dead. */
-  check(patienceMs?: number): void {
-    if (this.#closed || (this.#pongTimer !== undefined && patienceMs === undefined)) return;
-    clearTimeout(this.#pongTimer);
+  check(): void {
+    if (this.#closed || this.#pongTimer !== undefined) return;
     this.#pongTimer = setTimeout(() => {
       this.close(new ConvokeError('connectionLost', 'The server does not answer pings.'));
-    }, patienceMs ?? this.#timeouts.pongMs);
+    }, this.#timeouts.pongMs);
     this.#socket.send(JSON.stringify({ type: 'ping' } satisfies ClientMessage));
+  }
+
+  /** Whether something came since the last ping. */
+  get answered(): boolean {
+    return !this.#closed && this.#pongTimer === undefined;
   }
 
   /** Ends the socket; the owner hears `onClosed` with `error`. */
