@@ -10,10 +10,13 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import helm_python
@@ -28,7 +31,7 @@ CASES = {
     "node ports": {"network": {"mode": "nodePort"}, "media": {"port": 30400, "workers": 3, "tcpPort": 30500}},
     "everything": {
         "image": {"tag": "@sha256:" + "0" * 64},
-        "media": {"advertise": ["203.0.113.7", "2001:db8::7"], "workers": 1},
+        "media": {"advertise": ["203.0.113.7", "2001:db8::7"], "workers": 1, "stunServer": "stun.example.com:3478"},
         "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls", "annotations": {"a/b": "c"}},
         "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
         "persistence": {"enabled": True, "storageClass": "fast"},
@@ -43,6 +46,9 @@ REFUSED = [
     {"network": {"mode": "nodePort"}},
     {"network": {"mode": "nodePort"}, "media": {"port": 30400, "tcpPort": 7882}},
     {"media": {"advertise": ["calls.example.com"]}},
+    {"media": {"stunServer": "stun:stun.example.com:3478"}},
+    {"media": {"stunServer": "stun.example.com"}},
+    {"media": {"stunServer": "2001:db8::9:3478"}},
     {"media": {"workers": 0}},
     {"drainSeconds": "10m"},
     {"replicas": 2},
@@ -79,10 +85,34 @@ def free_ports(count: int) -> int:
     raise SystemExit("no free ports")
 
 
+class Stun(threading.Thread):
+    """Says to everyone that a NAT gives it an address of its own (RFC 8489 §14.2), and the port that it has."""
+
+    COOKIE = 0x2112A442
+    ADDRESS = 0xCB007107  # 203.0.113.7
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.name = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        self.asked = set()
+
+    def run(self):
+        while True:
+            question, source = self.socket.recvfrom(1500)
+            self.asked.add(source[1])
+            mapped = struct.pack("!HHBBHI", 0x0020, 8, 0, 1, source[1] ^ self.COOKIE >> 16, self.ADDRESS ^ self.COOKIE)
+            self.socket.sendto(struct.pack("!HH", 0x0101, len(mapped)) + question[4:20] + mapped, source)
+
+
 def start(binary: str, mode: str) -> None:
     first = free_ports(5)
+    stun = Stun()
+    stun.start()
+    media = {"port": first, "workers": 2, "tcpPort": first + 4, "stunServer": stun.name}
     values = {
-        "network": {"mode": mode}, "media": {"port": first, "workers": 2, "tcpPort": first + 4}, "drainSeconds": 1,
+        "network": {"mode": mode}, "media": media, "drainSeconds": 1,
         "http": {"port": first + 2}, "metrics": {"port": first + 3}, "persistence": {"enabled": True},
     }
     documents = render(values)
@@ -111,6 +141,10 @@ def start(binary: str, mode: str) -> None:
                 get = container[probe]["httpGet"]
                 ask(binary, server, f"http://127.0.0.1:{ports[get['port']]}{get['path']}")
             ask(binary, server, f"http://127.0.0.1:{ports['metrics']}/metrics")
+            # Each worker asked, by its own socket, and was told.
+            with urllib.request.urlopen(f"http://127.0.0.1:{ports['metrics']}/metrics", timeout=10) as page:
+                assert "\nconvoke_stun_addresses 2\n" in page.read().decode()
+            assert stun.asked == {first, first + 1}, stun.asked
             server.send_signal(signal.SIGTERM)
             log = server.communicate(timeout=15)[1]
             assert server.returncode == 0, log
