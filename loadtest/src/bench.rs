@@ -117,6 +117,7 @@ impl BenchArgs {
             report: None,
             threads: self.threads,
             quiet: false,
+            duration: None,
         };
         let outcome = match candidate.name {
             Name::Convoke => measure_own(&common, scenario.clone()).await.map_err(|f| f.1)?,

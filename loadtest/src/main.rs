@@ -22,7 +22,7 @@ use convoke_loadtest::server::Server;
 use convoke_loadtest::target::convoke::Convoke;
 use convoke_loadtest::target::janus::Janus;
 use convoke_loadtest::target::mediasoup::Mediasoup;
-use convoke_loadtest::units::VideoCodec;
+use convoke_loadtest::units::{Time, VideoCodec};
 
 mod bench;
 mod flood;
@@ -101,6 +101,9 @@ struct Common {
     /// No progress bar
     #[arg(long)]
     quiet: bool,
+    /// How long media is measured, such as `1h`, instead of the scenario's duration
+    #[arg(long, value_name = "TIME", value_parser = Time::parse)]
+    duration: Option<Time>,
 }
 
 #[derive(Debug, Args)]
@@ -204,7 +207,11 @@ fn check_host(url: &str, vouched: Option<&str>) -> Result<(), Failure> {
 
 /// The scenario, and enough open files for it.
 fn prepare(common: &Common) -> Result<(String, Arc<Scenario>), Failure> {
-    let (name, scenario) = Scenario::load(&common.scenario).map_err(Failure::usage)?;
+    let (name, mut scenario) = Scenario::load(&common.scenario).map_err(Failure::usage)?;
+    if let Some(duration) = common.duration {
+        scenario.duration = duration;
+        scenario.check().map_err(|wrong| Failure::usage(format!("--duration: {wrong}")))?;
+    }
     allow_files(&scenario)?;
     Ok((name, Arc::new(scenario)))
 }

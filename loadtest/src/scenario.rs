@@ -374,7 +374,10 @@ impl Scenario {
     }
 
     /// What no single key can tell.
-    fn check(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What does not fit together.
+    pub fn check(&self) -> Result<(), String> {
         if self.duration.0 < Duration::from_secs(1) {
             return Err("duration: less than a second measures nothing; make it longer".into());
         }

@@ -19,17 +19,24 @@ impl Time {
     pub const fn ms(ms: u64) -> Self {
         Self(Duration::from_millis(ms))
     }
+
+    /// From text.
+    ///
+    /// # Errors
+    /// What is wrong with it, and how to write it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match humantime::parse_duration(text) {
+            Ok(time) if time <= Duration::from_secs(86_400) => Ok(Self(time)),
+            _ => Err(format!(
+                "\"{text}\" is no duration of at most a day; write \"500ms\", \"10s\" or \"2m\""
+            )),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match humantime::parse_duration(&text) {
-            Ok(time) if time <= Duration::from_secs(86_400) => Ok(Self(time)),
-            _ => Err(D::Error::custom(format!(
-                "\"{text}\" is no duration of at most a day; write \"500ms\", \"10s\" or \"2m\""
-            ))),
-        }
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -69,6 +69,8 @@ summary! {
     server_rss_bytes: Option<u64>,
     /// What of it came with the participants, for each.
     server_rss_bytes_per_participant: Option<u64>,
+    /// By what share its memory was larger in the last quarter than in the second, of runs of minutes.
+    server_rss_growth: Option<f64>,
 }
 
 /// Percentiles in milliseconds.
@@ -334,6 +336,7 @@ fn summary(outcome: &Outcome) -> Summary {
         server_cpu_cores: server.cpu_cores,
         server_rss_bytes: server.rss_bytes,
         server_rss_bytes_per_participant: rss_each(outcome),
+        server_rss_growth: rss_growth(outcome),
         valid: outcome.invalid.is_empty(),
     }
 }
@@ -342,6 +345,27 @@ fn summary(outcome: &Outcome) -> Summary {
 fn rss_each(outcome: &Outcome) -> Option<u64> {
     let came = outcome.server.rss_bytes?.saturating_sub(outcome.empty_rss?);
     came.checked_div(outcome.ledger.joined.len() as u64)
+}
+
+/// In less time it says nothing: what is asked for first, such as caches, is still being filled.
+const GROWTH_SECONDS_MIN: usize = 120;
+
+/// By what share the median memory of the last quarter of what is measured is above that of the second.
+fn rss_growth(outcome: &Outcome) -> Option<f64> {
+    let measured = outcome.timeline.iter().filter(|second| second.at >= outcome.from);
+    let rss: Vec<u64> = measured.filter_map(|second| second.server_rss).collect();
+    if rss.len() < GROWTH_SECONDS_MIN {
+        return None;
+    }
+    let quarter = rss.len() / 4;
+    let median = |part: &[u64]| {
+        let mut part = part.to_vec();
+        part.sort_unstable();
+        part.get(part.len() / 2).map(|bytes| *bytes as f64)
+    };
+    let before = median(rss.get(quarter..2 * quarter)?)?;
+    let after = median(rss.get(rss.len() - quarter..)?)?;
+    (before > 0.0).then(|| after / before - 1.0)
 }
 
 fn verdicts(scenario: &Scenario, summary: &Summary) -> Vec<Verdict> {

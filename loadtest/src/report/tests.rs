@@ -39,6 +39,7 @@ fn the_summary_has_the_promised_names() {
         "server_cpu_cores",
         "server_rss_bytes",
         "server_rss_bytes_per_participant",
+        "server_rss_growth",
         "valid",
     ];
     promised.sort_unstable();
@@ -122,4 +123,29 @@ fn a_comparison_has_one_summary_for_each_target_and_names_the_absent() {
     assert_eq!(value.pointer("/targets/convoke/status"), Some(&Value::from("measured")));
     assert_eq!(value.pointer("/targets/janus/reason"), Some(&Value::from("not installed")));
     assert_eq!(comparison.reports().len(), 1);
+}
+
+#[test]
+fn memory_that_grows_is_told_from_memory_that_was_asked_for_at_first() {
+    let scenario = Scenario::parse("s", "duration = \"5s\"\n[calls]\nparticipants = 2\n");
+    let scenario = scenario.expect("a scenario");
+    let growth = |seconds: u32, rss: fn(u64) -> u64| {
+        let second = |at| Second {
+            at: f64::from(at),
+            server_rss: Some(rss(u64::from(at))),
+            ..Second::default()
+        };
+        let outcome = Outcome {
+            from: 10.0,
+            timeline: (0..seconds).map(second).collect(),
+            ..Outcome::default()
+        };
+        Report::new("convoke", "s", &scenario, &outcome).summary.server_rss_growth
+    };
+    assert_eq!(growth(610, |at| if at < 100 { at } else { 1_000 }), Some(0.0));
+    let leak = growth(610, |at| 1_000_000 + at * 1_000).expect("measured");
+    assert!((0.2..0.4).contains(&leak), "300 s at 1 kB/s, of a megabyte and a bit: {leak}");
+    // One peak is no growth.
+    assert_eq!(growth(610, |at| if at == 600 { 9_000 } else { 1_000 }), Some(0.0));
+    assert_eq!(growth(100, |_| 1_000), None, "too short to tell");
 }
