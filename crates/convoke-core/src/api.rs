@@ -57,6 +57,13 @@ pub enum Input<'a> {
     Command(Command),
     /// Another shard of a call says something.
     Relay(Relay),
+    /// The end of a turn begins: touched transports are driven until there are so many datagrams more, or none are
+    /// left ([`crate::Worker::has_touched`]). They are best sent before it goes on: in a large room a packet's
+    /// copies are more than a processor's cache holds.
+    Part {
+        /// There may be more by what one transport has to send.
+        datagrams: usize,
+    },
     /// The end of a turn, or a deadline came: touched and due transports are driven.
     Timeout,
 }

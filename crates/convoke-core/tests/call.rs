@@ -703,3 +703,53 @@ fn ic_03_an_old_address_goes_to_whoever_proves_it() {
     assert!(gone, "the new session does not keep the old one alive");
     assert_eq!(gauges(world.worker.stats())[1], 1);
 }
+
+/// What a large room is sent leaves in parts, and each transport is driven once.
+#[test]
+fn a_turn_ends_in_parts() {
+    let mut codecs = vec![Some(Codec::Vp8)];
+    codecs.resize(8, None);
+    let mut world = connected(&codecs);
+    let media = |world: &World| {
+        // RTP, not RTCP (RFC 5761 §4).
+        let is_media =
+            |bytes: &[u8]| matches!(bytes, [128..=191, kind, ..] if !(192..224).contains(kind));
+        let sent = world.out.transmits.iter().filter(|one| is_media(&one.contents));
+        sent.map(|one| one.destination).collect::<Vec<_>>()
+    };
+    // Until a packet of the first one's has come in.
+    let mut forwarded = 0;
+    for _ in 0..100 {
+        world.begin_step();
+        forwarded = world.worker.forwarded();
+        while world.worker.forwarded() == forwarded
+            && let Some(transmit) = world.peers[0].media.poll_transmit()
+        {
+            let (source, local) = (transmit.local, transmit.destination);
+            let input = Input::Datagram { source, local, bytes: &transmit.contents };
+            world.worker.handle(world.now, input, &mut world.out);
+        }
+        if world.worker.forwarded() > forwarded {
+            break;
+        }
+        world.exchange();
+    }
+    assert_eq!(world.worker.forwarded() - forwarded, 7);
+    world.out.transmits.clear();
+    let part = |world: &mut World, datagrams| {
+        world.worker.handle(world.now, Input::Part { datagrams }, &mut world.out);
+        (media(world).len(), world.worker.has_touched())
+    };
+    let before = world.worker.stats().datagrams_out;
+    assert_eq!(part(&mut world, 0), (0, true));
+    assert_eq!(part(&mut world, 3), (3, true));
+    assert_eq!(part(&mut world, 3), (6, true));
+    assert!(world.worker.next_timeout().is_some_and(|at| at <= world.now), "the turn is open");
+    assert_eq!(part(&mut world, 100), (7, false));
+    world.worker.handle(world.now, Input::Timeout, &mut world.out);
+    let mut destinations = media(&world);
+    destinations.sort_unstable();
+    destinations.dedup();
+    assert_eq!((destinations.len(), media(&world).len()), (7, 7), "once to each");
+    assert_eq!(world.worker.stats().datagrams_out - before, world.out.transmits.len() as u64);
+}

@@ -12,10 +12,13 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use common::check::attribute;
 use common::{MS, SECOND, SERVER, World, config};
 use convoke_client::media::{Codec, DataMessage};
-use convoke_core::{Action, CommandError, DropReason, Input, TransportFailure};
-use convoke_protocol::Reliability;
+use convoke_core::{
+    Action, CommandError, DropReason, Input, Reply, TransportFailure, TransportRole,
+};
+use convoke_protocol::{Reliability, TransportRole as WireRole};
 
 /// Of a record, and of a handshake message in it (RFC 6347 §4.1, §4.2.2).
 const RECORD_HEADER: usize = 13;
@@ -325,4 +328,54 @@ fn dt_05_missing_and_wrong_fingerprints_carry_nothing() {
     assert_eq!(world.worker.stats().participants, 2);
     assert_eq!(world.worker.stats().failures[TransportFailure::Fingerprint as usize], 1);
     assert_beside(&mut world);
+}
+
+/// The fingerprints that somebody is answered who joins now, of both transports.
+fn fingerprints_at_join(world: &mut World, id: u32) -> [String; 2] {
+    let (_, offers, _) = world.media(|_| {});
+    let request = world.request(id, &offers, Vec::new());
+    let Ok(Reply::Joined { send_answer, receive_answer, .. }) =
+        world.command(Action::Join(request))
+    else {
+        panic!("joins")
+    };
+    [send_answer, receive_answer]
+        .map(|answer| attribute(&answer.unwrap(), "fingerprint").to_owned())
+}
+
+/// DT-05: a server that runs for more than a year, which is how long a certificate says that it is good for.
+#[test]
+fn dt_05_a_certificate_is_renewed_in_half_a_year_and_transports_keep_theirs() {
+    let days = |count: u32| SECOND * 86_400 * count;
+    let mut world = World::new(config(), 1);
+    world.join(1, Some(Codec::Vp8));
+    world.run(SECOND);
+    assert_eq!(world.peers[0].connected, 2);
+    let first = fingerprints_at_join(&mut world, 2);
+    assert_eq!(first[0], first[1]);
+    world.now += days(179);
+    assert_eq!(fingerprints_at_join(&mut world, 3), first, "not yet");
+    world.now += days(2);
+    let second = fingerprints_at_join(&mut world, 4);
+    assert_ne!(second, first);
+    assert_eq!(fingerprints_at_join(&mut world, 5), second, "once");
+    // What is negotiated again has what it had.
+    let sdp = world.peers[0].media.restart_ice(WireRole::Send, None).unwrap();
+    let (participant, role) = (world.peers[0].id, TransportRole::Send);
+    let reply = world.command(Action::Offer { participant, role, sdp });
+    let Ok(Reply::Answer { sdp, .. }) = reply else { panic!("{reply:?}") };
+    assert_eq!(attribute(&sdp, "fingerprint"), first[0]);
+    world.now += days(181);
+    assert_ne!(fingerprints_at_join(&mut world, 6), second, "and again");
+
+    // Those who come then are connected like any.
+    let mut world = World::new(config(), 2);
+    world.now += days(400);
+    world.start = world.now;
+    for id in [1, 2] {
+        world.join(id, Some(Codec::Vp8));
+    }
+    world.run(SECOND * 2);
+    assert!(world.peers.iter().all(|peer| peer.connected == 2));
+    assert!(world.got(0, 2, Codec::Vp8).len() > 10);
 }

@@ -53,7 +53,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(2);
 
 /// How often an idle transport is looked at. All that str0m then does is to report that there is nothing to
 /// report, and that is not sent; whatever comes in is answered at once.
-const IDLE_STEP: Duration = Duration::from_secs(5);
+const IDLE_STEP: Duration = Duration::from_secs(12);
 
 /// The same of one that may have data channels, while it has none: the association's own deadlines are seen
 /// only when they are the next, and it may be about to open one.
@@ -137,6 +137,11 @@ impl Timing {
         let recently = |woke| now.saturating_duration_since(woke) < AVERAGED;
         let slept = self.woke.is_some_and(recently);
         bps.max(self.estimate_bps.filter(|_| slept).unwrap_or(0))
+    }
+
+    /// Whether nothing goes either way, and str0m has nothing to do but to see that time passes.
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle && !self.has_data && self.queued == 0 && !self.woken
     }
 
     pub(super) fn deadline(&self) -> Instant {

@@ -1,10 +1,14 @@
 //! The DTLS provider: str0m's own, with its validated configuration kept.
 //!
-//! Owns: the `dimpl` configuration and the node's one certificate.
+//! Owns: the `dimpl` configuration, and the certificate of new transports.
 //! Never: touches packets; each transport's handshake state is its own.
 //!
 //! Building a `dimpl` configuration validates the whole crypto provider (key generation on every
 //! curve), which costs 0.9 ms. One configuration per process makes a join 50 times cheaper.
+//!
+//! A certificate says that it is good for a year from when it was made. WebRTC goes by fingerprints and does not
+//! look (RFC 8827 §6.5), but not every stack is WebRTC's: a worker makes itself another one in time. Transports
+//! keep theirs, for it is in what their peers were answered.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -23,16 +27,21 @@ const FLIGHT_RTO: Duration = Duration::from_millis(200);
 /// Retransmissions of one flight: with doubling from 200 ms, 12 s in all.
 const FLIGHT_RETRIES: usize = 6;
 
-/// What every transport of the process shares.
+/// So old a certificate is not given to transports any more; they have half a year then.
+const RENEWED_AFTER: Duration = Duration::from_secs(180 * 24 * 3_600);
+
+/// What the transports of a worker share.
 #[derive(Debug, Clone)]
 pub(crate) struct Crypto {
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) certificate: DtlsCert,
+    /// When the certificate was made.
+    made: Instant,
 }
 
 impl Crypto {
-    /// The process's crypto, made at the first call. `None` when no certificate can be made.
-    pub(crate) fn shared() -> Option<Self> {
+    /// The process's crypto, made at the first call, which is at `now`. `None` when no certificate can be made.
+    pub(crate) fn shared(now: Instant) -> Option<Self> {
         static CRYPTO: OnceLock<Option<Crypto>> = OnceLock::new();
         static CACHED: CachedDtls = CachedDtls { config: OnceLock::new() };
         CRYPTO
@@ -41,9 +50,19 @@ impl Crypto {
                 let certificate = base.dtls_provider.generate_certificate()?;
                 let provider =
                     CryptoProvider { dtls_provider: &CACHED, srtp_provider: &Counting, ..base };
-                Some(Self { provider: Arc::new(provider), certificate })
+                Some(Self { provider: Arc::new(provider), certificate, made: now })
             })
             .clone()
+    }
+
+    /// Before a transport begins: another certificate, if this one is old.
+    pub(crate) fn renew(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.made) < RENEWED_AFTER {
+            return;
+        }
+        if let Some(certificate) = self.provider.dtls_provider.generate_certificate() {
+            (self.certificate, self.made) = (certificate, now);
+        }
     }
 }
 

@@ -7,14 +7,10 @@
 //! §9); for long, where the answer to its offer was lost.
 
 use str0m::ice::{IceCreds, StunMessage};
-use str0m::net::Protocol;
 
-use super::{Transport, protocol};
-use crate::api::{Outbox, Transmit};
+use super::{Transport, consent};
+use crate::api::Outbox;
 use crate::demux::Pair;
-
-/// The largest answer: header, address, integrity, fingerprint.
-const ANSWER_BYTES_MAX: usize = 128;
 
 impl Transport {
     /// The local user name fragment of before an ICE restart, as long as it is good.
@@ -37,21 +33,6 @@ impl Transport {
         if local != earlier.ufrag || self.paths.current() != Some(*pair) {
             return None;
         }
-        let provider = str0m_aws_lc_rs::default_provider().sha1_hmac_provider;
-        let hmac = |key: &[u8], parts: &[&[u8]]| provider.sha1_hmac(key, parts);
-        let password = earlier.pass.as_bytes();
-        if !message.verify(password, hmac) {
-            return None;
-        }
-        let answer = StunMessage::binding_reply(message.trans_id(), pair.source);
-        let mut contents = vec![0; ANSWER_BYTES_MAX];
-        let length = answer.to_bytes(Some(password), &mut contents, hmac).ok()?;
-        contents.truncate(length);
-        let to = match protocol(pair) {
-            Protocol::Udp => &mut out.transmits,
-            _ => &mut out.frames,
-        };
-        to.push(Transmit { local: pair.local, destination: pair.source, contents });
-        Some(())
+        consent::answer(&message, pair, &earlier.pass, out)
     }
 }

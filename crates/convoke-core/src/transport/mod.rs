@@ -11,6 +11,7 @@
 
 mod answer;
 mod codec;
+mod consent;
 mod data;
 mod descriptor;
 mod drive;
@@ -197,6 +198,7 @@ pub(crate) struct Transport {
     media_bytes: u64,
     told_bytes: u64,
     paths: paths::Paths,
+    consent: consent::Consent,
     /// Whether the peer is reached by another path since the last datagram.
     moved: bool,
     /// Whether packets or requests are queued that the next drive must send.
@@ -278,7 +280,8 @@ impl Transport {
                 return Health::Refused;
             };
             if classify(bytes) == Class::Stun {
-                if self.answer_earlier(pair, bytes, out).is_some() {
+                let answered = self.answer_earlier(pair, bytes, out);
+                if answered.or_else(|| self.answer_idle(now, pair, bytes, out)).is_some() {
                     return Health::Well;
                 }
                 if !self.follow(now, pair, bytes) {

@@ -76,6 +76,7 @@ impl Transport {
             lines: Vec::new(),
             ufrag: credentials.0,
             earlier: None,
+            consent: Default::default(),
             congested: false,
             ssrcs: FxHashMap::default(),
             used_ssrcs: FxHashSet::default(),

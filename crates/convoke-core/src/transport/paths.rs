@@ -129,9 +129,14 @@ impl Paths {
         before.is_some_and(|(before, _)| before.source.ip() != pair.source.ip())
     }
 
+    /// Whether all is settled, and on this pair.
+    pub(super) fn is_in_use(&self, pair: &Pair) -> bool {
+        self.nominated == Some(*pair) && self.current() == Some(*pair) && !self.restarted
+    }
+
     /// Whether a check would change nothing, so that str0m's own look at it is enough.
-    fn is_settled(&mut self, pair: Pair, nominates: Option<TransId>) -> bool {
-        let stays = self.nominated == Some(pair) && self.current() == Some(pair);
+    pub(super) fn is_settled(&mut self, pair: Pair, nominates: Option<TransId>) -> bool {
+        let stays = self.is_in_use(&pair);
         let source = remote(&pair);
         let known = self.known.iter_mut().find(|known| known.address == source && !known.taken);
         let Some(known) = known.filter(|_| !self.restarted) else { return false };

@@ -321,6 +321,9 @@ impl Worker {
     ) -> Result<Option<(Transport, String)>, CommandError> {
         let Some(offer) = offer else { return Ok(None) };
         let credentials = self.random.ice_credentials(self.config.index);
+        if let Some(crypto) = &mut self.crypto {
+            crypto.renew(now);
+        }
         let settings = self.settings()?;
         Transport::accept(now, role, offer, credentials, settings)
             .map(Some)

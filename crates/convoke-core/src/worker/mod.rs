@@ -92,7 +92,7 @@ impl Worker {
         Self {
             config,
             epoch: now,
-            crypto: Crypto::shared(),
+            crypto: Crypto::shared(now),
             random: Random::new(entropy),
             seats: Slab::new(),
             rooms: Slab::new(),
@@ -137,6 +137,9 @@ impl Worker {
                 self.command(now, command, out);
             }
             Input::Relay(relay) => self.relayed(now, relay, out),
+            Input::Part { datagrams } => {
+                self.drive_touched(now, out.datagrams().saturating_add(datagrams), out);
+            }
             Input::Timeout => self.end_turn(now, out),
         }
         self.stats.datagrams_out += (out.datagrams() - udp - tcp) as u64;
@@ -153,6 +156,12 @@ impl Worker {
             (Some(turn), Some(next)) => Some(turn.min(next)),
             (turn, next) => turn.or(next),
         }
+    }
+
+    /// Whether something of the present turn waits for its end.
+    #[must_use]
+    pub fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
     }
 
     /// Counters and gauges.
@@ -371,13 +380,13 @@ impl Worker {
         // Driving may touch others (a keyframe request, a forwarded packet): two rounds settle
         // what belongs to this turn, what then remains is due at once.
         for _ in 0..2 {
-            self.drive_touched(now, out);
+            self.drive_touched(now, usize::MAX, out);
         }
         for _ in 0..DEADLINES_PER_TURN {
             let Some((at, due)) = self.timers.pop(now) else { break };
             self.due(now, at, due, out);
         }
-        self.drive_touched(now, out);
+        self.drive_touched(now, usize::MAX, out);
         if !self.touched.is_empty() {
             self.turn = Some(now);
         }
@@ -386,17 +395,22 @@ impl Worker {
         }
     }
 
-    fn drive_touched(&mut self, now: Instant, out: &mut Outbox) {
+    /// Until so many datagrams are in `out`: what is touched meanwhile comes after all others.
+    fn drive_touched(&mut self, now: Instant, datagrams: usize, out: &mut Outbox) {
         let mut touched = std::mem::take(&mut self.touched);
-        for key in touched.drain(..) {
-            if self.seats.get(key).is_some_and(|seat| seat.transport.touched) {
-                self.drive(now, key, out);
+        let mut driven = 0;
+        for key in &touched {
+            if out.datagrams() >= datagrams {
+                break;
+            }
+            driven += 1;
+            if self.seats.get(*key).is_some_and(|seat| seat.transport.touched) {
+                self.drive(now, *key, out);
             }
         }
-        // Keep the larger allocation.
-        if self.touched.is_empty() {
-            self.touched = touched;
-        }
+        touched.drain(..driven);
+        touched.append(&mut self.touched);
+        self.touched = touched;
     }
 
     fn drive(&mut self, now: Instant, key: usize, out: &mut Outbox) {

@@ -46,7 +46,7 @@ fn connects(certificate: DtlsCert) -> bool {
     let mut api = client.sdp_api();
     api.add_media(StrKind::Audio, Direction::SendOnly, None, None, None);
     let (offer, pending) = api.apply().unwrap();
-    let (crypto, candidates) = (Crypto::shared().unwrap(), [address(9)]);
+    let (crypto, candidates) = (Crypto::shared(Instant::now()).unwrap(), [address(9)]);
     let (mut transport, answer) = Transport::accept(
         now,
         TransportRole::Send,

@@ -14,7 +14,7 @@ fn offers() -> Offers {
 }
 
 fn accept(role: TransportRole, offer: &str) -> Result<(Transport, String), NegotiateError> {
-    let (crypto, candidates) = (Crypto::shared().unwrap(), [address(9)]);
+    let (crypto, candidates) = (Crypto::shared(Instant::now()).unwrap(), [address(9)]);
     Transport::accept(
         Instant::now(),
         role,
