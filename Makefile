@@ -30,7 +30,7 @@ SCENARIO ?= smoke
 .PHONY: help run test test-full features fuzz-replay simulate lint fmt web web-test rust-test acs whip-test \
   schema-test docs-test check-deploy check-licences e2e path-test server \
   browser coturn curl gstreamer nftables postgres tshark bench bench-participants bench-join \
-  valgrind bench-instructions bench-instructions-save bench-floor bench-workers bench-flood loadtest
+  valgrind bench-instructions bench-instructions-save bench-floor bench-workers bench-rooms bench-flood loadtest
 
 help: ## lists the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -162,6 +162,9 @@ bench-floor: ## what a forwarded packet takes on this machine at least
 
 bench-workers: ## what a second worker adds, in packets a second and processor time a packet
 	cargo bench --locked --package convoke-node --bench workers
+
+bench-rooms: ## what a forwarded packet takes in rooms of 2 to 1,000, in processor time (10 minutes)
+	cargo bench --locked --package convoke-node --bench workers -- rooms
 
 bench-join: browser $(E2E)/node_modules/.package-lock.json ## measures joins in Chromium (release build)
 	$(MAKE) server CARGO_PROFILE=release

@@ -4,6 +4,7 @@
 //! Never: decides what a request means; `requests` does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -11,10 +12,11 @@ use convoke_node::core::LeaveReason;
 use convoke_protocol::{EndReason, ServerMessage, close, decode_client};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::time::{MissedTickBehavior, interval_at, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 use tracing::Instrument as _;
 
 use crate::clients::{Address, Seat};
+use crate::config::Times;
 use crate::control::{AgentEntry, Handover, Inner};
 use crate::ids::AgentId;
 use crate::limiter::Limiter;
@@ -89,12 +91,13 @@ async fn run(inner: Arc<Inner>, socket: WebSocket, id: AgentId, address: Option<
     let (sink, mut stream) = socket.split();
     inner.agents.insert(id, AgentEntry::new(outlet.clone()));
     let times = inner.config().times;
-    let mut writer = tokio::spawn(write(sink, drain, times.ping, times.farewell));
+    let heard = LastHeard::new();
+    let mut writer = tokio::spawn(write(sink, drain, heard.clone(), times));
     let now = Instant::now();
     let mut agent = Agent::new(Arc::clone(&inner), id, outlet.clone(), Via::Agent, now);
     agent.address = address;
     let code = tokio::select! {
-        code = agent.read(&mut stream) => code,
+        code = agent.read(&mut stream, &heard) => code,
         _ = &mut writer => NORMAL,
     };
     outlet.close(code);
@@ -139,7 +142,7 @@ impl Agent {
     }
 
     /// Reads until the socket is to be closed; the close code.
-    async fn read(&mut self, stream: &mut SplitStream<WebSocket>) -> u16 {
+    async fn read(&mut self, stream: &mut SplitStream<WebSocket>, last: &LastHeard) -> u16 {
         let times = self.inner.config().times;
         let hello_by = tokio::time::Instant::now() + times.hello;
         let mut heard = tokio::time::Instant::now();
@@ -167,6 +170,7 @@ impl Agent {
                 continue;
             };
             heard = tokio::time::Instant::now();
+            last.set(heard);
             match frame {
                 Err(_) if known => return close::PING_TIMEOUT,
                 Err(_) => return close::NOT_AUTHENTICATED,
@@ -254,16 +258,40 @@ fn fault(error: axum::Error) -> u16 {
     }
 }
 
+/// When anything came from a socket: its reader says so, and its writer asks.
+#[derive(Debug, Clone)]
+struct LastHeard {
+    begun: tokio::time::Instant,
+    millis: Arc<AtomicU64>,
+}
+
+impl LastHeard {
+    fn new() -> Self {
+        Self { begun: tokio::time::Instant::now(), millis: Arc::default() }
+    }
+
+    fn set(&self, now: tokio::time::Instant) {
+        let millis = now.saturating_duration_since(self.begun).as_millis();
+        self.millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> tokio::time::Instant {
+        self.begun + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+    }
+}
+
 /// Writes until told to close.
 async fn write(
     mut sink: SplitSink<WebSocket, Message>,
     mut drain: Drain,
-    ping: Duration,
-    farewell: Duration,
+    heard: LastHeard,
+    times: Times,
 ) {
-    // Browsers answer these by themselves, also in a tab whose timers are throttled.
-    let mut pings = interval_at(tokio::time::Instant::now() + ping, ping);
-    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Times { ping, farewell, .. } = times;
+    // Clients ping by themselves as often as they are told to. One that does not, such as a tab whose timers
+    // are throttled, is asked by a frame that browsers answer.
+    let silence = ping * 4 / 3;
+    let mut ping_at = heard.get() + silence;
     let mut closing = drain.closing();
     let code = loop {
         let message = tokio::select! {
@@ -271,7 +299,15 @@ async fn write(
                 Next::Text(text) => Message::Text(text),
                 Next::Close(code) => break code,
             },
-            _ = pings.tick() => Message::Ping(axum::body::Bytes::new()),
+            () = tokio::time::sleep_until(ping_at) => {
+                let now = tokio::time::Instant::now();
+                ping_at = heard.get() + silence;
+                if ping_at > now {
+                    continue;
+                }
+                ping_at = now + silence;
+                Message::Ping(axum::body::Bytes::new())
+            }
         };
         tokio::select! {
             // What was taken from the queue is in the sink before a reason to close is looked for: it

@@ -77,6 +77,7 @@ pub(crate) fn serves(bind: IpAddr, ip: IpAddr) -> bool {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct AddressMap {
+    port: u16,
     candidates: Vec<Candidate>,
     wildcard: bool,
     ipv6_socket: bool,
@@ -99,11 +100,17 @@ impl AddressMap {
             own: wildcard && UdpSocket::bind(SocketAddr::new(*ip, 0)).is_ok(),
         };
         Self {
+            port: bound.port(),
             candidates: told.iter().map(candidate).collect(),
             wildcard,
             ipv6_socket: bound.is_ipv6(),
             learned: Learned::default(),
         }
+    }
+
+    /// The socket's port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// The candidates, in the order of configuration.

@@ -17,13 +17,15 @@ pub(crate) const WORKERS_MAX: usize = 256;
 pub struct NodeConfig {
     /// Worker threads; 0 = one per core. At most 256.
     pub workers: usize,
-    /// The address that media sockets are bound to.
-    pub bind: IpAddr,
+    /// The addresses that media sockets are bound to: one, or a wildcard, or up to [`crate::BINDS_MAX`] of which
+    /// each has a socket of its own on each worker.
+    pub bind: Vec<IpAddr>,
     /// The first worker's UDP port; worker `n` takes `port + n`. 0 = any free ports.
     pub port: u16,
     /// The addresses that clients are told (candidates), instead of `bind`; needed behind NAT or
     /// in Docker, and when `bind` is a wildcard, unless there is a STUN server: then it is the address that
-    /// this host's packets leave from, beside what the server says.
+    /// this host's packets leave from, beside what the server says. With several in `bind` none, or one for
+    /// each of them, in their order.
     pub advertise: Vec<IpAddr>,
     /// Limits of each worker.
     pub limits: Limits,
@@ -47,7 +49,7 @@ pub struct NodeConfig {
     /// Messages that may wait on the way from other workers to one, media and all else each; beyond
     /// that the oldest media is dropped. At least 64.
     pub relay_queue: usize,
-    /// Datagrams of each worker that may wait while the kernel takes none; beyond that the oldest
+    /// Datagrams of each socket that may wait while the kernel takes none; beyond that the oldest
     /// media is dropped.
     pub send_queue: usize,
     /// Media over TCP, for clients whose networks let no UDP through; `None` = by UDP only.
@@ -79,7 +81,8 @@ impl StunConfig {
 /// Settings of media over TCP: one port for all workers. [`TcpConfig::new`] has the defaults.
 #[derive(Debug, Clone)]
 pub struct TcpConfig {
-    /// Where clients connect. They are told [`NodeConfig::advertise`] with this port, or this address.
+    /// Where clients connect. They are told [`NodeConfig::advertise`] with this port, or this address; where
+    /// several are bound, of a wildcard all that it hears, and of one of them what is told of that.
     pub listen: SocketAddr,
     /// Connections at once; more are closed. A participant has one or two.
     pub connections: usize,
@@ -119,7 +122,7 @@ impl NodeConfig {
         let core = WorkerConfig::new(Vec::new());
         Self {
             workers: 0,
-            bind,
+            bind: vec![bind],
             port,
             advertise: Vec::new(),
             limits: core.limits,

@@ -52,6 +52,31 @@ pub enum StartError {
         /// The bound one.
         bind: IpAddr,
     },
+    /// [`crate::NodeConfig::bind`] is empty.
+    #[error("no address to bind media sockets to: name one or several (`media.bind`)")]
+    NothingToBind,
+    /// So many addresses are too many.
+    #[error("{0} addresses to bind media sockets to are more than {max} (`media.bind`)", max = crate::BINDS_MAX)]
+    TooManyBinds(usize),
+    /// A wildcard hears what the other addresses are for.
+    #[error("{0} is a wildcard: it stands alone in `media.bind`, or not at all")]
+    WildcardAmongOthers(IpAddr),
+    /// An address is bound, or told, that another one is too.
+    #[error(
+        "media socket {0}: it is bound, or told by the same address (`media.bind`, `media.advertise`), twice"
+    )]
+    Twice(IpAddr),
+    /// With several bound addresses each is told by one.
+    #[error(
+        "{bound} addresses are bound and {advertised} advertised: name one for each, in their order, or none \
+         (`media.advertise`)"
+    )]
+    Unpaired {
+        /// How many are bound.
+        bound: usize,
+        /// How many are advertised.
+        advertised: usize,
+    },
     /// A thread could not be started.
     #[error("worker thread: {0}")]
     Thread(std::io::Error),

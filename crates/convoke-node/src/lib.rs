@@ -1,5 +1,5 @@
-//! Convoke's I/O shell: worker threads with one UDP port each, one TCP port for all, and the handle to
-//! drive them.
+//! Convoke's I/O shell: worker threads with one UDP port each, at one address or several, one TCP port for
+//! all, and the handle to drive them.
 //!
 //! Owns: threads, sockets, batching, timers, the embedding API ([`Node`], [`Handle`]).
 //! Never: decides anything about media.
@@ -14,7 +14,8 @@
 //! other; nothing on the way of a packet is locked. A call that outgrows a worker has a room on each of
 //! several (`shards.rs`), whose messages pass through `mailbox.rs`.
 
-#![forbid(unsafe_code)]
+// But for one system call in `mmsg`.
+#![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
@@ -23,6 +24,7 @@
 pub use convoke_core as core;
 
 mod addresses;
+mod binds;
 mod config;
 mod desk;
 mod error;
@@ -30,8 +32,11 @@ mod events;
 mod gso;
 mod handle;
 mod mailbox;
+#[cfg(target_os = "linux")]
+mod mmsg;
 mod node;
 mod port;
+mod ports;
 mod receive;
 mod send;
 mod shards;
@@ -41,6 +46,7 @@ mod tcp;
 mod worker_loop;
 
 pub use addresses::is_of_a_host;
+pub use binds::BINDS_MAX;
 pub use config::{NodeConfig, StunConfig, TcpConfig};
 pub use error::{HandleError, StartError};
 pub use events::{Events, NodeEvent};

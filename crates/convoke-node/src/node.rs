@@ -3,7 +3,7 @@
 //! Owns: [`Node`], the threads and their runtimes.
 //! Never: needs a particular runtime of its host; takes part in anything after the start.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -13,14 +13,14 @@ use convoke_core::WorkerConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
 
-use crate::addresses::{advertised, outward};
+use crate::binds::{Site, sites, told_by_tcp};
 use crate::config::{NodeConfig, TcpConfig};
 use crate::desk::Desk;
 use crate::error::StartError;
 use crate::events::{self, EventSender, Events};
 use crate::handle::{Handle, WorkerLink};
 use crate::mailbox::{Mail, Mailbox};
-use crate::port::BoundPort;
+use crate::ports::BoundPorts;
 use crate::shards::Shards;
 use crate::stats::{Meter, StatsBlock};
 use crate::stun::Asker;
@@ -47,12 +47,11 @@ impl Node {
     /// When a socket or thread cannot be had, or no address can be told to clients.
     pub async fn start(config: NodeConfig) -> Result<(Self, Events), StartError> {
         let config = config.bounded();
-        let advertise = advertise(&config);
-        let told = advertised(config.bind, &advertise)?;
-        let ports = bind_all(&config, &told)?;
-        let door = config.tcp.as_ref().map(|tcp| bind_door(tcp, &advertise)).transpose()?;
+        let sites = sites(&config)?;
+        let ports = bind_all(&config, &sites)?;
+        let door = config.tcp.as_ref().map(|tcp| bind_door(tcp, &config, &sites)).transpose()?;
         let tcp = door.as_ref().map(BoundDoor::tcp).unwrap_or_default();
-        let node = tracing::info_span!("node", bind = %config.bind);
+        let node = tracing::info_span!("node", bind = %listed(&config.bind));
         let (sink, events) = events::channel(config.events);
         let mailboxes: Arc<[Mailbox]> =
             ports.iter().map(|_| Mailbox::new(config.relay_queue)).collect();
@@ -101,6 +100,7 @@ impl Node {
             // Not for long; a worker that is gone is told elsewhere.
             let _ = first.await;
         }
+        let told: Vec<IpAddr> = sites.into_iter().flat_map(|site| site.told).collect();
         let (workers, by_tcp) = (links.len(), &tcp.candidates);
         node.in_scope(|| tracing::info!(workers, ?told, ?by_tcp, "media workers run"));
         Ok((Self { handle: Handle::new(links, shards, tcp), threads }, events))
@@ -123,32 +123,22 @@ impl Node {
     }
 }
 
-/// What clients are told. A wildcard with a STUN server and nothing configured: where this host's packets
-/// leave from, which people on the same network can reach.
-fn advertise(config: &NodeConfig) -> Vec<IpAddr> {
-    match &config.stun {
-        Some(stun) if config.bind.is_unspecified() && config.advertise.is_empty() => {
-            outward(config.bind, stun.host.parse().ok())
-        }
-        _ => config.advertise.clone(),
-    }
-}
-
-/// One port per worker: `port`, `port + 1`, …
-fn bind_all(config: &NodeConfig, told: &[IpAddr]) -> Result<Vec<BoundPort>, StartError> {
+/// One port number per worker: `port`, `port + 1`, …
+fn bind_all(config: &NodeConfig, sites: &[Site]) -> Result<Vec<BoundPorts>, StartError> {
     let mut ports = Vec::new();
+    let first = sites.first().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |site| site.bind);
     for index in 0..config.workers {
         let number = match config.port {
             0 => Some(0),
             first => u16::try_from(index).ok().and_then(|index| first.checked_add(index)),
         };
-        let addr = SocketAddr::new(config.bind, number.unwrap_or(u16::MAX));
+        let addr = SocketAddr::new(first, number.unwrap_or(u16::MAX));
         let bind_error = |source| StartError::Bind { addr, source };
-        if number.is_none() {
+        let Some(number) = number else {
             return Err(bind_error(io::Error::other("no port above it for the next worker")));
-        }
-        let port = BoundPort::bind(addr, told).map_err(bind_error)?;
-        let granted = port.ask_for_buffers(config.socket_buffer).map_err(bind_error)?;
+        };
+        let bound = BoundPorts::bind(sites, number)?;
+        let granted = bound.ask_for_buffers(config.socket_buffer).map_err(bind_error)?;
         if index == 0 && granted.receive.min(granted.send) < config.socket_buffer {
             tracing::warn!(
                 asked = config.socket_buffer,
@@ -158,23 +148,31 @@ fn bind_all(config: &NodeConfig, told: &[IpAddr]) -> Result<Vec<BoundPort>, Star
                  net.core.rmem_max and net.core.wmem_max",
             );
         }
-        ports.push(port);
+        ports.push(bound);
     }
     Ok(ports)
 }
 
-fn bind_door(tcp: &TcpConfig, advertise: &[IpAddr]) -> Result<BoundDoor, StartError> {
-    let told = advertised(tcp.listen.ip(), advertise)?;
+fn bind_door(
+    tcp: &TcpConfig,
+    config: &NodeConfig,
+    sites: &[Site],
+) -> Result<BoundDoor, StartError> {
+    let told = told_by_tcp(tcp.listen.ip(), config, sites)?;
     let bind_error = |source| StartError::Bind { addr: tcp.listen, source };
     BoundDoor::bind(tcp.clone(), &told).map_err(bind_error)
 }
 
-/// Where the TCP port listens, if it is at the same address as the media sockets, as far as is known.
+/// Where the TCP port listens, if it is at all the addresses that the media sockets are at, as far as is known.
 fn tcp_behind_nat(config: &NodeConfig, tcp: &Tcp) -> Option<SocketAddr> {
     let listen = config.tcp.as_ref()?.listen.ip();
     let port = tcp.candidates.first()?.port();
-    let is_same = listen == config.bind || listen.is_unspecified();
+    let is_same = config.bind == [listen] || listen.is_unspecified();
     is_same.then_some(SocketAddr::new(listen, port))
+}
+
+fn listed(ips: &[IpAddr]) -> String {
+    ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What a worker gets from its node.
@@ -197,7 +195,7 @@ impl Seat {
     fn start(
         self,
         config: &NodeConfig,
-        port: BoundPort,
+        port: BoundPorts,
         addresses: Vec<SocketAddr>,
         running: &mut Vec<RunningThread>,
     ) -> Result<(WorkerLink, Ready), StartError> {

@@ -1,10 +1,13 @@
-//! A worker's UDP port: socket, receive batch, addresses, send queue.
+//! A UDP port of a worker's: socket, receive batch, addresses, send queue.
 //!
 //! Owns: every system call on the way of a packet.
 //! Never: knows what the datagrams mean; logs about one of them.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use convoke_core::{Input, Outbox, Transmit, Worker};
@@ -13,6 +16,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 
 use crate::addresses::AddressMap;
+#[cfg(target_os = "linux")]
+use crate::mmsg::Batch;
 use crate::receive::ReceiveBatch;
 use crate::send::{SendCounts, SendQueue, Sink};
 use crate::stun::Asker;
@@ -59,6 +64,11 @@ impl BoundPort {
         })
     }
 
+    /// The port number.
+    pub(crate) fn number(&self) -> u16 {
+        self.addresses.port()
+    }
+
     /// The advertised addresses.
     pub(crate) fn candidates(&self) -> Vec<SocketAddr> {
         self.addresses.candidates()
@@ -74,7 +84,13 @@ impl BoundPort {
         let state = UdpSocketState::new(UdpSockRef::from(&self.socket))?;
         let socket = tokio::net::UdpSocket::from_std(self.socket)?;
         Ok(Port {
-            wire: Wire { socket, state, addresses: self.addresses },
+            wire: Wire {
+                socket,
+                state,
+                addresses: self.addresses,
+                #[cfg(target_os = "linux")]
+                batch: Some(Batch::new()),
+            },
             batch: ReceiveBatch::new(),
             queue: SendQueue::new(send_queue),
             receive_calls: 0,
@@ -101,6 +117,14 @@ impl Port {
             false => Interest::READABLE,
         };
         self.wire.socket.ready(interest).await.map(|_| ())
+    }
+
+    /// The same, for who waits for several.
+    pub(crate) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        let socket = &self.wire.socket;
+        let readable = socket.poll_recv_ready(context).is_ready();
+        let writable = self.queue.waits() && socket.poll_send_ready(context).is_ready();
+        if readable || writable { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Whether received datagrams wait for the next turn.
@@ -188,11 +212,50 @@ struct Wire {
     socket: tokio::net::UdpSocket,
     state: UdpSocketState,
     addresses: AddressMap,
+    /// `None` where the kernel says that it has no such call.
+    #[cfg(target_os = "linux")]
+    batch: Option<Batch>,
 }
 
 impl Sink for Wire {
     fn segments_max(&self) -> usize {
         self.state.max_gso_segments()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn takes_groups(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn send_groups(&mut self, transmits: &[Transmit], lengths: &[usize]) -> io::Result<usize> {
+        let Some(batch) = &mut self.batch else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let addresses = &self.addresses;
+        let sent = self.socket.try_io(Interest::WRITABLE, || {
+            batch.send(self.socket.as_fd(), transmits, lengths, |transmit| {
+                let Transmit { local, destination, .. } = transmit;
+                let source = addresses.source_ip(*local, destination);
+                (addresses.for_socket(*destination), source)
+            })
+        });
+        // Also how a sandbox refuses a system call that it does not know.
+        if sent.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::Unsupported) {
+            tracing::info!("no sendmmsg here: each group of datagrams takes a system call");
+            self.batch = None;
+        }
+        sent
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn takes_groups(&self) -> bool {
+        false
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn send_groups(&mut self, _: &[Transmit], _: &[usize]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn send(

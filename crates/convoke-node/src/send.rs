@@ -1,7 +1,11 @@
 //! Sending: groups, what the kernel would not take yet, and what is then dropped.
 //!
 //! Owns: the order of sending and the bounded queue of what waits.
-//! Never: names a socket: the [`Sink`] does the system call (one per group today).
+//! Never: names a socket: the [`Sink`] does the system calls.
+//!
+//! Groups (see `gso`) leave many to a call where the sink can do that. An error then stops before the
+//! group that it is for, as `sendmmsg` does: that group is sent by itself, which says what is wrong with it,
+//! and the next call goes on after it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,12 +15,22 @@ use convoke_core::Transmit;
 
 use crate::gso::{GROUP_BYTES_MAX, group_len};
 
+/// Groups in one call at most: what a call costs by itself is then little beside what they cost.
+pub(crate) const GROUPS_MAX: usize = 64;
+
 /// Takes datagrams to the kernel.
 pub(crate) trait Sink {
-    /// Datagrams that one call takes at most, if they are of one size (see [`group_len`]).
+    /// Datagrams that one group takes at most, if they are of one size (see [`group_len`]).
     fn segments_max(&self) -> usize;
 
-    /// One system call. `contents` is one datagram, or several of `segment` bytes each, of which
+    /// Whether [`Self::send_groups`] can be called. Where it says that it cannot, this is `false` from then on.
+    fn takes_groups(&self) -> bool;
+
+    /// One system call for the groups at the front of `transmits`, of which `lengths` has how many datagrams
+    /// each is. Says how many groups were taken, which are at least one; an error is for the first alone.
+    fn send_groups(&mut self, transmits: &[Transmit], lengths: &[usize]) -> io::Result<usize>;
+
+    /// One system call for one group. `contents` is one datagram, or several of `segment` bytes each, of which
     /// the last may be shorter.
     fn send(
         &mut self,
@@ -32,12 +46,22 @@ pub(crate) trait Sink {
 pub(crate) struct SendCounts {
     /// System calls.
     pub(crate) calls: u64,
-    /// Those that carried more than one datagram.
-    pub(crate) gso_calls: u64,
-    /// The datagrams that those carried.
+    /// Groups of more than one datagram.
+    pub(crate) gso_groups: u64,
+    /// The datagrams of those.
     pub(crate) gso_datagrams: u64,
     /// Datagrams that the kernel refused, or that waited too long for it.
     pub(crate) drops: u64,
+}
+
+impl SendCounts {
+    /// A group of so many was taken.
+    fn group(&mut self, datagrams: usize) {
+        if datagrams > 1 {
+            self.gso_groups += 1;
+            self.gso_datagrams += u64::try_from(datagrams).unwrap_or(0);
+        }
+    }
 }
 
 /// See the module.
@@ -47,6 +71,9 @@ pub(crate) struct SendQueue {
     control: VecDeque<Transmit>,
     media: VecDeque<Transmit>,
     waiting_max: usize,
+    /// The lengths of the groups of a call.
+    lengths: Vec<usize>,
+    /// What a group is put together in that is sent by itself.
     group: Vec<u8>,
     counts: SendCounts,
 }
@@ -58,6 +85,7 @@ impl SendQueue {
             control: VecDeque::new(),
             media: VecDeque::new(),
             waiting_max,
+            lengths: Vec::with_capacity(GROUPS_MAX),
             group: Vec::with_capacity(GROUP_BYTES_MAX),
             counts: SendCounts::default(),
         }
@@ -104,22 +132,57 @@ impl SendQueue {
     fn send_all(&mut self, sink: &mut impl Sink, transmits: &[Transmit]) -> usize {
         let mut rest = transmits;
         while !rest.is_empty() {
-            let (group, after) = rest.split_at(group_len(rest, sink.segments_max()));
-            match self.send_group(sink, group) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) if group.len() > 1 => {
-                    // Perhaps only the grouping was refused.
-                    let done = group.iter().take_while(|one| self.send_alone(sink, one)).count();
-                    if done < group.len() {
-                        return transmits.len() - rest.len() + done;
-                    }
-                }
-                Err(_) => self.counts.drops += 1,
+            let (done, blocked) = match self.send_groups(sink, rest) {
+                Ok(done) if done > 0 => (done, false),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => (0, true),
+                Ok(_) | Err(_) => self.send_first(sink, rest),
+            };
+            rest = rest.get(done..).unwrap_or_default();
+            if blocked {
+                break;
             }
-            rest = after;
         }
         transmits.len() - rest.len()
+    }
+
+    /// As many groups as one call takes. How many datagrams that were; 0 where there is but one or
+    /// the sink cannot do it.
+    fn send_groups(&mut self, sink: &mut impl Sink, transmits: &[Transmit]) -> io::Result<usize> {
+        if !sink.takes_groups() || transmits.len() < 2 {
+            return Ok(0);
+        }
+        let segments_max = sink.segments_max();
+        self.lengths.clear();
+        let mut rest = transmits;
+        while !rest.is_empty() && self.lengths.len() < GROUPS_MAX {
+            let length = group_len(rest, segments_max);
+            self.lengths.push(length);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        self.counts.calls += 1;
+        let groups = sink.send_groups(transmits, &self.lengths)?;
+        let mut datagrams = 0;
+        for length in self.lengths.iter().take(groups) {
+            self.counts.group(*length);
+            datagrams += length;
+        }
+        Ok(datagrams)
+    }
+
+    /// The first group by itself. How many datagrams were dealt with, and whether the kernel would block.
+    fn send_first(&mut self, sink: &mut impl Sink, transmits: &[Transmit]) -> (usize, bool) {
+        let (group, _) = transmits.split_at(group_len(transmits, sink.segments_max()));
+        match self.send_group(sink, group) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return (0, true),
+            Err(_) if group.len() > 1 => {
+                // Perhaps only the grouping was refused.
+                let done = group.iter().take_while(|one| self.send_alone(sink, one)).count();
+                return (done, done < group.len());
+            }
+            Err(_) => self.counts.drops += 1,
+        }
+        (group.len(), false)
     }
 
     /// `false` when the kernel would block.
@@ -146,8 +209,7 @@ impl SendQueue {
         }
         let segment = Some(first.contents.len());
         sink.send(first.local, first.destination, &self.group, segment)?;
-        self.counts.gso_calls += 1;
-        self.counts.gso_datagrams += u64::try_from(group.len()).unwrap_or(0);
+        self.counts.group(group.len());
         Ok(())
     }
 

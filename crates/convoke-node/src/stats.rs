@@ -1,5 +1,5 @@
 //! What a worker publishes about itself, without a lock: its own counters once a turn, the core's
-//! every 100 ms (gathering them takes a walk over the rooms).
+//! four times a second (gathering them takes a walk over the rooms).
 //!
 //! Owns: [`WorkerStats`], the block of atomics behind it, the worker's meter.
 //! Never: names a metric; the control plane does.
@@ -49,7 +49,7 @@ pub struct WorkerStats {
     pub forward_time: Duration,
     /// Time since the loop last came round: under a second unless a turn takes that long.
     pub last_turn: Duration,
-    /// `sendmsg` calls.
+    /// `sendmsg` and `sendmmsg` calls.
     pub send_calls: u64,
     /// `recvmsg`/`recvmmsg` calls.
     pub receive_calls: u64,
@@ -58,9 +58,10 @@ pub struct WorkerStats {
     /// Datagrams that could not be answered (source port 0, a family that is not advertised) and
     /// were not shown to the core.
     pub receive_drops: u64,
-    /// `sendmsg` calls that carried several datagrams (segmentation offload).
-    pub gso_calls: u64,
-    /// Datagrams that those carried.
+    /// Groups of several datagrams to one peer, which the kernel or the network card takes apart (segmentation
+    /// offload).
+    pub gso_groups: u64,
+    /// The datagrams of those.
     pub gso_datagrams: u64,
     /// Events dropped because the reader was slow.
     pub events_dropped: u64,
@@ -265,7 +266,7 @@ impl StatsBlock {
     }
 
     pub(crate) fn read(&self, now: Instant) -> WorkerStats {
-        let [send_calls, gso_calls, gso_datagrams, send_drops] = load(&self.sends);
+        let [send_calls, gso_groups, gso_datagrams, send_drops] = load(&self.sends);
         let [receive_calls, receive_drops] = load(&self.receives);
         let [relay_overflows, relay_resyncs] = load(&self.mail);
         let [addresses, remapped] = load(&self.stun_gauges);
@@ -284,7 +285,7 @@ impl StatsBlock {
             receive_calls,
             send_drops,
             receive_drops,
-            gso_calls,
+            gso_groups,
             gso_datagrams,
             events_dropped: self.events_dropped.load(Relaxed),
             relay_overflows,
@@ -338,7 +339,7 @@ const FULL_PERMILLE: u64 = 750;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// The core's counters are taken this often.
-const CORE_INTERVAL: Duration = Duration::from_millis(100);
+const CORE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the shell counts, beside the core.
 #[derive(Debug, Clone, Copy)]
@@ -409,9 +410,9 @@ impl Meter {
         if let Some(bucket) = at.and_then(|at| self.block.turn_buckets.get(at)) {
             bucket.store(bucket.load(Relaxed) + 1, Relaxed);
         }
-        let SendCounts { calls, gso_calls, gso_datagrams, drops } = shell.send;
+        let SendCounts { calls, gso_groups, gso_datagrams, drops } = shell.send;
         let block = &self.block;
-        store(&block.sends, [calls, gso_calls, gso_datagrams, drops]);
+        store(&block.sends, [calls, gso_groups, gso_datagrams, drops]);
         store(&block.receives, shell.receive.into());
         let MailCounts { media_dropped, resyncs } = shell.mail;
         store(&block.mail, [media_dropped, resyncs]);

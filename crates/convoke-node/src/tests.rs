@@ -7,6 +7,7 @@ use convoke_core::{JoinRequest, ParticipantId, Permissions};
 
 use crate::{Handle, NodeConfig};
 
+mod binds;
 mod interfaces;
 mod lifecycle;
 mod media;

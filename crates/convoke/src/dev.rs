@@ -73,8 +73,8 @@ impl Dev {
 /// and metrics on any free port so that several servers can run.
 pub(crate) fn adapt(config: &mut Config) {
     let is_said = !config.node.advertise.is_empty() || config.node.stun.is_some();
-    if config.node.bind.is_unspecified() && !is_said {
-        config.node.bind = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    if config.node.bind.iter().any(IpAddr::is_unspecified) && !is_said {
+        config.node.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         if let Some(tcp) = &mut config.node.tcp {
             tcp.listen.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }

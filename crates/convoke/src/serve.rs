@@ -77,7 +77,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, ServeError> {
         config.listen = http;
     }
     if let Some(media) = args.media {
-        config.node.bind = media.ip();
+        config.node.bind = vec![media.ip()];
         config.node.port = media.port();
     }
     let dev = args.dev.then(Dev::new);

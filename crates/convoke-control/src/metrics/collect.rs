@@ -259,7 +259,7 @@ fn shell(out: &mut Families, workers: &[WorkerStats]) {
     let help = "Datagrams that the kernel would not take, or that could not be answered.";
     let drops = both(sum(|w| w.receive_drops), sum(|w| w.send_drops));
     out.by_label("convoke_socket_drops_total", help, "direction", drops);
-    let help = "Datagrams that left together with others in one system call.";
+    let help = "Datagrams that left as segments of a group to one peer (segmentation offload).";
     out.counter("convoke_datagrams_segmented_total", help, sum(|w| w.gso_datagrams));
     out.gauge("convoke_workers", "Worker threads.", float(workers.len() as u64));
     out.counter("convoke_worker_turns_total", "Turns of the workers.", sum(|w| w.turns));

@@ -211,13 +211,14 @@ async fn lossy_data_is_dropped_for_a_websocket_that_is_not_read_and_does_not_clo
     let (mut alice, joined) = server.participant("alice", group).await;
     let (mut deaf, _) = server.participant("deaf", group).await;
     let payload = zeros(16_384);
-    for _ in 0..600 {
+    for _ in 0..900 {
         let next = message(&joined.call_id, "lossy", &payload);
         assert!(matches!(alice.ask(next).await, ServerMessage::Ack(_)));
     }
     deaf.ping().await;
     let got = data_heard(&deaf);
-    assert!((90..400).contains(&got), "2 MiB, and what the system buffers: {got}");
+    // Messages of 22 kB: 2 MiB of the queue, and up to some 10 MB in the system's two buffers.
+    assert!((90..600).contains(&got), "{got}");
     alice.ask(message(&joined.call_id, "lossy", "bmV4dA==")).await;
     let next = deaf.wait_for(|message| match message {
         ServerMessage::Data(data) if data.payload == "bmV4dA==" => Some(()),
@@ -270,7 +271,7 @@ async fn until_open(call: &Call) {
 }
 
 fn counts(server: &Server) -> ([u64; 2], [u64; 2]) {
-    // Published every 100 ms.
+    // Published four times a second.
     let stats = server.handle.stats();
     let sum = |f: fn(&convoke_node::core::DataStats) -> [u64; 2]| {
         stats

@@ -160,7 +160,7 @@ async fn ob_02_metrics_are_on_their_own_router_and_count() {
     let serve = tokio::spawn(async move { axum::serve(tcp, router).await.unwrap() });
     let (mut alice, joined) = server.participant("alice", GroupId::random()).await;
     alice.refused(json!({ "type": "mute", "callId": "x", "clientId": "m", "muted": true })).await;
-    // The workers publish their counters every 100 ms.
+    // The workers publish their counters four times a second.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let reply = request(address, "GET", "/metrics", &[], "").await;
     assert_eq!(reply.status, 200);

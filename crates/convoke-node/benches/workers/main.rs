@@ -13,11 +13,14 @@
 //! time of a packet says whether workers are in each other's way (locks, shared cache lines, the kernel's
 //! network stack): twice the one of one worker, over that of two, is what two workers carry
 //! with a processor each. It does not say whether memory bandwidth or a network card is enough for more.
+//!
+//! `-- rooms` (`make bench-rooms`) asks instead what a forwarded packet costs in rooms of 2 to 1,000: see `rooms.rs`.
 
 #![expect(clippy::print_stdout, reason = "a program that reports to its user")]
 
 mod camera;
 mod peer;
+mod rooms;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -107,6 +110,9 @@ async fn measure(workers: usize) -> Figures {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    if std::env::args().any(|argument| argument == "rooms") {
+        return rooms::table().await;
+    }
     let mut best = [Figures::default(); 2];
     // What else runs changes: rounds of both take turns, and of each the least disturbed counts.
     for _ in 0..ROUNDS {

@@ -1,14 +1,14 @@
-//! A call: a camera that sends as fast as it is forwarded, and viewers who do nothing.
+//! Participants, and a call: a camera that sends as fast as it is forwarded, and viewers who do nothing.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use convoke_client::media::{Input, MediaConfig, MediaEvent, MediaPeer, SendLine};
+use convoke_client::media::{Input, MediaConfig, MediaEvent, MediaPeer, Packet, SendLine};
 use convoke_core::{JoinRequest, Mid, Permissions, RoomId, Source, TrackDeclaration};
 use convoke_node::Handle;
 use convoke_protocol::{Source as WireSource, TransportRole};
 
-use crate::camera::Camera;
+use crate::camera::{Camera, VIDEO};
 
 /// Packets of a camera on their way to its viewers at most: some milliseconds of a worker's time.
 const WINDOW: u64 = 128;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SINK_BYTES: usize = 2_048;
 
 /// One participant with one transport.
-struct Peer {
+pub(crate) struct Peer {
     media: MediaPeer,
     socket: UdpSocket,
     local: SocketAddr,
@@ -28,8 +28,13 @@ struct Peer {
 }
 
 impl Peer {
-    /// Joins, and returns when its transport is up.
-    async fn join(handle: &Handle, room: RoomId, role: TransportRole) -> Self {
+    /// Joins, with a camera or with so many slots, and returns when its transport is up.
+    pub(crate) async fn join(
+        handle: &Handle,
+        room: RoomId,
+        role: TransportRole,
+        slots: usize,
+    ) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
         socket.set_nonblocking(true).expect("a socket");
         let local = socket.local_addr().expect("an address");
@@ -42,7 +47,7 @@ impl Peer {
             }
             TransportRole::Receive => {
                 config.send = Vec::new();
-                config.video_slots = 1;
+                config.video_slots = slots;
             }
         }
         let participant = handle.new_participant();
@@ -71,8 +76,20 @@ impl Peer {
         peer
     }
 
+    /// Leaves it alone: what comes for it is dropped by the kernel.
+    pub(crate) fn into_sink(self) -> UdpSocket {
+        let sink = socket2::SockRef::from(&self.socket).set_recv_buffer_size(SINK_BYTES);
+        sink.expect("a smaller buffer");
+        self.socket
+    }
+
+    /// Sends a packet with the next [`Self::turn`].
+    pub(crate) fn write(&mut self, now: Instant, packet: Packet) {
+        self.media.write(now, 0, packet).expect("writes");
+    }
+
     /// Reads, does what is due, sends. Whether a keyframe is asked for.
-    fn turn(&mut self, now: Instant) -> bool {
+    pub(crate) fn turn(&mut self, now: Instant) -> bool {
         let mut buffer = [0; 2_048];
         while let Ok((length, source)) = self.socket.recv_from(&mut buffer) {
             let (transport, local, bytes) = (self.role, self.local, &buffer[..length]);
@@ -107,17 +124,14 @@ impl Call {
     /// A new call, with everyone connected.
     pub(crate) async fn begin(handle: &Handle, viewers: usize) -> Self {
         let room = handle.new_room();
-        let publisher = Peer::join(handle, room, TransportRole::Send).await;
-        let first = Peer::join(handle, room, TransportRole::Receive).await.socket;
+        let publisher = Peer::join(handle, room, TransportRole::Send, 0).await;
+        let first = Peer::join(handle, room, TransportRole::Receive, 1).await.socket;
         let mut others = Vec::new();
         for _ in 1..viewers {
-            let socket = Peer::join(handle, room, TransportRole::Receive).await.socket;
-            let sink = socket2::SockRef::from(&socket).set_recv_buffer_size(SINK_BYTES);
-            sink.expect("a smaller buffer");
-            others.push(socket);
+            others.push(Peer::join(handle, room, TransportRole::Receive, 1).await.into_sink());
         }
         let (sent, forwarded, progress) = (0, 0, Instant::now());
-        let camera = Camera::new();
+        let camera = Camera::new(VIDEO);
         Self { camera, publisher, first, _others: others, sent, forwarded, progress }
     }
 
@@ -137,7 +151,7 @@ impl Call {
         }
         while self.sent < self.forwarded + WINDOW {
             let packet = self.camera.take();
-            self.publisher.media.write(now, 0, packet).expect("writes");
+            self.publisher.write(now, packet);
             self.sent += 1;
         }
         self.camera.keyframe |= self.publisher.turn(now);

@@ -5,26 +5,83 @@ use super::*;
 /// A kernel that does as it is told.
 struct FakeKernel {
     segments_max: usize,
-    /// What happens to the next calls; afterwards all is well.
+    /// Whether a call takes many groups.
+    takes_groups: bool,
+    /// What happens to the next groups; afterwards all is well. Many groups in a call end before an error, which
+    /// is then the next call's.
     script: VecDeque<Option<io::ErrorKind>>,
+    /// Nothing can be sent there, and why.
+    unreachable: Option<(SocketAddr, io::ErrorKind)>,
+    refuses_segments: bool,
     taken: Vec<(SocketAddr, Vec<u8>)>,
     calls: u64,
 }
 
 impl FakeKernel {
+    /// It takes one group in a call.
     fn new(script: impl IntoIterator<Item = Option<io::ErrorKind>>) -> Self {
-        let script = script.into_iter().collect();
-        Self { segments_max: 64, script, taken: Vec::new(), calls: 0 }
+        Self {
+            segments_max: 64,
+            takes_groups: false,
+            script: script.into_iter().collect(),
+            unreachable: None,
+            refuses_segments: false,
+            taken: Vec::new(),
+            calls: 0,
+        }
+    }
+
+    /// It takes many.
+    fn of_groups(script: impl IntoIterator<Item = Option<io::ErrorKind>>) -> Self {
+        Self { takes_groups: true, ..Self::new(script) }
     }
 
     fn first_bytes(&self) -> Vec<u8> {
         self.taken.iter().map(|(_, bytes)| bytes[1]).collect()
+    }
+
+    fn take(&mut self, destination: SocketAddr, datagrams: &[&[u8]]) -> io::Result<()> {
+        if let Some(Some(kind)) = self.script.pop_front() {
+            return Err(kind.into());
+        }
+        match self.unreachable {
+            Some((to, kind)) if to == destination => return Err(kind.into()),
+            _ if self.refuses_segments && datagrams.len() > 1 => {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            _ => self.taken.extend(datagrams.iter().map(|one| (destination, one.to_vec()))),
+        }
+        Ok(())
     }
 }
 
 impl Sink for FakeKernel {
     fn segments_max(&self) -> usize {
         self.segments_max
+    }
+
+    fn takes_groups(&self) -> bool {
+        self.takes_groups
+    }
+
+    fn send_groups(&mut self, transmits: &[Transmit], lengths: &[usize]) -> io::Result<usize> {
+        self.calls += 1;
+        let mut rest = transmits;
+        for (taken, length) in lengths.iter().enumerate() {
+            let (group, after) = rest.split_at(*length);
+            let datagrams: Vec<&[u8]> = group.iter().map(|one| &*one.contents).collect();
+            if let Err(e) = self.take(group[0].destination, &datagrams) {
+                if e.kind() == io::ErrorKind::Unsupported {
+                    self.takes_groups = false;
+                } else if taken > 0 {
+                    self.script.push_front(Some(e.kind()));
+                    return Ok(taken);
+                }
+                return Err(e);
+            }
+            rest = after;
+        }
+        Ok(lengths.len())
     }
 
     fn send(
@@ -35,13 +92,13 @@ impl Sink for FakeKernel {
         segment: Option<usize>,
     ) -> io::Result<()> {
         self.calls += 1;
-        if let Some(Some(kind)) = self.script.pop_front() {
-            return Err(kind.into());
+        let datagrams: Vec<&[u8]> = contents.chunks(segment.unwrap_or(contents.len())).collect();
+        let sent = self.take(destination, &datagrams);
+        if sent.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::InvalidInput) {
+            // As quinn-udp has it.
+            self.segments_max = 1;
         }
-        for datagram in contents.chunks(segment.unwrap_or(contents.len())) {
-            self.taken.push((destination, datagram.to_vec()));
-        }
-        Ok(())
+        sent
     }
 }
 
@@ -70,7 +127,7 @@ fn one_call_for_one_peers_equal_datagrams() {
     queue.flush(&mut kernel, &mut transmits);
     assert!(transmits.is_empty());
     assert_eq!(kernel.first_bytes(), [0, 1, 2, 3, 4]);
-    let counts = SendCounts { calls: 1, gso_calls: 1, gso_datagrams: 5, drops: 0 };
+    let counts = SendCounts { calls: 1, gso_groups: 1, gso_datagrams: 5, drops: 0 };
     assert_eq!(queue.counts(), counts);
 }
 
@@ -132,6 +189,109 @@ fn a_refused_datagram_is_dropped_and_the_next_goes_on() {
     assert_eq!(queue.counts().drops, 1);
 }
 
+/// One datagram to each of so many peers.
+fn to_each(count: u8) -> Vec<Transmit> {
+    (0..count).map(|n| transmit(RTP, u16::from(n), n, 100)).collect()
+}
+
+#[test]
+fn one_call_for_a_datagram_to_each_of_many() {
+    let (mut queue, mut kernel) = (SendQueue::new(10), FakeKernel::of_groups([]));
+    queue.flush(&mut kernel, &mut to_each(GROUPS_MAX as u8));
+    assert_eq!(kernel.first_bytes(), (0..GROUPS_MAX as u8).collect::<Vec<_>>());
+    assert_eq!((kernel.calls, queue.counts().calls), (1, 1));
+    queue.flush(&mut kernel, &mut to_each(GROUPS_MAX as u8 + 1));
+    // The one that is left over goes by itself.
+    assert_eq!((kernel.calls, queue.counts().calls), (3, 3));
+    assert_eq!(queue.counts().gso_groups, 0);
+}
+
+#[test]
+fn groups_and_single_datagrams_share_a_call() {
+    let (mut queue, mut kernel) = (SendQueue::new(10), FakeKernel::of_groups([]));
+    let mut transmits = media(3);
+    transmits.push(transmit(RTP, 2, 3, 100));
+    transmits.extend((4..6).map(|n| transmit(RTP, 3, n, 1_200)));
+    queue.flush(&mut kernel, &mut transmits);
+    assert_eq!(kernel.first_bytes(), [0, 1, 2, 3, 4, 5]);
+    let counts = SendCounts { calls: 1, gso_groups: 2, gso_datagrams: 5, drops: 0 };
+    assert_eq!(queue.counts(), counts);
+}
+
+#[test]
+fn what_a_call_leaves_over_waits_in_order() {
+    let mut queue = SendQueue::new(10);
+    let mut kernel = FakeKernel::of_groups([None, None, BLOCK]);
+    queue.flush(&mut kernel, &mut to_each(5));
+    assert_eq!(kernel.first_bytes(), [0, 1]);
+    assert!(queue.waits());
+    // The call that took two, and the one that was told to wait.
+    assert_eq!(queue.counts().calls, 2);
+    let mut more = vec![transmit(RTP, 0, 9, 50)];
+    kernel.script.push_back(BLOCK);
+    queue.flush(&mut kernel, &mut more);
+    assert_eq!(kernel.first_bytes(), [0, 1]);
+    queue.flush(&mut kernel, &mut Vec::new());
+    assert_eq!(kernel.first_bytes(), [0, 1, 2, 3, 4, 9]);
+    assert_eq!(queue.counts().drops, 0);
+}
+
+#[test]
+fn what_waits_of_control_goes_before_media() {
+    let mut queue = SendQueue::new(10);
+    let mut kernel = FakeKernel::of_groups([BLOCK]);
+    let mut transmits = to_each(3);
+    transmits.push(transmit(STUN, 1, 100, 40));
+    transmits.push(transmit(STUN, 2, 101, 40));
+    queue.flush(&mut kernel, &mut transmits);
+    queue.flush(&mut kernel, &mut Vec::new());
+    assert_eq!(kernel.first_bytes(), [100, 101, 0, 1, 2]);
+}
+
+#[test]
+fn one_peers_error_costs_only_its_datagram() {
+    use io::ErrorKind::{InvalidInput, NetworkUnreachable, PermissionDenied};
+    for (kind, at) in [PermissionDenied, NetworkUnreachable, InvalidInput]
+        .into_iter()
+        .flat_map(|kind| [0, 1, 4].map(|at| (kind, at)))
+    {
+        let (mut queue, mut kernel) = (SendQueue::new(10), FakeKernel::of_groups([]));
+        let mut transmits = to_each(5);
+        kernel.unreachable = Some((transmits[at].destination, kind));
+        queue.flush(&mut kernel, &mut transmits);
+        let others: Vec<u8> = (0..5).filter(|n| usize::from(*n) != at).collect();
+        assert_eq!(kernel.first_bytes(), others, "{kind} at {at}");
+        assert_eq!(queue.counts().drops, 1);
+        assert_eq!(queue.counts().calls, kernel.calls);
+        assert!(!queue.waits());
+    }
+}
+
+#[test]
+fn a_card_that_refuses_segments_gets_all_of_it_in_order() {
+    let (mut queue, mut kernel) = (SendQueue::new(10), FakeKernel::of_groups([]));
+    kernel.refuses_segments = true;
+    let mut transmits = vec![transmit(RTP, 9, 50, 100)];
+    transmits.extend(media(3));
+    transmits.extend((3..6).map(|n| transmit(RTP, 2, n, 100)));
+    queue.flush(&mut kernel, &mut transmits);
+    assert_eq!(kernel.first_bytes(), [50, 0, 1, 2, 3, 4, 5]);
+    let counts = queue.counts();
+    assert_eq!((counts.drops, counts.gso_groups, counts.gso_datagrams), (0, 0, 0));
+    // One for what came first, the refusal, the group itself, its three, and the rest as singles in one call.
+    assert_eq!((counts.calls, kernel.segments_max), (7, 1));
+}
+
+#[test]
+fn a_kernel_without_such_a_call_gets_groups_one_by_one() {
+    let mut queue = SendQueue::new(10);
+    let mut kernel = FakeKernel::of_groups([Some(io::ErrorKind::Unsupported)]);
+    queue.flush(&mut kernel, &mut to_each(4));
+    assert_eq!(kernel.first_bytes(), [0, 1, 2, 3]);
+    let counts = SendCounts { calls: 5, ..SendCounts::default() };
+    assert_eq!(queue.counts(), counts);
+}
+
 proptest! {
     /// Whatever the kernel does, nothing is lost below the bound, nothing is sent twice, and the
     /// media of one peer keeps its order.
@@ -143,9 +303,11 @@ proptest! {
         ),
         blocked in prop::collection::vec(prop::bool::weighted(0.3), 0..40),
         segments_max in 1_usize..=64,
+        takes_groups: bool,
     ) {
         let mut kernel = FakeKernel::new(blocked.iter().map(|b| if *b { BLOCK } else { None }));
         kernel.segments_max = segments_max;
+        kernel.takes_groups = takes_groups;
         let mut queue = SendQueue::new(1_000);
         let mut number = 0;
         let mut expected = Vec::new();

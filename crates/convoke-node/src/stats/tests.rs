@@ -20,7 +20,7 @@ fn setup() -> (Arc<StatsBlock>, Meter, Instant) {
 }
 
 const NOTHING: ShellCounts = ShellCounts {
-    send: SendCounts { calls: 0, gso_calls: 0, gso_datagrams: 0, drops: 0 },
+    send: SendCounts { calls: 0, gso_groups: 0, gso_datagrams: 0, drops: 0 },
     receive: (0, 0),
     events_dropped: 0,
     mail: MailCounts { media_dropped: 0, resyncs: 0 },
@@ -48,7 +48,7 @@ fn counters_go_on_and_gauges_begin_again_after_a_failure() {
 fn turns_are_published_as_they_are() {
     let (block, mut meter, now) = setup();
     let shell = ShellCounts {
-        send: SendCounts { calls: 1, gso_calls: 2, gso_datagrams: 3, drops: 4 },
+        send: SendCounts { calls: 1, gso_groups: 2, gso_datagrams: 3, drops: 4 },
         receive: (5, 6),
         events_dropped: 7,
         data_dropped: 8,
@@ -61,7 +61,7 @@ fn turns_are_published_as_they_are() {
     assert_eq!((stats.turns, stats.busy), (1, Duration::from_millis(2)));
     assert_eq!(stats.last_turn, Duration::from_millis(5));
     assert_eq!(stats.turn_buckets, [0, 0, 0, 1, 0, 0, 0, 0]);
-    assert_eq!((stats.send_calls, stats.gso_calls), (1, 2));
+    assert_eq!((stats.send_calls, stats.gso_groups), (1, 2));
     assert_eq!((stats.gso_datagrams, stats.send_drops), (3, 4));
     assert_eq!((stats.receive_calls, stats.receive_drops, stats.events_dropped), (5, 6, 7));
     assert_eq!(stats.data_dropped, 8);

@@ -115,7 +115,7 @@ async fn a_wildcard_serves_every_address_of_two_interfaces_and_answers_from_it()
 async fn in_a_namespace() {
     let elsewhere = Elsewhere::new();
     let advertise = OURS.map(|ip| ip.parse().unwrap()).to_vec();
-    let config = NodeConfig { bind: Ipv6Addr::UNSPECIFIED.into(), advertise, ..config(1) };
+    let config = NodeConfig { bind: vec![Ipv6Addr::UNSPECIFIED.into()], advertise, ..config(1) };
     let (_node, handle, _) = start(config).await;
     assert_eq!(handle.media_addresses().len(), OURS.len());
     for (number, target) in OURS.iter().enumerate() {

@@ -19,7 +19,7 @@ fn both_see(peers: &[Peer]) -> bool {
 
 /// How long nothing came to the one whose ports changed, and from it to the other.
 async fn rebind(bind: IpAddr) -> [Duration; 2] {
-    let (_node, handle, room) = start(NodeConfig { bind, ..config(1) }).await;
+    let (_node, handle, room) = start(NodeConfig { bind: vec![bind], ..config(1) }).await;
     let mut peers = call(&handle, room, 2, &bind.to_string()).await;
     drive(&mut peers, "both see each other", both_see).await;
     for peer in &mut peers {

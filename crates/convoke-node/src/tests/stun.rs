@@ -102,7 +102,7 @@ async fn what_the_server_sees_is_told_beside_our_own_and_media_flows() {
 #[tokio::test]
 async fn of_ipv6_too_and_on_a_wildcard_without_anything_configured() {
     let server = Server::seeing(LOOPBACK, "203.0.113.7");
-    let config = NodeConfig { bind: Ipv4Addr::UNSPECIFIED.into(), ..server.config(1) };
+    let config = NodeConfig { bind: vec![Ipv4Addr::UNSPECIFIED.into()], ..server.config(1) };
     let (_node, handle, _) = start(config).await;
     let port = handle.media_addresses()[0].port();
     let want = ["127.0.0.1", "203.0.113.7"].map(|ip| format!("udp {ip} {port}"));
@@ -114,7 +114,7 @@ async fn of_ipv6_too_and_on_a_wildcard_without_anything_configured() {
     }
     let server = Server::seeing(ipv6.into(), "2001:db8::7");
     let config = NodeConfig {
-        bind: std::net::Ipv6Addr::UNSPECIFIED.into(),
+        bind: vec![std::net::Ipv6Addr::UNSPECIFIED.into()],
         advertise: vec![LOOPBACK, ipv6.into()],
         ..server.config(1)
     };

@@ -389,7 +389,7 @@ async fn a_port_in_use_and_an_address_of_another_family_are_named() {
         Err(StartError::NothingToAdvertise(ip)) => assert!(ip.is_unspecified()),
         other => panic!("{other:?}"),
     }
-    config.bind = std::net::Ipv6Addr::UNSPECIFIED.into();
+    config.bind = vec![std::net::Ipv6Addr::UNSPECIFIED.into()];
     config.advertise = vec!["2001:db8::7".parse().unwrap()];
     assert!(matches!(Node::start(config).await, Err(StartError::NotServed { .. })));
 }

@@ -25,7 +25,7 @@ use convoke_control::{
     Origins, Proxies, Slots, Times, Tls, TokenRules, Turn,
 };
 use convoke_node::core::{DATA_PAYLOAD_BYTES_MAX, DataLimits, Limits};
-use convoke_node::{NodeConfig, StunConfig, TcpConfig, is_of_a_host};
+use convoke_node::{BINDS_MAX, NodeConfig, StunConfig, TcpConfig, is_of_a_host};
 use convoke_protocol::LobbyPolicy;
 
 pub(crate) use error::ConfigError;
@@ -247,7 +247,7 @@ fn otlp_endpoint(endpoint: Option<String>, source: &Source) -> Result<Option<Str
 fn node(RawConfig { media, limits, .. }: &RawConfig) -> NodeConfig {
     NodeConfig {
         workers: media.workers,
-        bind: media.bind,
+        bind: media.bind.0.clone(),
         port: media.port,
         advertise: media.advertise.clone(),
         stun: media.stun_server.as_ref().map(|server| StunConfig {
@@ -580,25 +580,39 @@ fn check_addresses(
     media: &raw::RawMedia,
     source: &Source,
 ) -> Result<(), ConfigError> {
-    for ip in &media.advertise {
-        let key = "media.advertise";
+    let binds = media.bind.0.as_slice();
+    check_binds(binds, source)?;
+    if binds.len() > 1 && !media.advertise.is_empty() && media.advertise.len() != binds.len() {
+        let found = format!("{} addresses", media.advertise.len());
+        let expected = format!("one for each of the {} of `media.bind`, or none", binds.len());
+        return Err(wrong(source, "media.advertise", found, expected));
+    }
+    for (at, ip) in media.advertise.iter().enumerate() {
+        let key = format!("media.advertise.{at}");
+        let bind = if binds.len() == 1 { binds.first() } else { binds.get(at) };
         if !is_of_a_host(*ip) {
-            return Err(wrong(source, key, ip, "an address that clients can send to"));
+            return Err(wrong(source, &key, ip, "an address that clients can send to"));
         }
-        if !hears(media.bind, *ip) {
-            let expected = format!("addresses that a socket bound to {} hears", media.bind);
-            return Err(wrong(source, key, ip, expected));
+        if let Some(bind) = bind.filter(|bind| !hears(**bind, *ip)) {
+            let expected = format!("addresses that a socket bound to {bind} hears");
+            return Err(wrong(source, &key, ip, expected));
+        }
+        if binds.len() > 1 && media.advertise.iter().take(at).any(|other| other == ip) {
+            return Err(wrong(source, &key, ip, "an address that is not in the list before"));
         }
     }
     let stun = media.stun_server.as_ref();
-    if let Some(ip) = stun.and_then(|server| server.host.parse::<IpAddr>().ok())
-        && (ip.is_unspecified() || ip.is_multicast() || !hears(media.bind, ip))
-    {
-        let expected = format!("a server that a socket bound to {} can ask", media.bind);
-        return Err(wrong(source, "media.stun_server", ip, expected));
+    if let Some(ip) = stun.and_then(|server| server.host.parse::<IpAddr>().ok()) {
+        let asks = binds.iter().any(|bind| hears(*bind, ip));
+        if ip.is_unspecified() || ip.is_multicast() || !asks {
+            let expected = format!("a server that a socket bound to {} can ask", listed(binds));
+            return Err(wrong(source, "media.stun_server", ip, expected));
+        }
     }
     let Some(tcp) = media.tcp else { return Ok(()) };
-    if let Some(ip) = media.advertise.iter().find(|ip| !hears(tcp.ip(), **ip)) {
+    // Where several are bound, it tells those that it hears.
+    let single = media.advertise.iter().filter(|_| binds.len() == 1);
+    if let Some(ip) = single.into_iter().find(|ip| !hears(tcp.ip(), **ip)) {
         let expected = format!("an address that hears {ip} of `media.advertise`, such as [::]");
         return Err(wrong(source, "media.tcp", tcp, expected));
     }
@@ -608,6 +622,33 @@ fn check_addresses(
         return Err(wrong(source, "media.tcp", tcp, expected));
     }
     Ok(())
+}
+
+/// One, or several of which none hears what another is for.
+fn check_binds(binds: &[IpAddr], source: &Source) -> Result<(), ConfigError> {
+    let key = "media.bind";
+    if binds.is_empty() || binds.len() > BINDS_MAX {
+        let found = format!("{} addresses", binds.len());
+        return Err(wrong(source, key, found, format!("one, or a list of 1 to {BINDS_MAX}")));
+    }
+    for (at, ip) in binds.iter().enumerate().filter(|_| binds.len() > 1) {
+        let entry = format!("{key}.{at}");
+        if ip.is_unspecified() {
+            let expected = "a wildcard alone, or a list of addresses without one";
+            return Err(wrong(source, &entry, ip, expected));
+        }
+        if !is_of_a_host(*ip) {
+            return Err(wrong(source, &entry, ip, "an address of this host's"));
+        }
+        if binds.iter().take(at).any(|other| other.to_canonical() == ip.to_canonical()) {
+            return Err(wrong(source, &entry, ip, "an address that is not in the list before"));
+        }
+    }
+    Ok(())
+}
+
+fn listed(ips: &[IpAddr]) -> String {
+    ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 /// Whether a socket that is bound there hears what is sent to `ip`.

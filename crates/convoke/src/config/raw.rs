@@ -10,7 +10,7 @@ use std::time::Duration;
 use convoke_protocol::LobbyPolicy;
 use serde::{Deserialize, Serialize};
 
-use super::units::{self, Size, StunServer};
+use super::units::{self, OneOrMore, Size, StunServer};
 
 /// Declares a section: its keys with their defaults.
 macro_rules! section {
@@ -92,8 +92,7 @@ section! {
 section! {
     /// `[media]`
     RawMedia {
-        #[serde(with = "units::text")]
-        bind: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        bind: OneOrMore<IpAddr> = OneOrMore(vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)]),
         port: u16 = 40_000,
         workers: usize = 0,
         #[serde(with = "units::list")]

@@ -58,7 +58,7 @@ fn in_words(rust: &str) -> &'static str {
         "SocketAddr" => "address and port",
         "Option<SocketAddr>" => "address and port, or `\"\"`",
         "Option<StunServer>" => "name or address, and port, or `\"\"`",
-        "IpAddr" => "IP address",
+        "OneOrMore<IpAddr>" => "IP address, or list of them",
         "Vec<IpAddr>" => "list of IP addresses",
         "String" | "Option<String>" => "text",
         "Vec<String>" => "list of texts",

@@ -257,6 +257,37 @@ fn wrong_values_name_key_value_and_expectation() {
             ["`media.stun_server`", "2001:db8::9", "bound to 0.0.0.0 can ask"],
         ),
         ("[media]\nstun_server = \"0.0.0.0\"", ["`media.stun_server`", "0.0.0.0", "can ask"]),
+        ("[media]\nbind = []", ["`media.bind`", "0 addresses", "1 to 8"]),
+        ("[media]\nbind = [\"10.0.0.1\", \"ten\"]", ["`media.bind.1`", "ten", "an IP address"]),
+        ("[media]\nbind = 7", ["`media.bind`", "7", "or a list of them"]),
+        (
+            "[media]\nbind = [\"10.0.0.1\", \"0.0.0.0\"]",
+            ["`media.bind.1`", "0.0.0.0", "a wildcard alone"],
+        ),
+        (
+            "[media]\nbind = [\"10.0.0.1\", \"fd00::1\", \"10.0.0.1\"]",
+            ["`media.bind.2`", "10.0.0.1", "not in the list before"],
+        ),
+        (
+            "[media]\nbind = [\"fe80::1\", \"10.0.0.1\"]",
+            ["`media.bind.0`", "fe80::1", "of this host's"],
+        ),
+        (
+            "[media]\nbind = [\"10.0.0.1\", \"10.0.0.2\"]\nadvertise = [\"203.0.113.7\"]",
+            ["`media.advertise`", "1 addresses", "each of the 2"],
+        ),
+        (
+            "[media]\nbind = [\"10.0.0.1\", \"fd00::1\"]\nadvertise = [\"203.0.113.7\", \"203.0.113.8\"]",
+            ["`media.advertise.1`", "203.0.113.8", "bound to fd00::1 hears"],
+        ),
+        (
+            "[media]\nbind = [\"10.0.0.1\", \"10.0.0.2\"]\nadvertise = [\"203.0.113.7\", \"203.0.113.7\"]",
+            ["`media.advertise.1`", "203.0.113.7", "not in the list before"],
+        ),
+        (
+            "[media]\nbind = [\"10.0.0.1\", \"10.0.0.2\"]\nstun_server = \"2001:db8::9\"",
+            ["`media.stun_server`", "2001:db8::9", "10.0.0.1 or 10.0.0.2 can ask"],
+        ),
         ("[media]\nstun_interval = \"1s\"", ["`media.stun_interval`", "1s", "from 10s"]),
         ("[media]\ntcp = \"7882\"", ["`media.tcp`", "7882", "port"]),
         ("[media]\ntcp_send_queue = 15", ["tcp_send_queue", "15", "from 16"]),

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::{Error, Unexpected, Visitor};
+use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value with a spelling of its own.
@@ -205,6 +205,47 @@ impl<'de, T: Text> Deserialize<'de> for Wrapped<T> {
     }
 }
 
+/// One value, or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OneOrMore<T>(pub(crate) Vec<T>);
+
+impl<T: Text> Serialize for OneOrMore<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => to.serialize_str(&one.spell()),
+            several => list::serialize(several, to),
+        }
+    }
+}
+
+struct OneOrMoreVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Text> Visitor<'de> for OneOrMoreVisitor<T> {
+    type Value = OneOrMore<T>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, or a list of them", T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        TextVisitor(PhantomData).visit_str(text).map(|one| OneOrMore(vec![one]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Wrapped(one)) = from.next_element()? {
+            all.push(one);
+        }
+        Ok(OneOrMore(all))
+    }
+}
+
+impl<'de, T: Text> Deserialize<'de> for OneOrMore<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(OneOrMoreVisitor(PhantomData))
+    }
+}
+
 /// `#[serde(with = "units::text")]` for one [`Text`] value.
 pub(crate) mod text {
     use super::{Deserializer, PhantomData, Serializer, Text, TextVisitor};
@@ -309,6 +350,20 @@ mod tests {
             assert_eq!(StunServer::parse(wrong), None, "{wrong}");
         }
         assert_eq!(StunServer::parse(&"a".repeat(64)), None);
+    }
+
+    #[test]
+    fn one_or_more() {
+        let check = |written: &str, values: &[&str], spelled: &str| {
+            let table: toml::Table = format!("a = {written}").parse().expect("TOML");
+            let read: OneOrMore<IpAddr> = table["a"].clone().try_into().expect(written);
+            assert_eq!(read.0.iter().map(IpAddr::to_string).collect::<Vec<_>>(), values);
+            assert_eq!(toml::Value::try_from(&read).expect("TOML").to_string(), spelled);
+        };
+        check("\"::1\"", &["::1"], "\"::1\"");
+        check("[\"::1\"]", &["::1"], "\"::1\"");
+        check("[\"::1\", \"127.0.0.1\"]", &["::1", "127.0.0.1"], "[\"::1\", \"127.0.0.1\"]");
+        check("[]", &[], "[]");
     }
 
     #[test]

@@ -288,10 +288,14 @@ pub struct DevServer {
 impl DevServer {
     /// With these environment variables.
     pub fn start(environment: &[(&str, &str)]) -> Self {
+        Self::start_with(&["--media", "127.0.0.1:0"], environment)
+    }
+
+    /// With these arguments as well.
+    pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
-        let mut command =
-            convoke(["serve", "--dev", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0"]);
-        command.arg("--data-dir").arg(folder.path()).envs(environment.iter().copied());
+        let mut command = convoke(["serve", "--dev", "--http", "127.0.0.1:0"]);
+        command.args(args).arg("--data-dir").arg(folder.path()).envs(environment.iter().copied());
         let mut process = Running::start(command);
         let line = process.line("convoke is ready at ");
         let url = line.rsplit(' ').next().expect("a URL").to_owned();
