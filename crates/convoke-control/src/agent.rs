@@ -3,8 +3,8 @@
 //! Owns: its two halves, its deadlines and rate, and that every message is answered once.
 //! Never: decides what a request means; `requests` does.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -258,25 +258,32 @@ fn fault(error: axum::Error) -> u16 {
     }
 }
 
-/// When anything came from a socket: its reader says so, and its writer asks.
-#[derive(Debug, Clone)]
-struct LastHeard {
-    begun: tokio::time::Instant,
-    millis: Arc<AtomicU64>,
-}
+/// What times of agents are counted from.
+static EPOCH: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
+
+/// When anything came from a socket, in milliseconds after [`EPOCH`]: its reader says so, and its writer asks.
+#[derive(Debug, Clone, Default)]
+struct LastHeard(Arc<AtomicU64>);
 
 impl LastHeard {
     fn new() -> Self {
-        Self { begun: tokio::time::Instant::now(), millis: Arc::default() }
+        let heard = Self::default();
+        heard.set(tokio::time::Instant::now());
+        heard
     }
 
     fn set(&self, now: tokio::time::Instant) {
-        let millis = now.saturating_duration_since(self.begun).as_millis();
-        self.millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let millis = now.saturating_duration_since(*EPOCH).as_millis();
+        self.0.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    fn get(&self) -> tokio::time::Instant {
-        self.begun + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+    /// When the socket has been silent for so long. The agents of a server are looked at in ticks of a
+    /// sixteenth of that, so that one timer that goes off is for many.
+    fn silent_for(&self, silence: Duration) -> tokio::time::Instant {
+        let due = Duration::from_millis(self.0.load(Ordering::Relaxed)) + silence;
+        let tick = (silence / 16).max(Duration::from_millis(1));
+        let ticks = due.as_nanos().div_ceil(tick.as_nanos());
+        *EPOCH + tick * u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 }
 
@@ -291,7 +298,7 @@ async fn write(
     // Clients ping by themselves as often as they are told to. One that does not, such as a tab whose timers
     // are throttled, is asked by a frame that browsers answer.
     let silence = ping * 4 / 3;
-    let mut ping_at = heard.get() + silence;
+    let mut ping_at = heard.silent_for(silence);
     let mut closing = drain.closing();
     let code = loop {
         let message = tokio::select! {
@@ -301,7 +308,7 @@ async fn write(
             },
             () = tokio::time::sleep_until(ping_at) => {
                 let now = tokio::time::Instant::now();
-                ping_at = heard.get() + silence;
+                ping_at = heard.silent_for(silence);
                 if ping_at > now {
                     continue;
                 }

@@ -1,17 +1,18 @@
 //! Checks by which a peer only sees that we still agree to be sent to (RFC 7675).
 //!
-//! Owns: the answers to those of an idle transport, and when str0m is shown one.
+//! Owns: the answers to those of an idle transport, and the last of them that str0m has not been shown.
 //! Never: answers one that would change anything: that names another path, or nominates anew.
 //!
 //! For each datagram str0m looks at its deadlines, and there makes reports of streams on which nothing goes.
 //! An idle peer sends little but such checks, one in 2.5 to 5 s, and their answer depends on nothing but the
-//! password. str0m takes a peer for gone that it has not been shown a check of for 15 s, so it is shown
-//! one before two more could be lost.
+//! password. str0m takes a peer for gone that it has not been shown a check of for 15 s, so the last is
+//! kept, and shown to it when it is driven anyway, before it looks at its deadlines.
 
 use std::time::{Duration, Instant};
 
+use str0m::Input;
 use str0m::ice::StunMessage;
-use str0m::net::Protocol;
+use str0m::net::{Protocol, Receive};
 
 use super::{Transport, protocol};
 use crate::api::{Outbox, Transmit};
@@ -20,28 +21,53 @@ use crate::demux::Pair;
 /// The largest answer: header, address, integrity, fingerprint.
 const ANSWER_BYTES_MAX: usize = 128;
 
-/// Within this time str0m is shown the next one, even if two more are lost.
-const SHOWN_WITHIN: Duration = Duration::from_secs(14);
+/// The largest check that is kept; peers write about 100 bytes.
+const KEPT_BYTES_MAX: usize = 256;
+
+/// str0m sees the first that comes after so long a silence: it may think the peer gone.
+const SILENCE: Duration = Duration::from_secs(14);
+
+/// The transaction id of a STUN message (RFC 8489 §5).
+const TRANSACTION: std::ops::Range<usize> = 8..20;
 
 /// The checks of one peer.
 #[derive(Debug, Default)]
 pub(super) struct Consent {
-    /// When the last came, and the last that str0m was shown.
+    /// When the last came that was truly of the peer.
     came: Option<Instant>,
-    shown: Option<Instant>,
+    /// The last that was answered, until str0m is shown it; empty: none. And the pair that it came by.
+    kept: Vec<u8>,
+    pair: Option<Pair>,
+    /// What str0m was shown and shall not answer once more.
+    answered: Option<[u8; TRANSACTION.end - TRANSACTION.start]>,
 }
 
 impl Consent {
-    /// Whether str0m is to see the one that came now, from time to time that is.
-    fn shows(&mut self, now: Instant) -> bool {
-        let since = |then: Option<Instant>| then.map(|then| now.saturating_duration_since(then));
-        let (gap, shown) = (since(self.came), since(self.shown));
+    /// Whether str0m is to see the one that came now.
+    fn shows(&self, now: Instant, length: usize) -> bool {
+        let is_late = |came| now.saturating_duration_since(came) >= SILENCE;
+        length > KEPT_BYTES_MAX || self.came.is_none_or(is_late)
+    }
+
+    /// str0m took one.
+    pub(super) fn has_shown(&mut self, now: Instant) {
         self.came = Some(now);
-        let late = gap.zip(shown).is_none_or(|(gap, shown)| shown + 3 * gap >= SHOWN_WITHIN);
-        if late {
-            self.shown = Some(now);
+    }
+
+    fn keep(&mut self, now: Instant, pair: &Pair, bytes: &[u8]) {
+        self.came = Some(now);
+        self.kept.clear();
+        self.kept.extend_from_slice(bytes);
+        self.pair = Some(*pair);
+    }
+
+    /// Whether this is str0m's answer to what was answered before.
+    pub(super) fn is_answered(&mut self, stun: &[u8]) -> bool {
+        let same = self.answered.is_some_and(|id| stun.get(TRANSACTION) == Some(id.as_slice()));
+        if same {
+            self.answered = None;
         }
-        late
+        same
     }
 }
 
@@ -56,20 +82,37 @@ impl Transport {
         out: &mut Outbox,
     ) -> Option<()> {
         if !self.timing.is_idle() {
-            self.consent = Consent::default();
             return None;
         }
         let message = StunMessage::parse(bytes).ok().filter(StunMessage::is_binding_request)?;
         let (local, _) = message.split_username()?;
         let in_use = local == self.ufrag && self.paths.is_in_use(pair);
-        if !in_use || self.consent.shows(now) {
+        if !in_use || self.consent.shows(now, bytes.len()) {
             return None;
         }
         let nominates = message.use_candidate().then(|| message.trans_id());
         if !self.paths.is_settled(*pair, nominates) {
             return None;
         }
-        answer(&message, pair, &self.rtc.direct_api().local_ice_credentials().pass, out)
+        answer(&message, pair, &self.rtc.direct_api().local_ice_credentials().pass, out)?;
+        self.consent.keep(now, pair, bytes);
+        Some(())
+    }
+
+    /// Shows str0m the check that it has not seen, as if it came now. To be called before anything else
+    /// that makes it look at its deadlines.
+    pub(super) fn show_check(&mut self, now: Instant) {
+        self.consent.answered = None;
+        let Some(pair) = self.consent.pair.take() else { return };
+        let mut kept = std::mem::take(&mut self.consent.kept);
+        self.consent.answered = kept.get(TRANSACTION).and_then(|id| id.try_into().ok());
+        let receive = Receive::new(protocol(&pair), pair.source, pair.local, &kept);
+        // An error would be of this message alone, and it has been answered.
+        if let Ok(check) = receive {
+            let _ = self.rtc.handle_input(Input::Receive(now, check));
+        }
+        kept.clear();
+        self.consent.kept = kept;
     }
 }
 
@@ -95,42 +138,4 @@ pub(super) fn answer(
     };
     to.push(Transmit { local: pair.local, destination: pair.source, contents });
     Some(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The longest time between two that are shown, in seconds, of checks that come `every` so many
-    /// milliseconds, of which those with `lost` numbers do not come; and how many are not shown.
-    fn longest_unseen(every: u64, lost: impl Fn(u64) -> bool) -> (f64, usize) {
-        let begun = Instant::now();
-        let mut consent = Consent::default();
-        let (mut last, mut longest, mut spared) = (begun, Duration::ZERO, 0);
-        for number in (0..400).filter(|number| !lost(*number)) {
-            let now = begun + Duration::from_millis(every * number);
-            if consent.shows(now) {
-                longest = longest.max(now - last);
-                last = now;
-            } else {
-                spared += 1;
-            }
-        }
-        (longest.as_secs_f64(), spared)
-    }
-
-    #[test]
-    fn str0m_is_shown_checks_in_time_though_two_in_a_row_are_lost() {
-        for every in [500, 1_000, 2_500, 3_000, 4_000, 5_000] {
-            let (longest, spared) = longest_unseen(every, |_| false);
-            assert!(longest < 15.0, "every {every} ms: {longest} s");
-            assert!(every > 3_000 || spared >= 199, "every {every} ms: {spared} of 400");
-            // Of those that come every 5 s it would take the third for the first after 15 s in any case.
-            for first in (2..40).filter(|_| every < 5_000) {
-                let lost = |number| number == first || number == first + 1;
-                let (longest, _) = longest_unseen(every, lost);
-                assert!(longest < 15.0, "every {every} ms, without {first}: {longest} s");
-            }
-        }
-    }
 }

@@ -52,15 +52,16 @@ const PROBING: Duration = Duration::from_secs(1);
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 
 /// How often an idle transport is looked at. All that str0m then does is to report that there is nothing to
-/// report, and that is not sent; whatever comes in is answered at once.
-const IDLE_STEP: Duration = Duration::from_secs(12);
+/// report, and that is not sent; whatever comes in is answered at once, and str0m is shown that the peer lives
+/// ([`super::consent`]) before it can think otherwise.
+const IDLE_STEP: Duration = Duration::from_secs(60);
 
 /// The same of one that may have data channels, while it has none: the association's own deadlines are seen
 /// only when they are the next, and it may be about to open one.
 const IDLE_STEP_DATA: Duration = Duration::from_millis(500);
 
 /// Idle transports are looked at when a multiple of this has passed, so that one turn is for many.
-const IDLE_GRID: Duration = Duration::from_millis(50);
+const IDLE_GRID: Duration = Duration::from_millis(100);
 
 /// Estimates are averages over this time.
 const AVERAGED: Duration = Duration::from_secs(3);
@@ -218,6 +219,7 @@ impl Transport {
             self.timing.probing = now + PROBING;
         }
         let handled = catch_unwind(AssertUnwindSafe(|| {
+            self.show_check(now);
             let at = match self.send_written(now, queued, out, received) {
                 Ok(at) => at,
                 Err(health) => return health,
@@ -319,6 +321,9 @@ impl Transport {
             self.tally.left(&transmit.contents);
         }
         let is_check = class == Class::Stun;
+        if is_check && self.consent.is_answered(&transmit.contents) {
+            return false;
+        }
         let told = Pair {
             protocol: match transmit.proto {
                 Protocol::Udp => demux::Protocol::Udp,

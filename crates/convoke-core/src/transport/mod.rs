@@ -284,9 +284,10 @@ impl Transport {
                 if answered.or_else(|| self.answer_idle(now, pair, bytes, out)).is_some() {
                     return Health::Well;
                 }
-                if !self.follow(now, pair, bytes) {
-                    return Health::Refused;
-                }
+            }
+            self.show_check(now);
+            if classify(bytes) == Class::Stun && !self.follow(now, pair, bytes) {
+                return Health::Refused;
             }
             if classify(bytes) == Class::Dtls {
                 self.refresh_data();
@@ -298,7 +299,12 @@ impl Transport {
                     let _ = self.drain(now, out, received);
                     Health::Refused
                 }
-                Ok(()) => self.drain(now, out, received),
+                Ok(()) => {
+                    if classify(bytes) == Class::Stun {
+                        self.consent.has_shown(now);
+                    }
+                    self.drain(now, out, received)
+                }
             }
         }));
         if is_rtcp && let Some(requests) = opened::sifted() {

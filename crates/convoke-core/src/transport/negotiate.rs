@@ -129,6 +129,7 @@ impl Transport {
         self.ufrag.clone_from(&ufrag);
         self.keep_earlier(before);
         self.paths.restart();
+        self.consent = Default::default();
         let new = IceCreds { ufrag: ufrag.clone(), pass: pass.clone() };
         self.rtc.direct_api().set_local_ice_credentials(new);
         Ok(self.rewrite(&answer, Some((&ufrag, &pass)), settings.reflexive))
