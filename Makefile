@@ -102,11 +102,13 @@ acs: server $(ACS)/node_modules/.package-lock.json $(ACS_VENV)/.installed ## the
 	cd $(ACS) && CONVOKE_BIN=$(BINARY) npm test
 	CONVOKE_BIN=$(BINARY) $(ACS_VENV)/bin/python $(ACS)/python/basic.py
 
-whip-test: $(WHIP)/relay/node_modules/.package-lock.json
-whip-test: server gstreamer webrtc-rs $(WHIP_VENV)/.installed ## others' tools by WHIP and WHEP
-	export CONVOKE_BIN=$(BINARY) WHIP_WEBRTC_RS=$(WEBRTC_RS)/debug/convoke-whip-webrtc-rs; \
+whip-test: $(WHIP)/relay/node_modules/.package-lock.json $(E2E)/node_modules/.package-lock.json
+whip-test: server browser gstreamer webrtc-rs $(WHIP_VENV)/.installed ## others' tools by WHIP and WHEP, with each other and with Chromium
+	export CONVOKE_BIN=$(BINARY) WHIP_PYTHON=$(WHIP_VENV)/bin/python \
+	    WHIP_WEBRTC_RS=$(WEBRTC_RS)/debug/convoke-whip-webrtc-rs; \
 	  $(WHIP)/namespace.sh $(WHIP_VENV)/bin/python $(WHIP)/tools.py; \
-	  $(WHIP)/namespace.sh $(WHIP_VENV)/bin/python $(WHIP)/others.py
+	  $(WHIP)/namespace.sh $(WHIP_VENV)/bin/python $(WHIP)/others.py; \
+	  $(WHIP)/namespace.sh node --test --test-timeout=400000 $(WHIP)/zoo.test.mjs
 
 # Beside the server's own build, which has none of these crates.
 webrtc-rs:
