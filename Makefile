@@ -21,13 +21,14 @@ SCHEMA_VENV := $(abspath $(TARGET_DIR)/schema-venv)
 ACS_VENV := $(abspath $(TARGET_DIR)/acs-venv)
 WHIP := tests/whip
 WHIP_VENV := $(abspath $(TARGET_DIR)/whip-venv)
+WEBRTC_RS := $(abspath $(TARGET_DIR)/whip-webrtc-rs)
 DOCS := tests/docs
 DEPLOY := tests/deploy
 DEPLOY_VENV := $(abspath $(TARGET_DIR)/deploy-venv)
 DATA_DIR ?= data
 SCENARIO ?= smoke
 
-.PHONY: help run test test-full features fuzz-replay simulate lint fmt web web-test rust-test acs whip-test \
+.PHONY: help run test test-full features fuzz-replay simulate lint fmt web web-test rust-test acs whip-test webrtc-rs \
   schema-test docs-test check-deploy check-licences e2e path-test server \
   browser coturn curl gstreamer nftables postgres tshark bench bench-participants bench-join \
   valgrind bench-instructions bench-instructions-save bench-floor bench-workers bench-rooms bench-flood loadtest
@@ -60,11 +61,13 @@ simulate:
 
 lint: web ## formatting, clippy and documentation, warnings refused
 	cargo fmt --all --check
+	cargo fmt --manifest-path $(WHIP)/webrtc-rs/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 fmt: ## formats the Rust code
 	cargo fmt --all
+	cargo fmt --manifest-path $(WHIP)/webrtc-rs/Cargo.toml
 
 # The demo and SDK are embedded in the server, so they are built first.
 web: $(WEB)/dist-demo/index.html ## builds the web SDK and the demo
@@ -99,9 +102,17 @@ acs: server $(ACS)/node_modules/.package-lock.json $(ACS_VENV)/.installed ## the
 	cd $(ACS) && CONVOKE_BIN=$(BINARY) npm test
 	CONVOKE_BIN=$(BINARY) $(ACS_VENV)/bin/python $(ACS)/python/basic.py
 
-whip-test: server gstreamer $(WHIP_VENV)/.installed $(WHIP)/relay/node_modules/.package-lock.json ## aiortc, FFmpeg, GStreamer, werift, libdatachannel, by WHIP and WHEP
-	CONVOKE_BIN=$(BINARY) $(WHIP_VENV)/bin/python $(WHIP)/tools.py
-	CONVOKE_BIN=$(BINARY) $(WHIP)/namespace.sh $(WHIP_VENV)/bin/python $(WHIP)/others.py
+whip-test: $(WHIP)/relay/node_modules/.package-lock.json $(E2E)/node_modules/.package-lock.json
+whip-test: server browser gstreamer webrtc-rs $(WHIP_VENV)/.installed ## others' tools by WHIP and WHEP, with each other and with Chromium
+	export CONVOKE_BIN=$(BINARY) WHIP_PYTHON=$(WHIP_VENV)/bin/python \
+	    WHIP_WEBRTC_RS=$(WEBRTC_RS)/debug/convoke-whip-webrtc-rs; \
+	  $(WHIP)/namespace.sh $(WHIP_VENV)/bin/python $(WHIP)/tools.py; \
+	  $(WHIP)/namespace.sh $(WHIP_VENV)/bin/python $(WHIP)/others.py; \
+	  $(WHIP)/namespace.sh node --test --test-timeout=400000 $(WHIP)/zoo.test.mjs
+
+# Beside the server's own build, which has none of these crates.
+webrtc-rs:
+	cargo build --locked --manifest-path $(WHIP)/webrtc-rs/Cargo.toml --target-dir $(WEBRTC_RS)
 
 schema-test: server $(SCHEMA_VENV)/.installed ## the REST interface against its own description
 	$(SCHEMA)/run.sh $(BINARY) $(SCHEMA_VENV)/bin/schemathesis

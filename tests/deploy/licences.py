@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Licences and sources of everything in Cargo.lock that we build, held against deny.toml.
+"""Licences and sources of everything in our lock files that we build, held against deny.toml.
 
 What `cargo deny check licenses sources` does, for machines without it: reads `cargo metadata`, builds
 nothing. It believes the manifests; cargo-deny reads licence files too.
@@ -10,6 +10,10 @@ import re
 import subprocess
 import sys
 import tomllib
+
+# Workspaces: the server's, and that of a program in the tests.
+MANIFESTS = ("Cargo.toml", "tests/whip/webrtc-rs/Cargo.toml")
+TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 
 
 def alternatives(expression: str):
@@ -73,18 +77,22 @@ def self_test() -> None:
         assert holds(alternatives(text), {"MIT", "Zlib"}) == expected, text
 
 
+def packages_of(manifest: str) -> list:
+    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--all-features", "--manifest-path", manifest]
+    for target in TARGETS:
+        command += ["--filter-platform", target]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["packages"]
+
+
 def main() -> int:
     self_test()
     with open("deny.toml", "rb") as file:
         licences = tomllib.load(file)["licenses"]
     allowed = set(licences["allow"])
     extra = {one["crate"]: set(one["allow"]) for one in licences.get("exceptions", [])}
-    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--all-features"]
-    for target in ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"):
-        command += ["--filter-platform", target]
-    packages = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["packages"]
+    packages = {package["id"]: package for manifest in MANIFESTS for package in packages_of(manifest)}
     wrong = []
-    for package in packages:
+    for package in packages.values():
         name, source = f"{package['name']} {package['version']}", package["source"]
         if source and source != "registry+https://github.com/rust-lang/crates.io-index":
             wrong.append(f"{name}: from {source}")

@@ -2,8 +2,10 @@
 """GStreamer's webrtcbin as a client of WHIP or WHEP. Run by the system's Python, which has its bindings.
 
     gstreamer.py publish|watch URL [--codec vp8|h264] [--certificate rsa|ecdsa]
+    gstreamer.py relay WHEP-URL WHIP-URL
 
-The token is in TOKEN. Tells on standard output what it has, one JSON object a line; ends the session when
+The token is in TOKEN. Tells on standard output what it has, one JSON object a line. With relay it publishes what
+it watches, decoded and encoded again; tokens are in WATCH_TOKEN and PUBLISH_TOKEN. Ends its sessions when
 standard input is closed.
 """
 
@@ -39,10 +41,24 @@ ENCODE = {
 }
 AUDIO = "application/x-rtp,media=audio,encoding-name=OPUS,payload=111,clock-rate=48000,encoding-params=(string)2"
 PUBLISH = (
-    "videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=20/1 ! queue"
-    " ! {encode} ! {video} ! webrtc. "
-    "audiotestsrc is-live=true freq=440 volume=0.3 ! audioconvert ! opusenc ! rtpopuspay ! {audio} ! webrtc. "
+    "{picture} ! video/x-raw,width=640,height=360,framerate=20/1 ! queue ! {encode} ! {video} ! webrtc. "
+    "{sound} ! audioconvert ! opusenc ! rtpopuspay ! {audio} ! webrtc. "
 )
+# What is published, and with relay where it has come out of the other pipeline.
+SOURCES = {
+    "publish": {
+        "picture": "videotestsrc is-live=true pattern=ball",
+        "sound": "audiotestsrc is-live=true freq=440 volume=0.3",
+    },
+    "relay": {
+        "picture": "intervideosrc channel=relay ! videoconvert ! videoscale ! videorate",
+        "sound": "interaudiosrc channel=relay ! audioresample",
+    },
+}
+SINKS = {
+    "video": "videoconvert ! intervideosink channel=relay sync=false",
+    "audio": "audioconvert ! audioresample ! interaudiosink channel=relay sync=false",
+}
 
 
 def ecdsa_certificate():
@@ -60,16 +76,18 @@ def ecdsa_certificate():
 
 
 class Client:
-    def __init__(self, options, token):
-        self.options, self.token = options, token
-        self.loop = GLib.MainLoop()
+    """One session of WHIP (`does` is publish) or WHEP (watch)."""
+
+    def __init__(self, does, url, token, options, loop):
+        self.does, self.url, self.token, self.loop = does, url, token, loop
+        self.relays = options.does == "relay"
         self.location = None
         self.told = {"state": "new", "audio": 0, "video": 0, "size": None}
         self.certificate = ecdsa_certificate() if options.certificate == "ecdsa" else None
         description = "webrtcbin name=webrtc bundle-policy=max-bundle latency=100 "
-        if options.does == "publish":
-            codec = options.codec
-            description += PUBLISH.format(encode=ENCODE[codec], video=VIDEO[codec], audio=AUDIO)
+        if does == "publish":
+            codec, sources = options.codec, SOURCES[options.does]
+            description += PUBLISH.format(encode=ENCODE[codec], video=VIDEO[codec], audio=AUDIO, **sources)
         # A lone element would come without a pipeline.
         self.pipeline = Gst.parse_launch(f"pipeline. ( {description} )")
         self.pipeline.connect("deep-element-added", self.on_element)
@@ -82,7 +100,7 @@ class Client:
         self.nice.set_property("upnp", False)
         # Without checks of consent (RFC 7675) the server takes who only watches for gone after media.timeout.
         self.nice.set_property("keepalive-conncheck", True)
-        if options.does == "watch":
+        if does == "watch":
             # Taken before the thread that negotiates begins.
             receive = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
             for caps in (AUDIO, VIDEO[options.codec]):
@@ -110,7 +128,16 @@ class Client:
         if pad.direction != Gst.PadDirection.SRC:
             return
         kind = pad.get_current_caps().get_structure(0).get_string("media")
-        decode, sink = Gst.ElementFactory.make("decodebin"), Gst.ElementFactory.make("fakesink")
+        decode = Gst.ElementFactory.make("decodebin")
+        sink = Gst.parse_bin_from_description(SINKS[kind], True) if self.relays else self.counting(kind)
+        decode.connect("pad-added", lambda _decode, made: made.link(sink.get_static_pad("sink")))
+        for element in (decode, sink):
+            self.pipeline.add(element)
+            element.sync_state_with_parent()
+        pad.link(decode.get_static_pad("sink"))
+
+    def counting(self, kind):
+        sink = Gst.ElementFactory.make("fakesink")
         sink.set_property("sync", False)
         sink.set_property("signal-handoffs", True)
         before = [None]
@@ -131,14 +158,11 @@ class Client:
                 self.tell()
 
         sink.connect("handoff", handoff)
-        decode.connect("pad-added", lambda _decode, made: made.link(sink.get_static_pad("sink")))
-        for element in (decode, sink):
-            self.pipeline.add(element)
-            element.sync_state_with_parent()
-        pad.link(decode.get_static_pad("sink"))
+        return sink
 
     def tell(self):
-        print(json.dumps(self.told), flush=True)
+        if not self.relays:
+            print(json.dumps(self.told), flush=True)
 
     def request(self, method, url, body=None):
         headers = {"authorization": f"Bearer {self.token}"}
@@ -156,7 +180,7 @@ class Client:
         return promise
 
     def negotiate(self):
-        if self.options.does == "publish":
+        if self.does == "publish":
             # Behind sending pads they are sendrecv.
             for index in (0, 1):
                 one = self.webrtc.emit("get-transceiver", index)
@@ -170,43 +194,60 @@ class Client:
             der = ssl.PEM_cert_to_DER_cert(self.certificate[0])
             digest = ":".join(re.findall("..", hashlib.sha256(der).hexdigest().upper()))
             sdp = re.sub(r"(a=fingerprint:sha-256) [0-9A-F:]+", rf"\1 {digest}", sdp)
-        headers, answer = self.request("POST", self.options.url, sdp.encode())
-        self.location = urljoin(self.options.url, headers["location"])
+        headers, answer = self.request("POST", self.url, sdp.encode())
+        self.location = urljoin(self.url, headers["location"])
         _, parsed = GstSdp.SDPMessage.new_from_text(answer)
         kind = GstWebRTC.WebRTCSDPType.ANSWER
         described = GstWebRTC.WebRTCSessionDescription.new(kind, parsed)
         self.promised("set-remote-description", described)
 
-    def live(self):
-        """Negotiates once caps are known, and ends with standard input."""
+    def begin(self):
+        """Negotiates once caps are known."""
+        if self.does == "publish":
+            for pad in self.webrtc.sinkpads:
+                while pad.get_current_caps() is None:
+                    threading.Event().wait(0.02)
+        self.negotiate()
 
-        def work():
-            try:
-                if self.options.does == "publish":
-                    for pad in self.webrtc.sinkpads:
-                        while pad.get_current_caps() is None:
-                            threading.Event().wait(0.02)
-                self.negotiate()
-                sys.stdin.read()
-            finally:
-                self.loop.quit()
-
-        self.pipeline.set_state(Gst.State.PLAYING)
-        threading.Thread(target=work, daemon=True).start()
-        self.loop.run()
+    def end(self):
         if self.location:
             self.request("DELETE", self.location)
         self.pipeline.set_state(Gst.State.NULL)
 
 
+def live(clients, loop):
+    """Ends with standard input."""
+
+    def work():
+        try:
+            for client in clients:
+                client.begin()
+            sys.stdin.read()
+        finally:
+            loop.quit()
+
+    for client in clients:
+        client.pipeline.set_state(Gst.State.PLAYING)
+    threading.Thread(target=work, daemon=True).start()
+    loop.run()
+    for client in clients:
+        client.end()
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("does", choices=["publish", "watch"])
+    parser.add_argument("does", choices=["publish", "watch", "relay"])
     parser.add_argument("url")
+    parser.add_argument("whip", nargs="?")
     parser.add_argument("--codec", choices=list(VIDEO), default="vp8")
     parser.add_argument("--certificate", choices=["rsa", "ecdsa"], default="ecdsa")
     Gst.init(None)
-    Client(parser.parse_args(), os.environ["TOKEN"]).live()
+    options = parser.parse_args()
+    sessions = [(options.does, options.url, "TOKEN")]
+    if options.does == "relay":
+        sessions = [("watch", options.url, "WATCH_TOKEN"), ("publish", options.whip, "PUBLISH_TOKEN")]
+    loop = GLib.MainLoop()
+    live([Client(does, url, os.environ[token], options, loop) for does, url, token in sessions], loop)
 
 
 if __name__ == "__main__":

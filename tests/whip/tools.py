@@ -1,7 +1,8 @@
-"""Tools that others wrote, by WHIP and WHEP against the real server: aiortc, werift and libdatachannel
-both ways, FFmpeg publishes.
+"""Tools that others wrote, by WHIP and WHEP against the real server: aiortc, werift, libdatachannel and
+webrtc-rs both ways, FFmpeg publishes.
 
-CONVOKE_BIN names the server; `make whip-test` sets it. Nothing leaves the machine.
+CONVOKE_BIN and WHIP_WEBRTC_RS name the server and the program of webrtc-rs; `make whip-test` sets them, and runs
+this by namespace.sh: nothing leaves the namespace.
 """
 
 import asyncio
@@ -52,13 +53,13 @@ class Tools(ServerCase):
             await ffmpeg.wait()
         await viewer.end()
 
-    async def relay(self, library):
+    async def relay(self, *command):
         """What aiortc publishes, after a peer has watched it and published it again."""
         group = uuid4()
         whip, whep = (urljoin(self.url, f"{kind}/{group}") for kind in ("whip", "whep"))
         camera = await self.publish(group)
         relay = await asyncio.create_subprocess_exec(
-            *["node", RELAY, library, f"{whep}?participant=camera", whip],
+            *[*command, f"{whep}?participant=camera", whip],
             stdin=asyncio.subprocess.PIPE,
             env=os.environ | {"WATCH_TOKEN": self.token("eye"), "PUBLISH_TOKEN": self.token("relay")},
         )
@@ -72,10 +73,13 @@ class Tools(ServerCase):
         await camera.end()
 
     async def test_werift_watches_and_publishes(self):
-        await self.relay("werift")
+        await self.relay("node", RELAY, "werift")
 
     async def test_libdatachannel_watches_and_publishes(self):
-        await self.relay("node-datachannel")
+        await self.relay("node", RELAY, "node-datachannel")
+
+    async def test_webrtc_rs_watches_and_publishes(self):
+        await self.relay(os.environ["WHIP_WEBRTC_RS"])
 
 
 if __name__ == "__main__":
