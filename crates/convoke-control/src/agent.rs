@@ -340,3 +340,28 @@ async fn write(
         tokio::time::sleep(farewell).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_fall_silent_at_about_the_same_time_are_looked_at_together() {
+        let silence = Duration::from_secs(16);
+        let heard = LastHeard::new();
+        let begun = *EPOCH + Duration::from_secs(100);
+        let mut looked: Vec<_> = (0..160_u32)
+            .map(|number| {
+                let last = begun + number * Duration::from_millis(97);
+                heard.set(last);
+                let at = heard.silent_for(silence);
+                assert!(at >= last + silence && at < last + silence + silence / 16, "{number}");
+                at
+            })
+            .collect();
+        looked.dedup();
+        assert_eq!(looked.len(), 17, "of 15.5 s, one in each second");
+        // Times of tests, too, end.
+        assert!(heard.silent_for(Duration::ZERO) >= begun);
+    }
+}

@@ -276,15 +276,15 @@ impl Transport {
             opened::sift(std::mem::take(&mut self.requests));
         }
         let handled = catch_unwind(AssertUnwindSafe(|| {
-            let Ok(receive) = Receive::new(protocol(pair), pair.source, pair.local, bytes) else {
-                return Health::Refused;
-            };
             if classify(bytes) == Class::Stun {
                 let answered = self.answer_earlier(pair, bytes, out);
                 if answered.or_else(|| self.answer_idle(now, pair, bytes, out)).is_some() {
                     return Health::Well;
                 }
             }
+            let Ok(receive) = Receive::new(protocol(pair), pair.source, pair.local, bytes) else {
+                return Health::Refused;
+            };
             self.show_check(now);
             if classify(bytes) == Class::Stun && !self.follow(now, pair, bytes) {
                 return Health::Refused;
