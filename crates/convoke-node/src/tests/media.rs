@@ -41,8 +41,9 @@ async fn everyone_sees_everyone() {
     assert!(stats.gso_datagrams > stats.gso_groups, "frames of several packets: {stats:?}");
     assert!(stats.receive_calls > 0 && stats.busy > Duration::ZERO, "{stats:?}");
     assert_eq!((stats.send_drops, stats.receive_drops, stats.failures), (0, 0, 0));
-    node.shutdown().await;
-    drive(&mut peers, "the goodbyes are heard", |peers| peers.iter().all(|p| p.closed == 2)).await;
+    peers.iter_mut().for_each(Peer::fall_silent);
+    let all_closed = |peers: &[Peer]| peers.iter().all(|peer| peer.closed == 2);
+    tokio::join!(drive(&mut peers, "the goodbyes are heard", all_closed), node.shutdown());
 }
 
 /// Datagrams of every kind of stranger: see RFC 7983 for the first bytes.

@@ -137,6 +137,12 @@ impl Peer {
         self.received.iter().filter_map(|p| Stamp::read(&p.payload)).map(|s| s.publisher).collect()
     }
 
+    /// Sends no media any more. What it is sent otherwise could fill its sockets while it is not driven, and
+    /// a goodbye is sent once.
+    pub(super) fn fall_silent(&mut self) {
+        (self.video, self.audio) = (None, None);
+    }
+
     /// What a NAT does that forgot it: its datagrams come from other ports, and what is sent to the
     /// earlier ones goes nowhere. It does not know.
     pub(super) fn rebind(&mut self) {

@@ -74,11 +74,11 @@ async fn a_call_over_three_workers_has_media_every_way() {
     })
     .await;
     assert_eq!(handle.rooms_of(first).len(), 2);
-    node.shutdown().await;
-    drive(&mut peers[..2], "the goodbyes are heard", |peers| {
+    peers.iter_mut().for_each(Peer::fall_silent);
+    let heard = drive(&mut peers[..2], "the goodbyes are heard", |peers| {
         peers.iter().all(|peer| peer.closed == 2)
-    })
-    .await;
+    });
+    tokio::join!(heard, node.shutdown());
 }
 
 #[tokio::test]
