@@ -1,9 +1,11 @@
 //! Events as a stream (SSE): live, and going on after the last that came.
 
-use convoke_control::store::{CallChange, Location, Store, StoreConfig};
+use convoke_control::store::{Location, Store, StoreConfig};
 use convoke_control::{Role, ServiceLimits};
 use convoke_protocol::GroupId;
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -112,23 +114,23 @@ async fn a_call_that_runs_has_no_events_until_its_begin_is_recorded() {
     let file = || StoreConfig::new(Location::File(folder.0.join("convoke.db")));
     let store = Store::open(&file()).await.unwrap();
     let server = Server::build(|_| {}, |_| {}, Some((store, ServiceLimits::default()))).await;
-    // Another server writes for a good while: what happens here has to wait for that.
-    let other = Store::open(&file()).await.unwrap();
-    let change = |at| CallChange::Ended { call: "other".to_owned(), at, more: Value::Null };
-    let many: Vec<CallChange> = (0..20_000).map(change).collect();
-    let writes = tokio::spawn(async move { other.record(&many).await });
+    // Somebody else holds the database: what happens here has to wait for that.
+    let options = SqliteConnectOptions::new().filename(folder.0.join("convoke.db"));
+    let mut other = options.connect().await.unwrap();
+    let writing = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let join = server.participant("alice", GroupId::random());
     let (_alice, joined) = join.await;
     let path = |query: &str| format!("/calls/{}/events?{query}", joined.call_id);
     let page = server.rest(Role::Calls, "GET", &path(""), &Value::Null).await;
-    assert!(!writes.is_finished(), "write more");
     assert_eq!((page.status, &page.json()["value"]), (200, &json!([])));
     let page = server.rest(Role::Calls, "GET", &path("format=eventGrid"), &Value::Null).await;
     assert_eq!((page.status, &page.json()["value"]), (200, &json!([])));
     // Whoever waits gets them when they are there.
-    let page = server.rest(Role::Calls, "GET", &path("wait=60"), &Value::Null).await.json();
-    assert_eq!(page["value"][0]["type"], "convoke.call.started");
-    writes.await.unwrap().unwrap();
+    let (query, nothing) = (path("wait=60"), Value::Null);
+    let waiting = server.rest(Role::Calls, "GET", &query, &nothing);
+    let (page, ended) = tokio::join!(waiting, writing.rollback());
+    ended.unwrap();
+    assert_eq!(page.json()["value"][0]["type"], "convoke.call.started");
     let gone = server.rest(Role::Calls, "GET", "/calls/c0/events", &Value::Null).await;
     assert_eq!((gone.status, gone.code()), (404, "callNotFound".into()));
 }
