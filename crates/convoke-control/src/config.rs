@@ -84,7 +84,7 @@ pub struct Times {
     /// From the upgrade to an accepted `hello`: 10 s.
     pub hello: Duration,
     /// The ping interval that clients are told; a WebSocket that is silent for twice as long is
-    /// dead: 15 s.
+    /// dead: 25 s.
     pub ping: Duration,
     /// How long a participant may be without its WebSocket: 30 s.
     pub grace: Duration,
@@ -182,7 +182,7 @@ impl Default for Times {
             body: Duration::from_secs(20),
             send: Duration::from_secs(30),
             hello: Duration::from_secs(10),
-            ping: Duration::from_secs(15),
+            ping: Duration::from_secs(25),
             grace: Duration::from_secs(30),
             command: Duration::from_secs(10),
             farewell: Duration::from_secs(1),

@@ -8,6 +8,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{SECOND, World, config};
 use convoke_client::media::Codec;
 use convoke_core::{Stats, TransportFailure};
@@ -151,4 +153,40 @@ fn each_estimate_is_seen_twice_a_second() {
     let in_buckets: u64 = after.estimate_buckets.iter().sum();
     assert!(in_buckets <= after.estimate_count);
     assert!(after.estimate_sum_bps > before.estimate_sum_bps);
+}
+
+/// Times in the next `seconds` at which the worker has just answered a check and expects no more than others.
+fn calm(world: &mut World, seconds: u64) -> usize {
+    let end = world.now + SECOND * seconds as u32;
+    let mut calm = 0;
+    while world.now < end {
+        let before = world.now;
+        world.run(Duration::from_millis(5));
+        calm += usize::from(world.worker.is_calm(before + Duration::from_nanos(1)));
+    }
+    calm
+}
+
+#[test]
+fn a_worker_is_calm_while_nothing_but_checks_of_idle_peers_comes() {
+    let mut world = World::new(config(), 31);
+    let peers = [1, 2, 3].map(|id| world.join(id, None));
+    world.peers.iter_mut().for_each(|peer| peer.audio = None);
+    world.run(SECOND * 5);
+    let checks = calm(&mut world, 60);
+    assert!(checks > 20, "each of six transports is checked every 3 s, some together: {checks}");
+    // A command: for a second it is not.
+    let _ = world.snapshot(peers[0]);
+    world.run(SECOND / 2);
+    let since = world.now - SECOND / 2;
+    assert!(!world.worker.is_calm(since));
+    world.run(SECOND * 3);
+    assert!(calm(&mut world, 10) >= 3);
+    // Media: for longer.
+    world.join(4, Some(Codec::Vp8));
+    world.run(SECOND * 2);
+    assert_eq!(calm(&mut world, 20), 0);
+    world.leave(3);
+    world.run(SECOND * 5);
+    assert!(calm(&mut world, 20) >= 6);
 }

@@ -8,6 +8,7 @@ use convoke_core::{JoinRequest, ParticipantId, Permissions};
 use crate::{Handle, NodeConfig};
 
 mod binds;
+mod idle;
 mod interfaces;
 mod lifecycle;
 mod media;

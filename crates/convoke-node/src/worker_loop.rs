@@ -5,7 +5,7 @@
 //! Never: blocks but in `wait`; decides about media.
 //!
 //! ```text
-//! wait for datagrams, messages, a deadline or the end
+//! rest, where it is calm -> wait for datagrams, messages, a deadline or the end
 //! turn: receive <= datagrams_per_turn, as many by TCP -> mail of other workers -> messages <= MESSAGES_PER_TURN
 //!       -> core: Part, and send, while more than DATAGRAMS_PER_FLUSH are to be sent
 //!       -> core: Timeout, again while deadlines are due -> replies and events -> mail to others
@@ -42,6 +42,9 @@ const DATAGRAMS_PER_FLUSH: usize = 256;
 /// A deadline this near is due: tokio's timers are as coarse, and pacers ask for microseconds. The
 /// core is then driven at the deadline's own time, so its clock runs this much ahead at most.
 const SLACK: Duration = Duration::from_millis(1);
+/// Before who is calm looks for the next check of an idle peer: each of them would wake the thread, which
+/// costs as much as its answer. The first of what else begins then waits as long.
+const REST: Duration = Duration::from_millis(20);
 /// The loop comes round this often, so that its health can be seen.
 const TICK: Duration = Duration::from_millis(500);
 /// While another worker has no room for what must be told it, it is tried again this often.
@@ -167,6 +170,7 @@ impl WorkerLoop {
         if is_due || self.port.has_received() || self.tcp.has_received() || has_more {
             return tokio::task::yield_now().await;
         }
+        self.rest(due);
         let tick = if self.mail.is_behind() { self.start + BEHIND } else { self.tick };
         let wake = due.map_or(tick, |at| at.min(tick)).into();
         if self.sleep.deadline() != wake || self.sleep.is_elapsed() {
@@ -181,6 +185,15 @@ impl WorkerLoop {
             () = self.mail.ready() => {}
             _ = self.stop.changed() => self.stop.mark_changed(),
             () = &mut self.sleep => {}
+        }
+    }
+
+    /// Until checks of several idle peers have come, where it is calm. The thread sleeps: each datagram would
+    /// wake the poller.
+    fn rest(&self, due: Option<Instant>) {
+        if self.core.is_calm(self.start) && !self.port.has_unsent() {
+            let due = due.map_or(REST, |due| due.saturating_duration_since(self.idle_since));
+            std::thread::sleep(REST.min(due));
         }
     }
 

@@ -54,7 +54,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// How often an idle transport is looked at. All that str0m then does is to report that there is nothing to
 /// report, and that is not sent; whatever comes in is answered at once, and str0m is shown that the peer lives
 /// ([`super::consent`]) before it can think otherwise.
-const IDLE_STEP: Duration = Duration::from_secs(60);
+const IDLE_STEP: Duration = Duration::from_secs(240);
 
 /// The same of one that may have data channels, while it has none: the association's own deadlines are seen
 /// only when they are the next, and it may be about to open one.

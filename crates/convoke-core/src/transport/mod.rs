@@ -225,6 +225,8 @@ impl std::fmt::Debug for Transport {
 pub(crate) enum Health {
     /// Fine.
     Well,
+    /// Fine, and all that was handled is a check ([`consent`]) or a report of an idle peer.
+    Idle,
     /// The datagram was refused; the transport goes on.
     Refused,
     /// The transport is beyond use (fatal error).
@@ -271,15 +273,18 @@ impl Transport {
         if classify(bytes) == Class::Rtp && !is_rtcp {
             self.timing.active = now;
         }
+        let well = if is_rtcp && self.timing.is_idle() { Health::Idle } else { Health::Well };
         if is_rtcp {
             self.requests.begin(now, bytes);
             opened::sift(std::mem::take(&mut self.requests));
         }
         let handled = catch_unwind(AssertUnwindSafe(|| {
             if classify(bytes) == Class::Stun {
-                let answered = self.answer_earlier(pair, bytes, out);
-                if answered.or_else(|| self.answer_idle(now, pair, bytes, out)).is_some() {
+                if self.answer_earlier(pair, bytes, out).is_some() {
                     return Health::Well;
+                }
+                if self.answer_idle(now, pair, bytes, out).is_some() {
+                    return Health::Idle;
                 }
             }
             let Ok(receive) = Receive::new(protocol(pair), pair.source, pair.local, bytes) else {
@@ -327,7 +332,10 @@ impl Transport {
         }
         self.ask_for_pictures(received);
         self.rest();
-        self.settle(handled)
+        match self.settle(handled) {
+            Health::Well => well,
+            health => health,
+        }
     }
 
     fn caught(check: impl FnOnce() -> bool) -> bool {

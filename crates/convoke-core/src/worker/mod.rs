@@ -26,7 +26,7 @@ macro_rules! io {
 mod capture;
 mod commands;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -47,6 +47,9 @@ const DEADLINES_PER_TURN: usize = 4_096;
 
 /// A peer that is silent for this part of the media timeout is told to be disconnected.
 const SILENCE_DIVISOR: u32 = 3;
+
+/// So long nothing but checks and reports of idle peers comes to a worker that is calm.
+const CALM: Duration = Duration::from_secs(1);
 
 /// What a worker that cannot keep up does without: what comes in has waited for it, and the rest would
 /// wait longer.
@@ -81,6 +84,9 @@ pub struct Worker {
     /// When the present turn began, while something waits for its end.
     turn: Option<Instant>,
     shed: Shed,
+    /// When a check or report of an idle peer came last, and when anything else did.
+    checked: Instant,
+    busy: Instant,
     /// By room key; none nearly always.
     captures: FxHashMap<usize, Capture>,
 }
@@ -104,6 +110,8 @@ impl Worker {
             received: Vec::new(),
             turn: None,
             shed: Shed::Nothing,
+            checked: now,
+            busy: now,
             captures: FxHashMap::default(),
         }
     }
@@ -134,9 +142,13 @@ impl Worker {
                 self.datagram(now, &pair, bytes, out);
             }
             Input::Command(command) => {
+                self.busy = now;
                 self.command(now, command, out);
             }
-            Input::Relay(relay) => self.relayed(now, relay, out),
+            Input::Relay(relay) => {
+                self.busy = now;
+                self.relayed(now, relay, out);
+            }
             Input::Part { datagrams } => {
                 self.drive_touched(now, out.datagrams().saturating_add(datagrams), out);
             }
@@ -162,6 +174,13 @@ impl Worker {
     #[must_use]
     pub fn has_touched(&self) -> bool {
         !self.touched.is_empty()
+    }
+
+    /// Whether an idle peer has shown since then that it lives, and nothing else has happened for a second: what
+    /// comes next is likely the same of another, and can wait for some milliseconds.
+    #[must_use]
+    pub fn is_calm(&self, since: Instant) -> bool {
+        self.checked >= since && self.checked.saturating_duration_since(self.busy) >= CALM
     }
 
     /// Counters and gauges.
@@ -254,8 +273,13 @@ impl Worker {
         }
         let mut received = std::mem::take(&mut self.received);
         let health = seat.transport.receive(now, pair, bytes, out, &mut received);
-        if health == Health::Refused {
-            self.stats.count_drop(DropReason::Malformed);
+        match health {
+            Health::Idle => self.checked = now,
+            Health::Refused => self.stats.count_drop(DropReason::Malformed),
+            Health::Well | Health::Dead | Health::Panicked => {}
+        }
+        if health != Health::Idle {
+            self.busy = now;
         }
         if !self.captures.is_empty() {
             self.capture_received(now, key, (pair.source, pair.local), bytes, &received);

@@ -78,7 +78,7 @@ async fn reach(elsewhere: &Elsewhere, handle: &Handle, from: &str, target: &str)
         let (mut peer, request) = Peer::with_sockets(sockets, participant, true, 1);
         let port = handle.media_addresses()[0].port();
         peer.nat = Some(SocketAddr::new(target, port));
-        assert_eq!(peer.join(handle, room, request).await, room);
+        assert_eq!(peer.join(handle, room, request).await.room, room);
         peers.push(peer);
     }
     let what = format!("media from {from} to {target} and back");

@@ -15,7 +15,7 @@ use convoke_protocol::{Source as WireSource, TransportRole};
 
 use super::tcp::Frames;
 use super::{PATIENCE, viewer};
-use crate::Handle;
+use crate::{Handle, Joined};
 
 /// One participant that may publish a camera and may have video slots.
 pub(super) struct Peer {
@@ -115,13 +115,13 @@ impl Peer {
         (peer, request)
     }
 
-    /// Joins and takes the answers. The room that it is in then.
+    /// Joins and takes the answers.
     pub(super) async fn join(
         &mut self,
         handle: &Handle,
         room: RoomId,
         request: JoinRequest,
-    ) -> RoomId {
+    ) -> Joined {
         let joined = handle.join(room, request).await.unwrap();
         let (send, receive) = (joined.send_answer.as_deref(), joined.receive_answer.as_deref());
         self.media.accept_answers(Instant::now(), send, receive).unwrap();
@@ -129,7 +129,12 @@ impl Peer {
             sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap().to_owned()
         };
         self.ufrags = [send, receive].into_iter().flatten().map(ufrag).collect();
-        joined.room
+        joined
+    }
+
+    /// Whether media could come.
+    pub(super) fn is_connected(&self) -> bool {
+        self.media.connected(TransportRole::Receive)
     }
 
     /// Publishers of the whole packets received.

@@ -45,7 +45,7 @@ async fn a_call_over_three_workers_has_media_every_way() {
     let mut all = Vec::new();
     for _ in 0..3 {
         let (mut peer, request) = Peer::new("127.0.0.1", handle.new_participant(), true, 2);
-        all.push((peer.join(&handle, first, request).await, peer.participant));
+        all.push((peer.join(&handle, first, request).await.room, peer.participant));
         peers.push(peer);
     }
     let mut workers: Vec<u64> = all.iter().map(|(room, _)| room.0 & 0xff).collect();

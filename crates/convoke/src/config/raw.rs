@@ -83,7 +83,7 @@ section! {
         #[serde(with = "units::text")]
         hello_timeout: Duration = Duration::from_secs(10),
         #[serde(with = "units::text")]
-        ping_interval: Duration = Duration::from_secs(15),
+        ping_interval: Duration = Duration::from_secs(25),
         #[serde(with = "units::text")]
         retry_after: Duration = Duration::from_secs(1),
     }
