@@ -91,10 +91,13 @@ impl Transport {
             return None;
         }
         let nominates = message.use_candidate().then(|| message.trans_id());
-        if !self.paths.is_settled(*pair, nominates) {
+        if !self.paths.is_settled(pair, nominates) {
             return None;
         }
         answer(&message, pair, &self.rtc.direct_api().local_ice_credentials().pass, out)?;
+        if let Some(transaction) = nominates {
+            self.paths.nominates_again(pair, transaction);
+        }
         self.consent.keep(now, pair, bytes);
         Some(())
     }

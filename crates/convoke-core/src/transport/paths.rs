@@ -135,18 +135,19 @@ impl Paths {
     }
 
     /// Whether a check would change nothing, so that str0m's own look at it is enough.
-    pub(super) fn is_settled(&mut self, pair: Pair, nominates: Option<TransId>) -> bool {
-        let stays = self.is_in_use(&pair);
-        let source = remote(&pair);
-        let known = self.known.iter_mut().find(|known| known.address == source && !known.taken);
+    pub(super) fn is_settled(&self, pair: &Pair, nominates: Option<TransId>) -> bool {
+        let source = remote(pair);
+        let known = self.known.iter().find(|known| known.address == source && !known.taken);
         let Some(known) = known.filter(|_| !self.restarted) else { return false };
-        if nominates.is_some() {
-            if !stays || known.transaction == nominates {
-                return false;
-            }
-            known.transaction = nominates;
+        nominates.is_none() || (self.is_in_use(pair) && known.transaction != nominates)
+    }
+
+    /// A check of which all is settled is truly of the peer, and nominates.
+    pub(super) fn nominates_again(&mut self, pair: &Pair, transaction: TransId) {
+        let source = remote(pair);
+        if let Some(known) = self.known.iter_mut().find(|known| known.address == source) {
+            known.transaction = Some(transaction);
         }
-        true
     }
 
     /// A check came that is truly of the peer, and nominates if it has such a transaction. `None`: from too
@@ -222,11 +223,16 @@ impl Transport {
             return false;
         }
         let nominates = message.use_candidate().then(|| message.trans_id());
-        if self.paths.is_settled(*pair, nominates) {
+        let is_settled = self.paths.is_settled(pair, nominates);
+        if is_settled && nominates.is_none() {
             return true;
         }
         if !self.authenticates(now, pair, bytes) {
             return false;
+        }
+        if let Some(transaction) = nominates.filter(|_| is_settled) {
+            self.paths.nominates_again(pair, transaction);
+            return true;
         }
         let Some(Checked { told, moves_to }) = self.paths.checked(*pair, nominates) else {
             return false;
@@ -331,8 +337,9 @@ mod tests {
         assert_eq!(paths.nominated, Some(one));
         // Who answers it is no longer asked: settled, once for each transaction.
         let settled = TransId::new();
-        assert!(paths.is_settled(one, Some(settled)) && !paths.is_settled(one, Some(settled)));
-        assert!(paths.is_settled(one, None) && !paths.is_settled(two, Some(settled)));
+        assert!(paths.is_settled(&one, Some(settled)) && !paths.is_settled(&two, Some(settled)));
+        paths.nominates_again(&one, settled);
+        assert!(paths.is_settled(&one, None) && !paths.is_settled(&one, Some(settled)));
     }
 
     #[test]
