@@ -133,6 +133,15 @@ fn offers_are_judged_rightly() {
     assert!(judged > 10, "only {judged} of the seeds are judged");
 }
 
+/// Each takes time, for which who is beside them is silent.
+#[test]
+fn thousands_of_offers_outlast_nobody() {
+    let (_, mut bytes) =
+        corpus("sdp_offer").into_iter().find(|(name, _)| name.starts_with("good-")).unwrap();
+    bytes.extend([0; 3_000]);
+    assert!(convoke_fuzz::offers_joined(&bytes) > 0);
+}
+
 /// Every message type has a seed that can be read.
 #[test]
 fn every_message_type_is_there() {
