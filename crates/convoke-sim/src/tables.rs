@@ -82,24 +82,23 @@ const ROW: Network = Network {
     skew_ms: 40,
 };
 
-/// Two simulcast cameras, a viewer behind this network, and one on a clean network beside it. Where losses are
-/// random, so much sound must come as they leave of 15 s but for five standard deviations.
+/// Two simulcast cameras, a viewer behind this network, and one on a clean network beside it.
 pub static NETWORKS: [Network; 20] = [
     Network { name: "net-clean", estimate: Some(1_500_000), ..ROW },
     // A packet that is lost with its first repetition costs a moment.
     Network {
         name: "net-loss-1",
         link: lossy(0.01),
-        audio: Some(0.97),
+        audio: Some(0.98),
         freezes: Some(1),
         longest_freeze_ms: Some(400),
         ..ROW
     },
-    Network { name: "net-loss-5", link: lossy(0.05), audio: Some(0.91), freezes: None, ..ROW },
+    Network { name: "net-loss-5", link: lossy(0.05), audio: Some(0.93), freezes: None, ..ROW },
     Network {
         name: "net-loss-20",
         link: lossy(0.2),
-        audio: Some(0.72),
+        audio: Some(0.75),
         freezes: None,
         heights: None,
         ..ROW
@@ -109,7 +108,7 @@ pub static NETWORKS: [Network; 20] = [
     Network {
         name: "net-burst-5",
         link: bursty(1_200),
-        audio: Some(0.87),
+        audio: Some(0.9),
         freezes: None,
         heights: None,
         ..ROW
@@ -169,7 +168,7 @@ pub static NETWORKS: [Network; 20] = [
         name: "net-uplink-loss",
         uplink: lossy(0.05),
         freezes: None,
-        audio: Some(0.91),
+        audio: Some(0.92),
         estimate: Some(1_500_000),
         ..ROW
     },

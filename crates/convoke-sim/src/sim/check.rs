@@ -103,9 +103,6 @@ impl Sim {
                 let got =
                     Count { packets: now.packets - then.packets, frames: now.frames - then.frames };
                 let fault = match (view.assigned, view.state) {
-                    (Some((publisher, _)), SlotState::Waiting) if self.asks_in_vain(publisher) => {
-                        None
-                    }
                     (Some((publisher, track)), SlotState::Active | SlotState::Waiting) => {
                         self.too_little(who, publisher, track, (view.layer, got))
                     }
@@ -139,13 +136,6 @@ impl Sim {
         };
         let actor = &self.actors[who];
         actor.spec.downlink.rate_bps.is_some() || self.scenario.steps.iter().any(narrows)
-    }
-
-    /// Whether so much is lost on the way to the publisher that two requests for a keyframe in a row may well
-    /// be; the third comes seconds after the first.
-    fn asks_in_vain(&self, publisher: ParticipantId) -> bool {
-        let is_it = |actor: &&Actor| actor.live.as_ref().is_some_and(|live| live.id == publisher);
-        self.actors.iter().find(is_it).is_some_and(|actor| actor.spec.downlink.loss >= 0.2)
     }
 
     /// What is behind a track, if its publisher is in the call.
