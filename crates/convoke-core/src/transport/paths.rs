@@ -134,7 +134,8 @@ impl Paths {
         self.nominated == Some(*pair) && self.current() == Some(*pair) && !self.restarted
     }
 
-    /// Whether a check would change nothing, so that str0m's own look at it is enough.
+    /// Whether a check would change nothing but the transaction that nominated last: see
+    /// [`Self::nominates_again`]. Its integrity is not looked at.
     pub(super) fn is_settled(&self, pair: &Pair, nominates: Option<TransId>) -> bool {
         let source = remote(pair);
         let known = self.known.iter().find(|known| known.address == source && !known.taken);
