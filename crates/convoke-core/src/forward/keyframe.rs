@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Unanswered requests double the interval up to this many times.
+/// Unanswered requests double the interval up to this many times,
 const DOUBLINGS_MAX: u32 = 3;
-/// So many requests without a keyframe are not the loss of one or two.
+/// from the one after these on: so many requests without a keyframe are not the loss of one or two.
 const UNANSWERED: u32 = 3;
 /// In this time
 const BUSY_SPAN: Duration = Duration::from_secs(10);
@@ -72,18 +72,26 @@ impl Keyframes {
     }
 
     /// When a request may be sent again; `None` if at once. That many ask, as they lose packets, makes who
-    /// waits for a keyframe to switch to wait for one doubling at most.
+    /// waits for a keyframe to switch to wait for one doubling at most, and delays no repetition: a request
+    /// that was lost has cost nobody anything.
     pub(crate) fn next(&self, now: Instant, pace: Pace, waiting: bool) -> Option<Instant> {
         let interval = match pace {
             Pace::Publisher(interval) => interval,
             Pace::Home(interval) => return self.last_sent().map(|at| at + interval),
         };
-        let recent = |sent: &&Instant| now.saturating_duration_since(**sent) < BUSY_SPAN;
-        let busy = self.sent.iter().flatten().filter(recent).count() / BUSY_AFTER;
-        let busy = u32::try_from(busy).unwrap_or(0).min(if waiting { 1 } else { u32::MAX });
-        let repetitions = self.unanswered.saturating_sub(1);
-        let wait = interval * (1 << repetitions.max(busy).min(DOUBLINGS_MAX));
+        let doublings = match self.unanswered {
+            0 => self.busy(now).min(if waiting { 1 } else { u32::MAX }),
+            unanswered => (unanswered + 1).saturating_sub(UNANSWERED),
+        };
+        let wait = interval * (1 << doublings.min(DOUBLINGS_MAX));
         self.last_sent().map(|at| at + wait)
+    }
+
+    /// How often the interval is doubled because so many ask.
+    fn busy(&self, now: Instant) -> u32 {
+        let recent = |sent: &&Instant| now.saturating_duration_since(**sent) < BUSY_SPAN;
+        let requests = self.sent.iter().flatten().filter(recent).count();
+        u32::try_from(requests / BUSY_AFTER).unwrap_or(0)
     }
 
     fn last_sent(&self) -> Option<Instant> {

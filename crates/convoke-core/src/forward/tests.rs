@@ -361,7 +361,7 @@ fn unanswered_requests_are_repeated_ever_less_often() {
     assert!(budget.request(start, pace, false));
     let sent: Vec<u32> =
         (1..20_000).filter(|ms| budget.poll(start + *ms * MS, pace, true)).collect();
-    assert_eq!(sent, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500]);
+    assert_eq!(sent, [500, 1_000, 2_000, 4_000, 8_000, 12_000, 16_000]);
     budget.arrived();
     assert!(budget.poll(start + 20_001 * MS, pace, true), "answered: the interval is short again");
 }
@@ -377,7 +377,7 @@ fn the_first_repetition_follows_after_the_interval_each_time() {
         assert!(budget.request(start, pace, false));
         let sent: Vec<u32> =
             (1..3_000).filter(|ms| budget.poll(start + *ms * MS, pace, true)).collect();
-        assert_eq!(sent, [500, 1_500]);
+        assert_eq!(sent, [500, 1_000, 2_000]);
         budget.arrived();
     }
 }
@@ -422,10 +422,30 @@ fn requests_that_a_silent_source_could_not_hear_do_not_count_as_refused() {
     let start = Instant::now();
     let mut budget = Keyframes::default();
     assert!(budget.request(start, pace, false));
-    let sent = (1..4_000).filter(|ms| budget.poll(start + *ms * MS, pace, true)).count();
-    assert_eq!(sent, 3, "the last at 3.5 s: the next would be at 7.5 s");
+    let sent = (1..3_999).filter(|ms| budget.poll(start + *ms * MS, pace, true)).count();
+    assert_eq!(sent, 3, "the last at 2 s: the next would be at 4 s");
     budget.returned();
-    assert!(budget.poll(start + 4_001 * MS, pace, true));
+    assert!(budget.poll(start + 3_999 * MS, pace, true));
+}
+
+/// Loss takes requests too, and that many ask is no reason to wait longer for what was lost.
+#[test]
+fn a_lost_request_is_repeated_at_the_interval_however_many_ask() {
+    let pace = Pace::Publisher(500 * MS);
+    let mut now = Instant::now();
+    let mut budget = Keyframes::default();
+    for _ in 0..10_000 {
+        if budget.request(now, pace, false) {
+            budget.arrived();
+        }
+        now += MS;
+    }
+    while !budget.request(now, pace, false) {
+        now += MS;
+    }
+    let sent: Vec<u32> =
+        (1..2_000).filter(|ms| budget.request(now + *ms * MS, pace, false)).collect();
+    assert_eq!(sent, [500, 1_000]);
 }
 
 /// Where many ask again and again, the interval grows; nobody is forgotten.
