@@ -118,7 +118,9 @@ impl Room {
             && participant.quality.path.is_to_reset(io.now)
             && let Some(seat) = receive.and_then(|seat| io.seats.get_mut(seat))
         {
-            seat.transport.restart_estimate(spent + spent / 3);
+            let anew = spent + spent / 3;
+            seat.transport.restart_estimate(anew);
+            participant.quality.estimated_bps = Some(anew);
             participant.quality.paced_bps = None;
             io.stats.estimates_restarted += 1;
         }

@@ -133,7 +133,22 @@ impl Timing {
         }
     }
 
-    /// An estimate over the last seconds, without the time in which the estimator slept.
+    /// The estimator begins anew from so much, in bit/s: of what it said before nothing is to be
+    /// believed, and its averages tell of that for seconds.
+    pub(super) fn begins_anew(&mut self, bps: u64) {
+        self.estimate_bps = Some(bps);
+        self.stirred = true;
+    }
+
+    /// Notes when it was woken, or began anew.
+    fn note_stirred(&mut self, now: Instant) {
+        if std::mem::take(&mut self.stirred) {
+            self.woke = Some(now);
+        }
+    }
+
+    /// An estimate over the last seconds, without the time in which the estimator slept, or of before
+    /// it began anew.
     pub(super) fn since_awake(&self, now: Instant, bps: u64) -> u64 {
         let recently = |woke| now.saturating_duration_since(woke) < AVERAGED;
         let slept = self.woke.is_some_and(recently);
@@ -212,9 +227,7 @@ impl Transport {
         if queued > 0 || self.timing.woken {
             self.timing.active = now;
         }
-        if std::mem::take(&mut self.timing.stirred) {
-            self.timing.woke = Some(now);
-        }
+        self.timing.note_stirred(now);
         if std::mem::take(&mut self.timing.woken) {
             self.timing.probing = now + PROBING;
         }
@@ -247,7 +260,7 @@ impl Transport {
             && let Some(bps) = self.timing.estimate_bps
         {
             self.rtc.bwe().reset(Bitrate::from(bps));
-            self.timing.stirred = true;
+            self.timing.begins_anew(bps);
         }
     }
 
@@ -415,5 +428,26 @@ pub(super) fn rtp_ssrc(datagram: &[u8]) -> Option<u32> {
             Some(u32::from_be_bytes([a, b, c, d]))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_is_not_averaged_with_what_was_said_before_it_began_anew() {
+        let now = Instant::now();
+        let mut timing = Timing::new(now, now, true);
+        timing.estimate_bps = Some(400_000);
+        assert_eq!(timing.since_awake(now, 300_000), 300_000);
+        timing.begins_anew(2_000_000);
+        timing.note_stirred(now);
+        let within = now + AVERAGED - Duration::from_millis(1);
+        assert_eq!(timing.since_awake(within, 900_000), 2_000_000, "the average is of both");
+        assert_eq!(timing.since_awake(within, 2_100_000), 2_100_000);
+        timing.estimate_bps = Some(1_200_000);
+        assert_eq!(timing.since_awake(within, 900_000), 1_200_000, "it fell since");
+        assert_eq!(timing.since_awake(now + AVERAGED, 900_000), 900_000);
     }
 }

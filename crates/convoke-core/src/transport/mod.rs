@@ -483,6 +483,7 @@ impl Transport {
     pub(crate) fn restart_estimate(&mut self, bps: u64) {
         if !self.dead {
             self.timing.asleep = false;
+            self.timing.begins_anew(bps);
             self.rtc.bwe().reset(Bitrate::from(bps));
         }
     }
