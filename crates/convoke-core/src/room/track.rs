@@ -73,6 +73,13 @@ impl Encoding {
         }
     }
 
+    /// How many temporal layers there are above one, of its spatial layer.
+    fn temporals_above(&self, layer: Layer) -> u8 {
+        let of_size = self.measured.iter().filter(|other| other.layer.spatial == layer.spatial);
+        let top = of_size.map(|other| other.layer.temporal).max().unwrap_or(layer.temporal);
+        top.saturating_sub(layer.temporal)
+    }
+
     /// Width and height of a spatial layer's pictures, as the encoding counts it.
     pub(super) fn size(&self, spatial: u8) -> Option<(u32, u32)> {
         let read = self.reader.as_ref().and_then(|reader| reader.size(spatial));
@@ -418,20 +425,16 @@ impl Track {
             for (at, measured) in encoding.measured.iter().enumerate() {
                 let spatial = if simulcast { 0 } else { measured.layer.spatial };
                 let (width, height) = encoding.size(spatial).unwrap_or((0, 0));
-                self.rungs.push(Rung {
-                    layer: measured.layer,
-                    bitrate_bps: match measured.meter.bps(now) {
-                        // Too early to say: in equal steps up to what the whole will take.
-                        0 => {
-                            nominal_bps(declared, (width, height)) * (at as u64 + 1) / rungs as u64
-                        }
-                        measured => measured,
-                    },
-                    width,
-                    height,
-                    fps: measured.meter.fps(now),
-                    flowing,
-                });
+                let (bitrate_bps, fps) = match measured.meter.bps(now) {
+                    // Too early to say: in equal steps up to what the whole will take.
+                    0 => (
+                        nominal_bps(declared, (width, height)) * (at as u64 + 1) / rungs as u64,
+                        nominal_fps(declared, encoding.temporals_above(measured.layer)),
+                    ),
+                    bps => (bps, measured.meter.fps(now)),
+                };
+                let layer = measured.layer;
+                self.rungs.push(Rung { layer, bitrate_bps, width, height, fps, flowing });
             }
         }
     }
@@ -538,6 +541,13 @@ impl Track {
     }
 }
 
+/// The pictures a second of a temporal layer with so many above it, before they were counted: each
+/// layer doubles them.
+fn nominal_fps(declared: &EncodingDeclaration, above: u8) -> u32 {
+    const UNKNOWN_FPS: u32 = 30;
+    declared.max_frame_rate.unwrap_or(UNKNOWN_FPS).checked_shr(above.into()).unwrap_or(0).max(1)
+}
+
 /// What an encoding is taken to need before it was measured.
 fn nominal_bps(declared: &EncodingDeclaration, (width, height): (u32, u32)) -> u64 {
     /// Of unknown size: a picture of 640x360.
@@ -546,4 +556,27 @@ fn nominal_bps(declared: &EncodingDeclaration, (width, height): (u32, u32)) -> u
     let pixels = u64::from(width) * u64::from(height);
     let by_size = if pixels == 0 { UNKNOWN_BPS } else { (pixels * 2).max(LEAST_BPS) };
     declared.max_bitrate_bps.unwrap_or(by_size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporal_layer_that_was_not_counted_yet_has_its_share_of_the_pictures() {
+        let mut declared = EncodingDeclaration::default();
+        assert_eq!([2, 1, 0].map(|above| nominal_fps(&declared, above)), [7, 15, 30]);
+        declared.max_frame_rate = Some(20);
+        let mut encoding = Encoding::new(declared);
+        for temporal in [0, 2, 1] {
+            encoding.add_rung(Layer { spatial: 1, temporal });
+        }
+        encoding.add_rung(Layer { spatial: 2, temporal: 0 });
+        let fps = |spatial, temporal| {
+            let above = encoding.temporals_above(Layer { spatial, temporal });
+            nominal_fps(&encoding.declared, above)
+        };
+        assert_eq!([fps(1, 0), fps(1, 1), fps(1, 2), fps(2, 0)], [5, 10, 20, 20]);
+        assert_eq!(nominal_fps(&encoding.declared, u8::MAX), 1, "never unknown");
+    }
 }
