@@ -82,8 +82,10 @@ impl LinkConfig {
 pub enum Sent {
     /// It arrives then.
     Arrives(Instant),
-    /// It is lost.
+    /// The link's random loss took it.
     Lost,
+    /// The link is cut, or had no room for it.
+    Dropped,
 }
 
 /// The classes of datagrams (RFC 7983, RFC 5761 §4).
@@ -214,7 +216,7 @@ impl Link {
     /// Sends a datagram.
     pub fn send(&mut self, now: Instant, bytes: &[u8]) -> Sent {
         let sent = self.carry(now, bytes);
-        self.lost += u64::from(sent == Sent::Lost);
+        self.lost += u64::from(!matches!(sent, Sent::Arrives(_)));
         sent
     }
 
@@ -234,12 +236,15 @@ impl Link {
         let jitter = self.config.jitter.mul_f64(random.f64());
         let overtaken = random.f64() < self.config.reorders && class != Class::Handshake;
         let detour = self.config.overtaken_by.mul_f64(random.f64());
-        if lost || !self.up {
+        if !self.up {
+            return Sent::Dropped;
+        }
+        if lost {
             return Sent::Lost;
         }
         let begins = self.free_at.map_or(now, |free| free.max(now));
         if begins.saturating_duration_since(now) > self.config.queue {
-            return Sent::Lost;
+            return Sent::Dropped;
         }
         let done = begins + self.transmission(class, bytes);
         let arrives = done + self.config.delay + jitter;

@@ -321,7 +321,8 @@ pub struct Bounds {
     pub switches: usize,
     /// Those of frame rate included, which are hardly noticed.
     pub layer_changes: usize,
-    /// The share of audio packets of each slot that must come, from `settled` on.
+    /// The share of audio packets of each slot that must come, from `settled` on, of those that its
+    /// downlink's random loss did not take.
     pub audio: Option<f64>,
     /// How far a participant's audio and video may be apart.
     pub skew: Duration,

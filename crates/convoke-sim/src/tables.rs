@@ -89,38 +89,15 @@ pub static NETWORKS: [Network; 20] = [
     Network {
         name: "net-loss-1",
         link: lossy(0.01),
-        audio: Some(0.98),
         freezes: Some(1),
         longest_freeze_ms: Some(400),
         ..ROW
     },
-    Network { name: "net-loss-5", link: lossy(0.05), audio: Some(0.93), freezes: None, ..ROW },
-    Network {
-        name: "net-loss-20",
-        link: lossy(0.2),
-        audio: Some(0.75),
-        freezes: None,
-        heights: None,
-        ..ROW
-    },
-    // One burst more than the mean is a hundredth of all sound.
-    Network { name: "net-burst-1", link: bursty(6_000), audio: Some(0.95), freezes: None, ..ROW },
-    Network {
-        name: "net-burst-5",
-        link: bursty(1_200),
-        audio: Some(0.9),
-        freezes: None,
-        heights: None,
-        ..ROW
-    },
-    Network {
-        name: "net-burst-20",
-        link: bursty(240),
-        audio: Some(0.6),
-        freezes: None,
-        heights: None,
-        ..ROW
-    },
+    Network { name: "net-loss-5", link: lossy(0.05), freezes: None, ..ROW },
+    Network { name: "net-loss-20", link: lossy(0.2), freezes: None, heights: None, ..ROW },
+    Network { name: "net-burst-1", link: bursty(6_000), freezes: None, ..ROW },
+    Network { name: "net-burst-5", link: bursty(1_200), freezes: None, heights: None, ..ROW },
+    Network { name: "net-burst-20", link: bursty(240), freezes: None, heights: None, ..ROW },
     Network { name: "net-rtt-20", link: far(10), ..ROW },
     Network { name: "net-rtt-100", link: far(50), ..ROW },
     Network { name: "net-rtt-400", link: far(200), ..ROW },

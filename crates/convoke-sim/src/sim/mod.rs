@@ -429,7 +429,7 @@ impl Sim {
             let Some(Home { actor, first, .. }) = home else { continue };
             let sent = self.actors[actor].down.send(self.now, &bytes);
             if let Some((_, ssrc)) = rtp_numbers(&bytes) {
-                self.ways.sent(first, ssrc, sent == Sent::Lost);
+                self.ways.sent(first, ssrc, sent);
             }
             if let Sent::Arrives(at) = sent {
                 let (source, local) = (local, destination);

@@ -10,6 +10,7 @@ use convoke_core::{Action, Explanation, MediaKind, Reply, SlotState};
 
 use super::Sim;
 use super::check::rate_at;
+use super::ways::Ways;
 use crate::actor::{Fate, Live, Watched, most_in_a_minute};
 use crate::link::Usage;
 
@@ -24,11 +25,12 @@ const SKEW_LOOKS: usize = 10;
 /// In larger calls only some are asked for explanations.
 const EXPLAINED_MAX: usize = 12;
 
-/// Packets that came in a slot and that did not.
+/// Packets that came in a slot, that did not, and that its downlink's random loss took.
 #[derive(Debug, Clone, Copy, Default)]
 struct Packets {
     came: u64,
     missing: u64,
+    by_chance: u64,
 }
 
 /// What was seen so far.
@@ -50,9 +52,12 @@ pub(super) struct Quality {
     pub(super) explained: HashMap<usize, Explanation>,
 }
 
-fn packets(slot: &Watched) -> Packets {
+fn packets(slot: &Watched, live: &Live, ways: &Ways) -> Packets {
     let report = slot.checker.report();
-    Packets { came: report.packets, missing: report.missing }
+    let by_chance = slot.ssrc.map_or(0, |ssrc| ways.of(live.local[1], ssrc).by_chance);
+    // What was lost a moment ago is not missed yet.
+    let by_chance = by_chance.min(report.missing);
+    Packets { came: report.packets, missing: report.missing, by_chance }
 }
 
 /// The distance of a participant's audio and video at one receiver, in seconds.
@@ -132,9 +137,10 @@ impl Sim {
         let now = self.now;
         self.quality.usage = self.actors.iter_mut().map(|actor| actor.down.usage(now)).collect();
         for (who, actor) in self.actors.iter().enumerate() {
-            let slots = actor.live.iter().flat_map(|live| live.slots.iter().enumerate());
-            for (slot, watched) in slots {
-                self.quality.marks.insert((who, actor.generation, slot), packets(watched));
+            let Some(live) = &actor.live else { continue };
+            for (slot, watched) in live.slots.iter().enumerate() {
+                let packets = packets(watched, live, &self.ways);
+                self.quality.marks.insert((who, actor.generation, slot), packets);
             }
         }
     }
@@ -206,7 +212,8 @@ impl Sim {
         let Some(live) = present else { return };
         for (index, slot) in live.slots.iter().enumerate() {
             let mark = self.quality.marks.get(&(who, generation, index)).copied();
-            let mut seen = Seen::of(slot, mark.unwrap_or_default(), settled);
+            let packets = packets(slot, live, &self.ways);
+            let mut seen = Seen::of(slot, packets, mark.unwrap_or_default(), settled);
             seen.freezes.retain(|(at, lasted)| !self.is_as_told(live, index, *at, *lasted));
             self.report.size_changes_a_minute =
                 self.report.size_changes_a_minute.max(seen.size_changes);
@@ -291,16 +298,17 @@ struct Seen {
     freezes: Vec<(Instant, Duration)>,
     size_changes: usize,
     layer_changes: usize,
-    /// The share of packets that came.
+    /// The share of packets that came, of those that were not lost by chance.
     came: Option<f64>,
 }
 
 impl Seen {
-    fn of(slot: &Watched, mark: Packets, settled: Instant) -> Self {
+    fn of(slot: &Watched, packets: Packets, mark: Packets, settled: Instant) -> Self {
         let report = slot.checker.report();
         let log = report.shown.freeze_log.iter();
-        let came = report.packets.saturating_sub(mark.came);
-        let missing = report.missing.saturating_sub(mark.missing);
+        let came = packets.came.saturating_sub(mark.came);
+        let by_chance = packets.by_chance.saturating_sub(mark.by_chance);
+        let missing = packets.missing.saturating_sub(mark.missing).saturating_sub(by_chance);
         Self {
             early_markers: report.early_markers.saturating_sub(2 * (report.shown.resizes + 1)),
             freezes: log.filter(|(at, _)| *at >= settled).copied().collect(),

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use crate::link::Sent;
+
 /// A receiver may refuse what comes so many places late (RFC 3711 §3.3.2).
 const WINDOW: i16 = 64;
 /// After a gap of so many numbers a receiver may take nothing that is from before its end: str0m's then
@@ -17,6 +19,8 @@ const GAP: i16 = 100;
 pub(super) struct Way {
     /// Lost on the link, or come before the receiver's transport was up or after it had given up.
     pub(super) lost: u64,
+    /// Of these, what the link's random loss took.
+    pub(super) by_chance: u64,
     /// Neither lost nor arrived.
     pub(super) underway: u64,
     /// The highest that came.
@@ -34,10 +38,16 @@ impl Ways {
         self.0.get(&(address, ssrc)).copied().unwrap_or_default()
     }
 
-    pub(super) fn sent(&mut self, address: SocketAddr, ssrc: u32, lost: bool) {
+    pub(super) fn sent(&mut self, address: SocketAddr, ssrc: u32, sent: Sent) {
         let way = self.0.entry((address, ssrc)).or_default();
-        way.lost += u64::from(lost);
-        way.underway += u64::from(!lost);
+        match sent {
+            Sent::Arrives(_) => way.underway += 1,
+            Sent::Dropped => way.lost += 1,
+            Sent::Lost => {
+                way.lost += 1;
+                way.by_chance += 1;
+            }
+        }
     }
 
     /// A packet has come to its end: whether the receiver's transport was up, and took it.
@@ -71,13 +81,14 @@ mod tests {
     fn every_packet_is_lost_underway_or_there() {
         let address = SocketAddr::from(([10, 0, 0, 1], 1));
         let mut ways = Ways::default();
-        for lost in [false, false, false, true] {
-            ways.sent(address, 7, lost);
+        let arrives = Sent::Arrives(std::time::Instant::now());
+        for sent in [arrives, arrives, arrives, Sent::Lost, Sent::Dropped] {
+            ways.sent(address, 7, sent);
         }
         ways.came((address, 7), 65_535, true, true);
         ways.came((address, 7), 0, false, false);
         let way = ways.of(address, 7);
-        assert_eq!((way.lost, way.underway), (2, 1));
+        assert_eq!((way.lost, way.by_chance, way.underway), (3, 1, 1));
         assert_eq!(ways.of(address, 8), Way::default());
     }
 
