@@ -9,6 +9,9 @@
 //! sent counts only if packets are lost or delayed. If they are not, for long enough to have shown it,
 //! the estimator is told to begin anew from what is carried.
 //!
+//! Meanwhile its pacer must not hold back what does no harm: pictures would stop, and all that was held
+//! would leave at once when the estimator begins anew.
+//!
 //! What is carried is all that was sent, padding included: where an estimator stays below what windows
 //! of probing showed to do no harm, what they showed is believed for some seconds.
 //!
@@ -141,6 +144,11 @@ impl Path {
         fresh
             && self.loss.is_some_and(|loss| loss <= LOSS_MAX)
             && self.queue().is_some_and(|queue| queue <= QUEUE_MAX)
+    }
+
+    /// Whether it is clean, and has been for about a second.
+    pub(super) fn has_been_clean(&self, now: Instant) -> bool {
+        self.is_clean(now) && self.carried.is_some()
     }
 
     /// Whether packets queue on the way, by the latest report.

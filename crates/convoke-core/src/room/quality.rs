@@ -24,6 +24,8 @@ const BETTER_AFTER: Duration = Duration::from_millis(100);
 /// At the beginning estimators look for so much, whatever is wanted, in bit/s.
 const BEGINNING_BPS: u64 = 3_000_000;
 const BEGINNING: Duration = Duration::from_secs(4);
+/// Below this, in bit/s, a keyframe that is not held back would delay what is heard.
+const UNPACED_FROM_BPS: u64 = 500_000;
 /// What an audio slot is counted with before it was measured, in bit/s on the wire.
 const AUDIO_BPS: u64 = 45_000;
 
@@ -111,6 +113,8 @@ impl Room {
         let spent = quality.spent();
         if let Some(seat) = receive.and_then(|seat| io.seats.get_mut(seat)) {
             seat.transport.set_congested(quality.path.is_congested());
+            let falls = paced_bps.is_some_and(|bps| bps < spent) && spent >= UNPACED_FROM_BPS;
+            seat.transport.set_unpaced(falls && quality.path.has_been_clean(io.now));
         }
         self.believe(io, key);
         let Some(participant) = self.participants.get_mut(key) else { return };

@@ -78,6 +78,23 @@ impl Transport {
         self.forget_all_sent();
     }
 
+    /// Whether video leaves as it comes, instead of being held back to what the estimator says at the
+    /// moment.
+    pub(crate) fn set_unpaced(&mut self, unpaced: bool) {
+        if self.dead || self.unpaced == unpaced {
+            return;
+        }
+        self.unpaced = unpaced;
+        for line in self.lines.iter().filter(|line| line.kind == MediaKind::Video) {
+            if let Some(stream) = line.stream.filter(|stream| stream.declared)
+                && let Some(stream) = self.rtc.direct_api().stream_tx(&stream.ssrc)
+            {
+                stream.set_unpaced(unpaced);
+            }
+        }
+        self.touched = true;
+    }
+
     /// Nothing that went out up to now is sent again.
     pub(super) fn forget_all_sent(&mut self) {
         for line in 0..self.lines.len() {

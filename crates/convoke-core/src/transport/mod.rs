@@ -186,6 +186,8 @@ pub(crate) struct Transport {
     pub(crate) lines: Vec<Line>,
     /// Whether packets queue on their way to the peer.
     congested: bool,
+    /// See [`Self::set_unpaced`].
+    unpaced: bool,
     ufrag: String,
     /// The credentials of before an ICE restart, until the peer nominates a pair anew.
     earlier: Option<str0m::ice::IceCreds>,

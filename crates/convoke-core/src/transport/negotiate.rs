@@ -78,6 +78,7 @@ impl Transport {
             earlier: None,
             consent: Default::default(),
             congested: false,
+            unpaced: false,
             ssrcs: FxHashMap::default(),
             used_ssrcs: FxHashSet::default(),
             timing: Timing::new(now, settings.epoch, paced),
@@ -231,6 +232,7 @@ impl Transport {
         let stream = api.stream_tx_by_mid(mid, None)?;
         if kind == MediaKind::Video {
             begin_retransmission(stream, self.congested);
+            stream.set_unpaced(self.unpaced);
         }
         let (ssrc, rtx) = (stream.ssrc(), stream.rtx());
         let used = self.used_ssrcs.contains(&*ssrc);
@@ -251,7 +253,7 @@ impl Transport {
 
     /// The SSRC of a line that sends, declared to str0m if it was not yet.
     fn declared_stream(&mut self, line: usize) -> Option<str0m::rtp::Ssrc> {
-        let congested = self.congested;
+        let (congested, unpaced) = (self.congested, self.unpaced);
         let line = self.lines.get_mut(line)?;
         let stream = line.stream.as_mut()?;
         if !stream.declared {
@@ -262,6 +264,7 @@ impl Transport {
             let declared = api.declare_stream_tx(stream.ssrc, stream.rtx, line.theirs, None);
             if line.kind == MediaKind::Video {
                 begin_retransmission(declared, congested);
+                declared.set_unpaced(unpaced);
             }
         }
         Some(stream.ssrc)

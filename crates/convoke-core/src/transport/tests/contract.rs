@@ -3,7 +3,8 @@
 //! What a room relies on, and all that it relies on: what is written leaves, in order, as it was
 //! numbered and by the deadline; what got lost and is asked for is sent again as it was; keyframe requests
 //! come up; what a peer sends does no harm; nothing leaves after the end; nothing is kept for good. An
-//! engine is an [`Engine`]; both ways in which str0m sends, paced and not, are held to all laws.
+//! engine is an [`Engine`]; the ways in which str0m sends, paced, paced but for now, and not, are held to
+//! all laws.
 
 use super::*;
 
@@ -33,6 +34,19 @@ impl Engine for Paced {
 
     fn connected() -> Pair {
         Pair::with(str::to_owned)
+    }
+}
+
+/// The same, told to let video go as it comes.
+struct Released;
+
+impl Engine for Released {
+    const NAME: &'static str = "released";
+
+    fn connected() -> Pair {
+        let mut pair = Pair::with(str::to_owned);
+        pair.transport.set_unpaced(true);
+        pair
     }
 }
 
@@ -303,3 +317,28 @@ macro_rules! laws {
 
 laws!(unpaced, Unpaced);
 laws!(paced, Paced);
+laws!(released, Released);
+
+/// What a pacer holds goes when it is told to let go, in order, and is held again when it is told to.
+#[test]
+fn a_pacer_lets_go_and_holds_again() {
+    let burst = |pair: &mut Pair, from: u64| {
+        let packet = |seq| MediaPacket { payload: payload(seq), ..media_packet(true) };
+        for seq in from..from + 80 {
+            assert!(pair.write(&packet(seq), seq));
+        }
+        pair.run(10 * MS, &mut perfect);
+        seqs(pair).len()
+    };
+    let mut pair = Paced::connected();
+    assert!(burst(&mut pair, 100) < 40, "50 kB at 1.5 Mbit/s take a quarter of a second");
+    pair.transport.set_unpaced(true);
+    pair.run(10 * MS, &mut perfect);
+    let held = seqs(&mut pair);
+    assert_eq!(held.last(), Some(&179), "all of it: {held:?}");
+    assert!(held.is_sorted());
+    assert_eq!(burst(&mut pair, 180), 80, "as it comes");
+    pair.transport.set_unpaced(false);
+    pair.run(1_000 * MS, &mut perfect);
+    assert!(burst(&mut pair, 260) < 40, "held again");
+}
