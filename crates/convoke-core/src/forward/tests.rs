@@ -382,10 +382,8 @@ fn the_first_repetition_follows_after_the_interval_each_time() {
     }
 }
 
-/// Viewers who lose packets ask all the time; who is to be switched hardly waits for them.
-#[test]
-fn who_waits_for_a_switch_waits_a_little_because_many_ask() {
-    let pace = Pace::Publisher(500 * MS);
+/// A budget after ten seconds in which many asked all the time, as a request goes out.
+fn asked_all_the_time(pace: Pace) -> (Keyframes, Instant) {
     let mut now = Instant::now();
     let mut budget = Keyframes::default();
     for _ in 0..10_000 {
@@ -397,6 +395,14 @@ fn who_waits_for_a_switch_waits_a_little_because_many_ask() {
     while !budget.request(now, pace, false) {
         now += MS;
     }
+    (budget, now)
+}
+
+/// Viewers who lose packets ask all the time; who is to be switched hardly waits for them.
+#[test]
+fn who_waits_for_a_switch_waits_a_little_because_many_ask() {
+    let pace = Pace::Publisher(500 * MS);
+    let (mut budget, now) = asked_all_the_time(pace);
     budget.arrived();
     assert!(!budget.poll(now + 1_999 * MS, pace, false), "who asks waits");
     assert!(!budget.poll(now + 999 * MS, pace, true));
@@ -432,17 +438,7 @@ fn requests_that_a_silent_source_could_not_hear_do_not_count_as_refused() {
 #[test]
 fn a_lost_request_is_repeated_at_the_interval_however_many_ask() {
     let pace = Pace::Publisher(500 * MS);
-    let mut now = Instant::now();
-    let mut budget = Keyframes::default();
-    for _ in 0..10_000 {
-        if budget.request(now, pace, false) {
-            budget.arrived();
-        }
-        now += MS;
-    }
-    while !budget.request(now, pace, false) {
-        now += MS;
-    }
+    let (mut budget, now) = asked_all_the_time(pace);
     let sent: Vec<u32> =
         (1..2_000).filter(|ms| budget.request(now + *ms * MS, pace, false)).collect();
     assert_eq!(sent, [500, 1_000]);
