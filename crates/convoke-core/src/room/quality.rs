@@ -24,8 +24,9 @@ const BETTER_AFTER: Duration = Duration::from_millis(100);
 /// At the beginning estimators look for so much, whatever is wanted, in bit/s.
 const BEGINNING_BPS: u64 = 3_000_000;
 const BEGINNING: Duration = Duration::from_secs(4);
-/// Below this, in bit/s, a keyframe that is not held back would delay what is heard.
-const UNPACED_FROM_BPS: u64 = 500_000;
+/// Below this, in bit/s, what leaves at once delays what is heard: a keyframe that is not held back, or
+/// the five packets of a probe, which take 0.2 s of 300 kbit/s.
+const NARROW_BPS: u64 = 500_000;
 /// What an audio slot is counted with before it was measured, in bit/s on the wire.
 const AUDIO_BPS: u64 = 45_000;
 
@@ -113,7 +114,7 @@ impl Room {
         let spent = quality.spent();
         if let Some(seat) = receive.and_then(|seat| io.seats.get_mut(seat)) {
             seat.transport.set_congested(quality.path.is_congested());
-            let falls = paced_bps.is_some_and(|bps| bps < spent) && spent >= UNPACED_FROM_BPS;
+            let falls = paced_bps.is_some_and(|bps| bps < spent) && spent >= NARROW_BPS;
             seat.transport.set_unpaced(falls && quality.path.has_been_clean(io.now));
         }
         self.believe(io, key);
@@ -328,9 +329,10 @@ impl Room {
         let Some(estimate_bps) = quality.estimate_bps.filter(|_| quality.can_probe) else { return };
         let aim = quality.prober.aim(io.now, estimate_bps, allocation.probe_to_bps);
         // Outside a window it aims at what is sent, so that opening one raises its aim and makes it
-        // probe; when nothing is held back there is nothing to find.
+        // probe; when nothing is held back there is nothing to find. On a narrow path padding is enough.
         let spent = (allocation.allocated_bps + quality.audio_bps) * 5 / 4;
-        let quiet = allocation.probe_to_bps.is_some() && !aim.open;
+        let narrow = estimate_bps < NARROW_BPS;
+        let quiet = allocation.probe_to_bps.is_some() && (!aim.open || narrow);
         let mut desired_bps =
             if quiet { spent.min(allocation.desired_bps) } else { allocation.desired_bps };
         // What it aims at bounds its first probes: too low, and they find too little.
