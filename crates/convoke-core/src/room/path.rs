@@ -75,6 +75,8 @@ pub(super) struct Path {
     marks: VecDeque<(Instant, u64)>,
     /// In bit/s, the most that was carried without harm, and when that was.
     carried: Option<(u64, Instant)>,
+    /// The most that it ever carried so, in bit/s.
+    proven_bps: u64,
 }
 
 impl Path {
@@ -136,6 +138,12 @@ impl Path {
             *most > bps && now.saturating_duration_since(*at) < CARRIED_FOR
         };
         self.carried = self.carried.filter(holds).or(Some((bps, now)));
+        self.proven_bps = self.proven_bps.max(bps);
+    }
+
+    /// Whether it never carried so much, in bit/s, without harm.
+    pub(super) fn is_below(&self, bps: u64) -> bool {
+        self.proven_bps < bps
     }
 
     /// Whether what is sent now is carried without loss or queue.
@@ -262,6 +270,24 @@ mod tests {
         assert_eq!(carries(&mut path, again, 6, 280 * K, 20 * MS), 280 * K);
         let queue = again + Duration::from_secs(2);
         assert_eq!(carries(&mut path, queue, 2, 280 * K, 90 * MS), 230 * K, "a queue");
+    }
+
+    #[test]
+    fn what_a_path_once_carried_stays_proven_and_what_makes_a_queue_proves_nothing() {
+        let start = Instant::now();
+        let mut path = Path::default();
+        path.report(start, (Some(20 * MS), Some(0.0)), 0);
+        assert!(!path.has_been_clean(start), "too early to say");
+        carries(&mut path, start, 6, 280 * K, 25 * MS);
+        let later = start + Duration::from_secs(2);
+        assert!(path.has_been_clean(later) && path.is_below(300 * K) && !path.is_below(270 * K));
+        carries(&mut path, later, 6, 900 * K, 90 * MS);
+        let later = later + Duration::from_secs(2);
+        assert!(!path.has_been_clean(later) && path.is_below(500 * K), "a queue");
+        carries(&mut path, later, 8, 900 * K, 20 * MS);
+        assert!(!path.is_below(800 * K));
+        carries(&mut path, later + Duration::from_secs(3), 12, 200 * K, 90 * MS);
+        assert!(!path.is_below(800 * K), "once is enough");
     }
 
     #[test]
