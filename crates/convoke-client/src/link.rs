@@ -325,7 +325,7 @@ mod tests {
         (0..count)
             .map(|n| match link.send(start + every * n, &packet(n)) {
                 Sent::Arrives(at) => Some(at),
-                Sent::Lost => None,
+                Sent::Lost | Sent::Dropped => None,
             })
             .collect()
     }

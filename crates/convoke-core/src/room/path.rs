@@ -77,6 +77,8 @@ pub(super) struct Path {
     carried: Option<(u64, Instant)>,
     /// The most that it ever carried so, in bit/s.
     proven_bps: u64,
+    /// Whether packets ever queued on it.
+    queued: bool,
 }
 
 impl Path {
@@ -110,6 +112,7 @@ impl Path {
         {
             self.least = Some((rtt, now));
         }
+        self.queued |= self.is_congested();
         self.carry(now);
     }
 
@@ -141,9 +144,10 @@ impl Path {
         self.proven_bps = self.proven_bps.max(bps);
     }
 
-    /// Whether it never carried so much, in bit/s, without harm.
-    pub(super) fn is_below(&self, bps: u64) -> bool {
-        self.proven_bps < bps
+    /// Whether it carries less than this, in bit/s, as far as is known: it never did without harm, and
+    /// packets queued on it. An estimate alone may be far too low.
+    pub(super) fn is_narrower(&self, bps: u64) -> bool {
+        self.queued && self.proven_bps < bps
     }
 
     /// Whether what is sent now is carried without loss or queue.
@@ -280,14 +284,15 @@ mod tests {
         assert!(!path.has_been_clean(start), "too early to say");
         carries(&mut path, start, 6, 280 * K, 25 * MS);
         let later = start + Duration::from_secs(2);
-        assert!(path.has_been_clean(later) && path.is_below(300 * K) && !path.is_below(270 * K));
+        assert!(path.has_been_clean(later) && !path.is_narrower(300 * K), "nothing queued");
         carries(&mut path, later, 6, 900 * K, 90 * MS);
         let later = later + Duration::from_secs(2);
-        assert!(!path.has_been_clean(later) && path.is_below(500 * K), "a queue");
+        assert!(!path.has_been_clean(later) && path.is_narrower(500 * K), "a queue");
+        assert!(!path.is_narrower(270 * K), "it carried that");
         carries(&mut path, later, 8, 900 * K, 20 * MS);
-        assert!(!path.is_below(800 * K));
+        assert!(!path.is_narrower(800 * K));
         carries(&mut path, later + Duration::from_secs(3), 12, 200 * K, 90 * MS);
-        assert!(!path.is_below(800 * K), "once is enough");
+        assert!(!path.is_narrower(800 * K), "once is enough");
     }
 
     #[test]

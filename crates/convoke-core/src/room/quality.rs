@@ -112,10 +112,14 @@ impl Room {
         quality.path.report(io.now, heard, sent_bytes);
         quality.paced_bps = paced_bps;
         let spent = quality.spent();
-        if let Some(seat) = receive.and_then(|seat| io.seats.get_mut(seat)) {
+        if let Some(seat_key) = receive
+            && let Some(seat) = io.seats.get_mut(seat_key)
+        {
             seat.transport.set_congested(quality.path.is_congested());
             let falls = paced_bps.is_some_and(|bps| bps < spent) && spent >= NARROW_BPS;
-            seat.transport.set_unpaced(falls && quality.path.has_been_clean(io.now));
+            if seat.transport.set_unpaced(falls && quality.path.has_been_clean(io.now)) {
+                io.touch(seat_key);
+            }
         }
         self.believe(io, key);
         let Some(participant) = self.participants.get_mut(key) else { return };
@@ -331,7 +335,7 @@ impl Room {
         // Outside a window it aims at what is sent, so that opening one raises its aim and makes it
         // probe; when nothing is held back there is nothing to find. On a narrow path padding is enough.
         let spent = (allocation.allocated_bps + quality.audio_bps) * 5 / 4;
-        let narrow = estimate_bps < NARROW_BPS && quality.path.is_below(NARROW_BPS);
+        let narrow = estimate_bps < NARROW_BPS && quality.path.is_narrower(NARROW_BPS);
         let quiet = allocation.probe_to_bps.is_some() && (!aim.open || narrow);
         let mut desired_bps =
             if quiet { spent.min(allocation.desired_bps) } else { allocation.desired_bps };

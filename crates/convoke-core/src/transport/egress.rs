@@ -79,10 +79,10 @@ impl Transport {
     }
 
     /// Whether video leaves as it comes, instead of being held back to what the estimator says at the
-    /// moment.
-    pub(crate) fn set_unpaced(&mut self, unpaced: bool) {
+    /// moment. True if that changes: then it is to be driven.
+    pub(crate) fn set_unpaced(&mut self, unpaced: bool) -> bool {
         if self.dead || self.unpaced == unpaced {
-            return;
+            return false;
         }
         self.unpaced = unpaced;
         for line in self.lines.iter().filter(|line| line.kind == MediaKind::Video) {
@@ -93,6 +93,7 @@ impl Transport {
             }
         }
         self.touched = true;
+        true
     }
 
     /// Nothing that went out up to now is sent again.
