@@ -427,7 +427,7 @@ mod tests {
     fn a_cut_link_carries_nothing_and_seeds_repeat() {
         let mut link = Link::new(LinkConfig::default(), 1);
         link.set_up(false);
-        assert_eq!(link.send(Instant::now(), &[0]), Sent::Lost);
+        assert_eq!(link.send(Instant::now(), &[0]), Sent::Dropped);
         assert_eq!((link.lost(), link.is_up()), (1, false));
         let config =
             LinkConfig { loss: 0.3, jitter: Duration::from_millis(5), ..LinkConfig::default() };
