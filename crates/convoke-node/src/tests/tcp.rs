@@ -12,13 +12,17 @@ use super::peer::{Peer, drive};
 use super::*;
 use crate::{Node, StartError, TcpConfig, TcpEnd, TcpStats};
 
+/// The kernel keeps a buffer of its own for each byte that is written alone: thousands of them fill what a
+/// slow reader has room for, and TCP waits ever longer before it tries again.
+const PIECES: usize = 40;
+
 /// A connection of a client, in frames (RFC 4571).
 #[derive(Debug)]
 pub(super) struct Frames {
     stream: TcpStream,
     received: Vec<u8>,
     unsent: Vec<u8>,
-    /// So many bytes are written at a time.
+    /// So many bytes are written at a time, of the first [`PIECES`] of what there is to write.
     chunk: usize,
     /// The server closed it.
     pub(super) ended: bool,
@@ -65,8 +69,11 @@ impl Frames {
     }
 
     fn write(&mut self) {
+        let mut pieces = 0;
         while !self.unsent.is_empty() && !self.ended {
-            let next = self.unsent.len().min(self.chunk);
+            pieces += 1;
+            let next = if pieces > PIECES { usize::MAX } else { self.chunk };
+            let next = self.unsent.len().min(next);
             match self.stream.write(&self.unsent[..next]) {
                 Ok(sent) => drop(self.unsent.drain(..sent)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
