@@ -48,6 +48,7 @@ export async function relay() {
   const out = {};
   const kept = [];
   let video;
+  let ending = false;
   for (const kind of KINDS) {
     const sending = media[kind]('SendOnly');
     sending.addSSRC(SSRCS[kind], kind);
@@ -58,13 +59,20 @@ export async function relay() {
     track.onMessage(packet => {
       // RTCP has types from 192 to 223 here (RFC 5761).
       if (packet[1] >= 192 && packet[1] <= 223) return;
-      if (out[kind].isOpen()) out[kind].sendMessageBinary(rewritten(packet, SSRCS[kind], TYPES[kind]));
+      if (ending || !out[kind].isOpen()) return;
+      try {
+        out[kind].sendMessageBinary(rewritten(packet, SSRCS[kind], TYPES[kind]));
+      } catch (error) {
+        // Its own thread may have closed the track since it was asked; what is thrown here ends the process.
+        if (!/closed/.test(error.message)) throw error;
+      }
     });
     if (kind === 'video') video = track;
     kept.push(handler, track);
   }
   const end = await run(open, publisher, watcher, () => video.isOpen() && video.requestKeyframe());
   return async () => {
+    ending = true;
     await end();
     kept.length = 0;
     ndc.cleanup();
