@@ -77,8 +77,8 @@ pub(super) struct Path {
     carried: Option<(u64, Instant)>,
     /// The most that it ever carried so, in bit/s.
     proven_bps: u64,
-    /// Whether packets ever queued on it.
-    queued: bool,
+    /// When packets last queued on it.
+    queued: Option<Instant>,
 }
 
 impl Path {
@@ -112,7 +112,9 @@ impl Path {
         {
             self.least = Some((rtt, now));
         }
-        self.queued |= self.is_congested();
+        if self.is_congested() {
+            self.queued = Some(now);
+        }
         self.carry(now);
     }
 
@@ -145,9 +147,10 @@ impl Path {
     }
 
     /// Whether it carries less than this, in bit/s, as far as is known: it never did without harm, and
-    /// packets queued on it. An estimate alone may be far too low.
-    pub(super) fn is_narrower(&self, bps: u64) -> bool {
-        self.queued && self.proven_bps < bps
+    /// packets queued on it of late. An estimate alone may be far too low, and paths change.
+    pub(super) fn is_narrower(&self, now: Instant, bps: u64) -> bool {
+        let recent = |at| now.saturating_duration_since(at) < FORGET;
+        self.queued.is_some_and(recent) && self.proven_bps < bps
     }
 
     /// Whether what is sent now is carried without loss or queue.
@@ -284,15 +287,16 @@ mod tests {
         assert!(!path.has_been_clean(start), "too early to say");
         carries(&mut path, start, 6, 280 * K, 25 * MS);
         let later = start + Duration::from_secs(2);
-        assert!(path.has_been_clean(later) && !path.is_narrower(300 * K), "nothing queued");
+        assert!(path.has_been_clean(later) && !path.is_narrower(later, 300 * K), "nothing queued");
         carries(&mut path, later, 6, 900 * K, 90 * MS);
         let later = later + Duration::from_secs(2);
-        assert!(!path.has_been_clean(later) && path.is_narrower(500 * K), "a queue");
-        assert!(!path.is_narrower(270 * K), "it carried that");
+        assert!(!path.has_been_clean(later) && path.is_narrower(later, 500 * K), "a queue");
+        assert!(!path.is_narrower(later, 270 * K), "it carried that");
+        assert!(!path.is_narrower(later + FORGET, 500 * K), "long ago");
         carries(&mut path, later, 8, 900 * K, 20 * MS);
-        assert!(!path.is_narrower(800 * K));
+        assert!(!path.is_narrower(later, 800 * K));
         carries(&mut path, later + Duration::from_secs(3), 12, 200 * K, 90 * MS);
-        assert!(!path.is_narrower(800 * K), "once is enough");
+        assert!(!path.is_narrower(later, 800 * K), "once is enough");
     }
 
     #[test]

@@ -335,7 +335,7 @@ impl Room {
         // Outside a window it aims at what is sent, so that opening one raises its aim and makes it
         // probe; when nothing is held back there is nothing to find. On a narrow path padding is enough.
         let spent = (allocation.allocated_bps + quality.audio_bps) * 5 / 4;
-        let narrow = estimate_bps < NARROW_BPS && quality.path.is_narrower(NARROW_BPS);
+        let narrow = estimate_bps < NARROW_BPS && quality.path.is_narrower(io.now, NARROW_BPS);
         let quiet = allocation.probe_to_bps.is_some() && (!aim.open || narrow);
         let mut desired_bps =
             if quiet { spent.min(allocation.desired_bps) } else { allocation.desired_bps };
